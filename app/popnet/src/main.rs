@@ -1,0 +1,2 @@
+//! popnet.
+fn main() {}

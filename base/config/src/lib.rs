@@ -1,0 +1,1 @@
+//! The global configuration: one typed registry tree, with places for its mistakes.

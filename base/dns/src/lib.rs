@@ -1,0 +1,1 @@
+//! DNS questions, answers, EDNS and zone files over the domain crate.

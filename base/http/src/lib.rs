@@ -1,0 +1,1 @@
+//! HTTP field values: cache control, dates, validators, ranges, structured fields.

@@ -1,0 +1,1 @@
+//! The dictionary: identifiers, reasons, units and time shared by every crate.

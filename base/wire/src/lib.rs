@@ -1,0 +1,1 @@
+//! What roles say to each other, one file a conversation.

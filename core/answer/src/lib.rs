@@ -1,0 +1,1 @@
+//! What an authoritative server says to a question.

@@ -1,0 +1,1 @@
+//! When to probe what, and what the outcomes mean.

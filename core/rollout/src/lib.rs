@@ -1,0 +1,1 @@
+//! Hierarchical two-phase configuration push as machines.

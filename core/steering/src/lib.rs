@@ -1,0 +1,1 @@
+//! Whom an answer names, and why.

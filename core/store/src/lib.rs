@@ -1,0 +1,1 @@
+//! Book-keeping of the disk tier: segments, index, recovery.

@@ -1,0 +1,1 @@
+//! Counters, rollups and questions over log records.

@@ -1,0 +1,1 @@
+//! One HTTP caching tier: answers from its shelf or from the next tier.

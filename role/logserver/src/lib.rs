@@ -1,0 +1,1 @@
+//! Per-customer logs and exact counters.

@@ -1,0 +1,1 @@
+//! Authoritative DNS that steers.

@@ -1,0 +1,1 @@
+//! The disk tier, and the way to the best origin.

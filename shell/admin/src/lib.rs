@@ -1,0 +1,1 @@
+//! Administration as functions: push, purge, status, explain.

@@ -1,0 +1,1 @@
+//! How a node without configuration finds services by name and fetches its role sheet.

@@ -1,0 +1,1 @@
+//! Sockets, identity, signals, publishing and shipping that several roles need.
