@@ -1,1 +1,4 @@
-//! The global configuration: one typed registry tree, with places for its mistakes.
+//! The global configuration: one TOML registry tree, typed, the same on every node that holds it
+//! (G2, G3). It carries intent only: no statistics, people, passwords or keys (G4).
+
+pub mod network;

@@ -1,0 +1,165 @@
+//! Reason codes: each is one cause, written `UPPER_SNAKE`, never renamed, the same in an answer's
+//! explanation, a header, a log line and a metric.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $code)] $variant,)* }
+
+        impl $name {
+            /// Every code of this list, in its stable order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The code as users see it.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.code())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a candidate was removed from a DNS decision.
+    Removed {
+        /// Service probes call it down.
+        DownProbe = "DOWN_PROBE",
+        /// Its node's own agent says so, or is silent.
+        DownAgent = "DOWN_AGENT",
+        /// An operator drains it.
+        Drained = "DRAINED",
+        /// It has not yet passed enough probes since it appeared.
+        Warming = "WARMING",
+        /// Its node runs an older configuration than the one in force.
+        ConfigBehind = "CONFIG_BEHIND",
+        /// Its node has purges to catch up with.
+        PurgeBehind = "PURGE_BEHIND",
+        /// Load above the policy's hard limit.
+        LoadOverLimit = "LOAD_OVER_LIMIT",
+        /// Packet loss above the policy's limit.
+        LossOverLimit = "LOSS_OVER_LIMIT",
+        /// Traffic above its configured bandwidth.
+        BandwidthOverLimit = "BANDWIDTH_OVER_LIMIT",
+        /// The last report is too old.
+        MetricsStale = "METRICS_STALE",
+        /// It answers, but with the wrong content.
+        ContentCheckFailed = "CONTENT_CHECK_FAILED",
+        /// Its certificate does not verify.
+        CertInvalid = "CERT_INVALID",
+        /// The site may not be served from its region.
+        RegionNotAllowed = "REGION_NOT_ALLOWED",
+        /// Dearer than the policy allows.
+        CostOverLimit = "COST_OVER_LIMIT",
+        /// It has no address of the family asked for.
+        NoAddressOfFamily = "NO_ADDRESS_OF_FAMILY",
+    }
+}
+
+reasons! {
+    /// Why the answer names what it names.
+    Because {
+        /// The lowest score.
+        BestScore = "BEST_SCORE",
+        /// Within the tie band of the lowest score, and the hash of the client chose it.
+        TieWithin = "TIE_WITHIN",
+        /// The client was bound to it before.
+        Persisted = "PERSISTED",
+        /// Nothing else was left.
+        OnlyCandidate = "ONLY_CANDIDATE",
+        /// The configuration pins it.
+        Pinned = "PINNED",
+        /// Nothing healthy: what answered last when it was well.
+        FallbackLastGood = "FALLBACK_LAST_GOOD",
+        /// Nothing healthy: whatever is not known to be down.
+        FallbackAnyUp = "FALLBACK_ANY_UP",
+        /// Nothing healthy: every addressable target.
+        FallbackAll = "FALLBACK_ALL",
+        /// The zone's own records.
+        StaticRecord = "STATIC_RECORD",
+    }
+}
+
+reasons! {
+    /// Where a round-trip time is known from: the rung of the cold-start ladder.
+    RttSource {
+        /// Measured for this client unit.
+        Measured = "MEASURED",
+        /// From a neighbour in the announced prefix.
+        SiblingPrefix = "SIBLING_PREFIX",
+        /// The median of the client's network.
+        AsnMedian = "ASN_MEDIAN",
+        /// From the distance on the globe.
+        GeoEstimate = "GEO_ESTIMATE",
+        /// Unknown: the configured order decides.
+        Default = "DEFAULT",
+    }
+}
+
+reasons! {
+    /// Why a request was or was not answered from a cache: the `detail` of `Cache-Status`.
+    CacheReason {
+        /// The method is not one that a cache answers.
+        ReqMethod = "REQ_METHOD",
+        /// The request has credentials and the response does not allow sharing.
+        ReqAuthorization = "REQ_AUTHORIZATION",
+        /// The client forbids storing.
+        ReqNoStore = "REQ_NO_STORE",
+        /// The client asks for validation.
+        ReqNoCache = "REQ_NO_CACHE",
+        /// The client asks for a part that is not stored.
+        ReqRange = "REQ_RANGE",
+        /// A rule of the site says bypass.
+        RuleBypass = "RULE_BYPASS",
+        /// The response forbids storing.
+        RespNoStore = "RESP_NO_STORE",
+        /// The response is for one user.
+        RespPrivate = "RESP_PRIVATE",
+        /// The response sets a cookie.
+        RespSetCookie = "RESP_SET_COOKIE",
+        /// `Vary: *`.
+        RespVaryStar = "RESP_VARY_STAR",
+        /// More variants than the site allows.
+        RespVaryLimit = "RESP_VARY_LIMIT",
+        /// The status is not one that may be stored.
+        RespStatus = "RESP_STATUS",
+        /// Neither the origin nor the site gives a lifetime.
+        RespNoFreshness = "RESP_NO_FRESHNESS",
+        /// Larger than the site or the tier allows.
+        RespTooLarge = "RESP_TOO_LARGE",
+        /// The body ended before its announced length.
+        RespIncomplete = "RESP_INCOMPLETE",
+        /// The origin failed.
+        RespOriginError = "RESP_ORIGIN_ERROR",
+        /// Fresh in memory.
+        HitMemory = "HIT_MEMORY",
+        /// Fresh on disk.
+        HitDisk = "HIT_DISK",
+        /// Stale, served while it is validated.
+        StaleRevalidating = "STALE_REVALIDATING",
+        /// Stale, served because the origin failed.
+        StaleOnError = "STALE_ON_ERROR",
+        /// Never asked for before.
+        NeverSeen = "NEVER_SEEN",
+        /// The URL is stored, but not for such a request.
+        NewVariant = "NEW_VARIANT",
+        /// Stored, no longer fresh.
+        Expired = "EXPIRED",
+        /// Removed by a purge.
+        Purged = "PURGED",
+        /// Removed to make room.
+        Evicted = "EVICTED",
+        /// Too rarely asked for to be kept.
+        NotAdmitted = "NOT_ADMITTED",
+    }
+}
