@@ -1,0 +1,273 @@
+//! The conversations, one function each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use popnet_runtime::link::Link;
+use popnet_terms::NodeName;
+use popnet_wire::asking::{Answer, Question};
+use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
+use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
+use popnet_wire::purging::{Purge, PurgeOrder, PurgeReceipt};
+use popnet_wire::rollout::{Epoch, Outcome, Version};
+use popnet_wire::status::{NetworkStatus, NodeStatus};
+
+use crate::Endpoint;
+
+/// A question that reads is answered sooner than this, or not at all: the daemon asks the other
+/// nodes with shorter patience.
+const READ_WAIT: Duration = Duration::from_secs(10);
+
+/// The longest silence inside a push or a purge: a node's own patience for its children, twice.
+const WRITE_WAIT: Duration = Duration::from_secs(60);
+
+/// Most replies to one question; more means that the other side does not speak our protocol.
+const REPLIES_MAX: usize = 65_536;
+
+/// A configuration daemon to ask. Each question opens its own conversation, so that one `Admin`
+/// serves many tasks at once and a broken conversation breaks one question only.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    endpoint: Endpoint,
+    master: Option<NodeName>,
+}
+
+/// A purge that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// The order with its number.
+    pub purge: Purge,
+    /// Each node's last word.
+    pub receipts: Vec<PurgeReceipt>,
+}
+
+/// A push that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The version in force now.
+    pub epoch: Epoch,
+    /// Whether it is the pushed one.
+    pub committed: bool,
+    /// Nodes left behind, with what was done about each.
+    pub fenced: Vec<(NodeName, String)>,
+}
+
+impl Admin {
+    /// Asks through `endpoint`. Opens nothing yet.
+    #[must_use]
+    pub fn to(endpoint: Endpoint) -> Self {
+        Self { endpoint, master: None }
+    }
+
+    /// The same, with a look whether anybody is there.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, Problem> {
+        drop(endpoint.open().await?);
+        Ok(Self::to(endpoint))
+    }
+
+    /// Hands questions that only a master answers on to `master`: for a daemon that is none.
+    #[must_use]
+    pub fn through(mut self, master: Option<NodeName>) -> Self {
+        self.master = master;
+        self
+    }
+
+    /// The whole network as the master sees it.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub async fn network_status(&self) -> Result<NetworkStatus, Problem> {
+        match self.one(self.for_master(Ask::NetworkStatus)).await? {
+            Reply::Network(status) => Ok(*status),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// The daemon's own node.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub async fn node_status(&self) -> Result<NodeStatus, Problem> {
+        match self.one(Ask::NodeStatus).await? {
+            Reply::Node(status) => Ok(*status),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// Pushes a configuration; `on_progress` hears the phase and what became of which nodes.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer. A push that a node refuses is no error
+    /// of this conversation when the master says so with [`Pushed::committed`] false.
+    pub async fn push(
+        &self,
+        order: PushOrder,
+        mut on_progress: impl FnMut(&str, &[(NodeName, Outcome)]),
+    ) -> Result<Pushed, Problem> {
+        let mut talk = self.talk(self.for_master(Ask::Push(order)), WRITE_WAIT).await?;
+        while let Some(reply) = talk.next().await? {
+            match reply {
+                Reply::Progress { phase, outcomes } => on_progress(&phase, &outcomes),
+                Reply::Pushed { epoch, committed, fenced } => {
+                    return Ok(Pushed { epoch, committed, fenced });
+                }
+                other => return Err(self.foreign(&other)),
+            }
+        }
+        Err(self.nothing())
+    }
+
+    /// Versions, newest first, without their texts.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub async fn history(&self, limit: u32) -> Result<Vec<Version>, Problem> {
+        match self.one(self.for_master(Ask::History { limit })).await? {
+            Reply::Versions(versions) => Ok(versions),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// Version `epoch`, or the one in force.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub async fn version(&self, epoch: Option<Epoch>) -> Result<Option<Version>, Problem> {
+        match self.one(self.for_master(Ask::Version(epoch))).await? {
+            Reply::Version(version) => Ok(version.map(|boxed| *boxed)),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// Purges everywhere; `on_receipts` hears the number first (with no receipts), then each
+    /// node's word as it comes in.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub async fn purge(
+        &self,
+        order: PurgeOrder,
+        mut on_receipts: impl FnMut(&Purge, &[PurgeReceipt]),
+    ) -> Result<Purged, Problem> {
+        let mut talk = self.talk(self.for_master(Ask::PurgeNetwork(order)), WRITE_WAIT).await?;
+        let mut started: Option<Purge> = None;
+        let mut receipts: Vec<PurgeReceipt> = Vec::new();
+        while let Some(reply) = talk.next().await? {
+            match (reply, &started) {
+                (Reply::PurgeStarted(purge), None) => {
+                    on_receipts(&purge, &[]);
+                    started = Some(purge);
+                }
+                (Reply::Receipts(some), Some(purge)) => {
+                    on_receipts(purge, &some);
+                    merge(&mut receipts, some);
+                }
+                (other, _) => return Err(self.foreign(&other)),
+            }
+        }
+        started.map(|purge| Purged { purge, receipts }).ok_or_else(|| self.nothing())
+    }
+
+    /// Why does this resolver get that answer from `node`, a name server?
+    ///
+    /// # Errors
+    /// What the daemon or the name server says, or that it does not answer.
+    pub async fn explain_dns(
+        &self,
+        node: &NodeName,
+        question: ExplainDns,
+    ) -> Result<DnsStory, Problem> {
+        match self.one(at(node, Ask::ExplainDns(question))).await? {
+            Reply::Dns(story) => Ok(story),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// What would this URL get at `node`, tier by tier?
+    ///
+    /// # Errors
+    /// What the daemon or the cache says, or that it does not answer.
+    pub async fn explain_url(
+        &self,
+        node: &NodeName,
+        question: ExplainUrl,
+    ) -> Result<Vec<UrlStory>, Problem> {
+        let mut talk = self.talk(at(node, Ask::ExplainUrl(question)), READ_WAIT).await?;
+        let mut stories = Vec::new();
+        while let Some(reply) = talk.next().await? {
+            match reply {
+                Reply::Url(story) => stories.push(story),
+                other => return Err(self.foreign(&other)),
+            }
+        }
+        Ok(stories)
+    }
+
+    /// Asks the log server on `node`.
+    ///
+    /// # Errors
+    /// What the daemon or the log server says, or that it does not answer.
+    pub async fn question(&self, node: &NodeName, question: Question) -> Result<Answer, Problem> {
+        match self.one(at(node, Ask::Question(question))).await? {
+            Reply::Answer(answer) => Ok(answer),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// Tells the local daemon to read its file again.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub async fn reload(&self) -> Result<(), Problem> {
+        let mut talk = self.talk(Ask::Reload, READ_WAIT).await?;
+        match talk.next().await? {
+            None => Ok(()),
+            Some(other) => Err(self.foreign(&other)),
+        }
+    }
+
+    fn for_master(&self, ask: Ask) -> Ask {
+        match &self.master {
+            Some(master) => at(master, ask),
+            None => ask,
+        }
+    }
+
+    async fn one(&self, ask: Ask) -> Result<Reply, Problem> {
+        self.talk(ask, READ_WAIT).await?.next().await?.ok_or_else(|| self.nothing())
+    }
+
+    async fn talk(&self, ask: Ask, patience: Duration) -> Result<Talk<'_>, Problem> {
+        let link = self.endpoint.open().await?;
+        Talk::start(&self.endpoint, link, &ask, patience).await
+    }
+
+    fn foreign(&self, reply: &Reply) -> Problem {
+        // The kind of the reply is enough for a report; its content may be long or private.
+        let text = format!("{reply:?}");
+        let kind = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let what = format!("{} answered something else than was asked ({kind})", self.endpoint);
+        Problem::new("N0003", what, "popnet version")
+    }
+
+    fn nothing(&self) -> Problem {
+        Problem::new("N0004", format!("{} gave no answer", self.endpoint), "popnet status")
+    }
+}
+
+fn at(node: &NodeName, ask: Ask) -> Ask {
+    Ask::At(node.clone(), Box::new(ask))
+}
+
+/// A node's later word replaces its earlier one.
+fn merge(receipts: &mut Vec<PurgeReceipt>, new: Vec<PurgeReceipt>) {
+    for receipt in new {
+        match receipts.iter_mut().find(|old| old.node == receipt.node) {
+            Some(old) => *old = receipt,
+            None => receipts.push(receipt),
+        }
+    }
+}
