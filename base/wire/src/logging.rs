@@ -71,6 +71,45 @@ pub struct Counter {
     pub queries: u64,
 }
 
+impl Counter {
+    /// Nothing yet for `site` at `pop` in `minute`.
+    #[must_use]
+    pub fn new(minute: i64, site: SiteName, pop: PopId) -> Self {
+        Self {
+            minute,
+            site,
+            pop,
+            requests: 0,
+            bytes_out: 0,
+            bytes_in: 0,
+            bytes_origin: 0,
+            hits: 0,
+            hit_bytes: 0,
+            status: [0; 5],
+            queries: 0,
+        }
+    }
+
+    /// Adds `other`'s numbers to these, up to the end of the range; site, POP and minute stay.
+    pub fn absorb(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.requests, other.requests),
+            (&mut self.bytes_out, other.bytes_out),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.bytes_origin, other.bytes_origin),
+            (&mut self.hits, other.hits),
+            (&mut self.hit_bytes, other.hit_bytes),
+            (&mut self.queries, other.queries),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+        for (sum, more) in self.status.iter_mut().zip(other.status) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// A detail record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
@@ -284,4 +323,10 @@ pub enum Receipt {
     Corrupt,
     /// Not this server's customer, or not this sender's name: ask the name server again.
     Refused(String),
+    /// Another batch has this number here, from before the sender lost its disk. Not stored: give
+    /// it a number above `last` and send it again.
+    Taken {
+        /// The highest number that has arrived.
+        last: u64,
+    },
 }
