@@ -1,1 +1,28 @@
-//! DNS questions, answers, EDNS and zone files over the domain crate.
+//! DNS as values: questions read in place, answers written into a buffer, zone files, and what a
+//! stub client needs. Thin over the `domain` crate where speed does not matter.
+//!
+//! - [`Query`]: one question with its EDNS, or the right refusal for what is not one.
+//! - [`Writer`]: a response, with compression (RFC 1035 4.1.4), size limit and EDNS.
+//! - [`read_zone`]: a zone file, with the place of each mistake.
+//! - [`build_query`] and [`Response`]: the other side of the conversation.
+//!
+//! Nothing here opens a socket or decides what the answer is.
+
+mod edns;
+mod name;
+mod query;
+mod response;
+mod ttl;
+mod writer;
+mod zonefile;
+
+pub use domain::base::iana::{Class, Opcode, OptRcode as Rcode, Rtype};
+pub use edns::{ClientSubnet, Edns, EdnsReply, UDP_SIZE};
+pub use name::{Name, NameError, QName};
+pub use query::{Dropped, Flags, Parsed, Query, Refusal, parse_query};
+pub use response::{
+    Data, QueryForm, Question, Record, Response, ResponseEdns, ResponseError, build_query,
+    build_query_form,
+};
+pub use writer::{Full, Owner, Section, Writer};
+pub use zonefile::{Mistake, ZoneFile, ZoneRecord, rdata_text, read_zone};

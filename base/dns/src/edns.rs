@@ -1,0 +1,204 @@
+//! EDNS (RFC 6891) and the options we understand: client subnet (RFC 7871), cookies (RFC 7873),
+//! the server's name (RFC 5001). Unknown options are skipped, as the RFC wants.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// The largest datagram we send and announce: passes every usual path unfragmented.
+pub const UDP_SIZE: u16 = 1_232;
+
+const NSID: u16 = 3;
+const CLIENT_SUBNET: u16 = 8;
+const COOKIE: u16 = 10;
+const EXTENDED_ERROR: u16 = 15;
+
+/// The EDNS part of a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edns {
+    /// Largest datagram that the asker takes.
+    pub udp_size: u16,
+    /// The DO bit: signatures wanted.
+    pub dnssec_ok: bool,
+    /// Version; we speak 0.
+    pub version: u8,
+    /// The client's network, as the resolver tells it.
+    pub client_subnet: Option<ClientSubnet>,
+    /// The client part of a cookie.
+    pub cookie: Option<[u8; 8]>,
+    /// The asker wants to know which server this is.
+    pub nsid: bool,
+}
+
+/// A client subnet option of a query. It goes back as it came, with a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSubnet {
+    /// Address family: 1, 2, or 0 where the source length is 0.
+    pub family: u16,
+    /// Length of the prefix that the resolver gives away.
+    pub source: u8,
+    /// The address, zeros after the prefix.
+    pub address: IpAddr,
+}
+
+impl ClientSubnet {
+    /// The prefix, when it says anything: a source length of 0 means "do not use my client".
+    #[must_use]
+    pub fn net(&self) -> Option<IpNet> {
+        if self.source == 0 { None } else { IpNet::new(self.address, self.source).ok() }
+    }
+
+    /// The option for `net`.
+    #[must_use]
+    pub fn of(net: IpNet) -> Self {
+        let net = net.trunc();
+        let family = if net.addr().is_ipv4() { 1 } else { 2 };
+        Self { family, source: net.prefix_len(), address: net.addr() }
+    }
+
+    /// RFC 7871 7.1.2: a wrong length, a scope in a query or set bits after the prefix are errors.
+    fn parse(content: &[u8]) -> Option<Self> {
+        let [f0, f1, source, scope, octets @ ..] = content else { return None };
+        let family = u16::from_be_bytes([*f0, *f1]);
+        let limit = match family {
+            // Some clients say "family 0" together with source length 0.
+            0 => 0,
+            1 => 32,
+            2 => 128,
+            _ => return None,
+        };
+        if *source > limit || *scope != 0 || octets.len() != usize::from(source.div_ceil(8)) {
+            return None;
+        }
+        let mut full = [0u8; 16];
+        full.get_mut(..octets.len())?.copy_from_slice(octets);
+        let address = if family == 2 {
+            IpAddr::V6(Ipv6Addr::from(full))
+        } else {
+            IpAddr::V4(Ipv4Addr::from(*full.first_chunk::<4>()?))
+        };
+        let net = IpNet::new(address, *source).ok()?;
+        (net.trunc() == net).then_some(Self { family, source: *source, address })
+    }
+
+    /// Octets of the option after its code and length.
+    fn size(&self) -> usize {
+        4 + usize::from(self.source.div_ceil(8))
+    }
+
+    fn write(&self, scope: u8, put: &mut impl FnMut(&[u8])) {
+        let count = usize::from(self.source.div_ceil(8));
+        put_option(put, CLIENT_SUBNET, self.size());
+        put(&self.family.to_be_bytes());
+        put(&[self.source, scope]);
+        match self.address {
+            IpAddr::V4(v4) => put(v4.octets().get(..count).unwrap_or_default()),
+            IpAddr::V6(v6) => put(v6.octets().get(..count).unwrap_or_default()),
+        }
+    }
+}
+
+/// What we say in the EDNS part of a response.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EdnsReply<'a> {
+    /// DO, copied from the query (RFC 3225).
+    pub dnssec_ok: bool,
+    /// The query's client subnet and the scope of the answer.
+    pub client_subnet: Option<(ClientSubnet, u8)>,
+    /// This server's name, when it was asked for.
+    pub nsid: Option<&'a str>,
+    /// An extended error (RFC 8914).
+    pub extended_error: Option<u16>,
+}
+
+impl EdnsReply<'_> {
+    /// Octets of the options.
+    fn options(&self) -> usize {
+        self.client_subnet.map_or(0, |(subnet, _)| 4 + subnet.size())
+            + self.nsid.map_or(0, |nsid| 4 + nsid.len())
+            + self.extended_error.map_or(0, |_| 6)
+    }
+
+    /// Octets of the whole OPT record.
+    pub(crate) fn size(&self) -> usize {
+        11 + self.options()
+    }
+
+    /// Puts the whole OPT record; `high_rcode` is the upper part of the response code.
+    pub(crate) fn write(&self, high_rcode: u8, put: &mut impl FnMut(&[u8])) {
+        put(&[0, 0, 41]);
+        put(&UDP_SIZE.to_be_bytes());
+        put(&[high_rcode, 0, if self.dnssec_ok { 0x80 } else { 0 }, 0]);
+        put(&u16::try_from(self.options()).unwrap_or(0).to_be_bytes());
+        if let Some((subnet, scope)) = self.client_subnet {
+            subnet.write(scope, put);
+        }
+        if let Some(nsid) = self.nsid {
+            put_option(put, NSID, nsid.len());
+            put(nsid.as_bytes());
+        }
+        if let Some(code) = self.extended_error {
+            put_option(put, EXTENDED_ERROR, 2);
+            put(&code.to_be_bytes());
+        }
+    }
+}
+
+fn put_option(put: &mut impl FnMut(&[u8]), code: u16, length: usize) {
+    put(&code.to_be_bytes());
+    put(&u16::try_from(length).unwrap_or(0).to_be_bytes());
+}
+
+/// The EDNS part from an OPT record: its class, TTL and data. `None`: malformed.
+pub(crate) fn parse_opt(class: u16, ttl: u32, mut rdata: &[u8]) -> Option<Edns> {
+    let [_, version, flags, _] = ttl.to_be_bytes();
+    let mut edns =
+        Edns { udp_size: class, dnssec_ok: flags & 0x80 != 0, version, ..Edns::default() };
+    // RFC 6891 6.1.3: nothing else of another version can be understood.
+    if version != 0 {
+        return Some(edns);
+    }
+    while !rdata.is_empty() {
+        let [c0, c1, l0, l1, rest @ ..] = rdata else { return None };
+        let code = u16::from_be_bytes([*c0, *c1]);
+        let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+        let content = rest.get(..length)?;
+        rdata = rest.get(length..)?;
+        match code {
+            CLIENT_SUBNET => edns.client_subnet = Some(ClientSubnet::parse(content)?),
+            NSID => edns.nsid = true,
+            // RFC 7873 5.2.2: 8 octets, or 8 and 8 to 32 of ours; else FORMERR.
+            COOKIE if content.len() == 8 || (16..=40).contains(&content.len()) => {
+                edns.cookie = content.first_chunk::<8>().copied();
+            }
+            COOKIE => return None,
+            _ => {}
+        }
+    }
+    Some(edns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(octets: &[u8]) -> Option<String> {
+        ClientSubnet::parse(octets).map(|s| s.net().map_or("none".into(), |n| n.to_string()))
+    }
+
+    #[test]
+    fn client_subnets() {
+        assert_eq!(subnet(&[0, 1, 24, 0, 192, 0, 2]).as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(subnet(&[0, 1, 0, 0]).as_deref(), Some("none"));
+        assert_eq!(subnet(&[0, 0, 0, 0]).as_deref(), Some("none"));
+        assert_eq!(subnet(&[0, 2, 32, 0, 0x20, 1, 0xd, 0xb8]).as_deref(), Some("2001:db8::/32"));
+        // A scope in a query, too many and too few octets, bits after the prefix, foreign family.
+        assert_eq!(subnet(&[0, 1, 24, 24, 192, 0, 2]), None);
+        assert_eq!(subnet(&[0, 1, 24, 0, 192, 0, 2, 0]), None);
+        assert_eq!(subnet(&[0, 1, 24, 0, 192, 0]), None);
+        assert_eq!(subnet(&[0, 1, 23, 0, 192, 0, 3]), None);
+        assert_eq!(subnet(&[0, 1, 33, 0, 192, 0, 2, 0, 1]), None);
+        assert_eq!(subnet(&[0, 3, 0, 0]), None);
+        assert_eq!(subnet(&[0, 1, 24]), None);
+    }
+}
