@@ -1,1 +1,33 @@
 //! Whom an answer names, and why.
+//!
+//! A decision is a function of three immutable values: the [`View`] (what is measured), the
+//! site's [`SiteRules`] (what is configured) and the [`Question`] (who asks). It has no clock, no
+//! chance and no memory: the same values give the same [`Choice`] on every name server.
+//!
+//! - Writer's side: [`Board::record`] takes probe reports in any order; [`Board::view`] makes the
+//!   next [`View`], which costs little and is published whole.
+//! - Reader's side: [`choose`] goes through the stages addressable → healthy → measured → scored
+//!   → tie → answer set → last resort, and keeps for each loser the reason (N2, N3, N5, N6).
+//! - [`Rules::compile`] turns the configuration into integers once a version.
+//!
+//! Left out here: damping after flaps, shedding control, the mass-failure guard and client
+//! databases (network, country). Their reasons exist in the dictionary and are never given.
+
+mod board;
+mod choice;
+mod choose;
+mod confidence;
+mod geo;
+mod health;
+mod latency;
+mod plan;
+mod rank;
+mod rules;
+mod score;
+mod view;
+
+pub use board::{Board, Recorded};
+pub use choice::{Choice, Chosen, Client, Family, Question};
+pub use choose::choose;
+pub use rules::{Rules, SiteRules, Target, TargetNode};
+pub use view::{Standing, Verdict, View};

@@ -1,0 +1,348 @@
+//! The writer's side: probe reports in, in any order; the next view out.
+//!
+//! Each publisher is the only writer of its own words, and its words are ordered by
+//! `(boot, seq)`, never by clock; so the order of arrival changes nothing. A word's age is the
+//! time since it arrived plus the time that it lay at its publisher (a difference of two readings
+//! of one clock), so that no two clocks have to agree (N12).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use popnet_config::network::Network;
+use popnet_terms::{Micros, NodeName, PopId, Removed, TargetId, Timestamp};
+use popnet_wire::probing::{Finding, Report, Sample, Subject};
+use popnet_wire::rollout::Epoch;
+
+use crate::health::{Machine, Opinion, Word, Words, judge};
+use crate::latency::{Measured, Table};
+use crate::plan::Plan;
+use crate::view::{Connect, Standing, Verdict, View, seconds};
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Samples that were news.
+    pub accepted: usize,
+    /// Samples that were older than, or the same as, what is known.
+    pub old: usize,
+    /// Samples about what this configuration does not have, or for which there is no room.
+    pub foreign: usize,
+}
+
+/// The newest word of every publisher on everything.
+#[derive(Debug, Default)]
+pub struct Board {
+    plan: Plan,
+    fence: Option<Fence>,
+    words: BTreeMap<Subject, Words>,
+    latency: Table,
+    to_probes: BTreeMap<PopId, Micros>,
+    standings: BTreeMap<TargetId, (Standing, Timestamp)>,
+    generation: u64,
+}
+
+/// The configuration that targets should serve by.
+#[derive(Clone, Copy, Debug)]
+struct Fence {
+    epoch: Epoch,
+    since: Timestamp,
+}
+
+/// Words older than this are dropped; long before, they count for nothing.
+const WORD_KEEP: Duration = Duration::from_mins(30);
+
+/// A target has this long to follow a new configuration.
+const FENCE_GRACE: Duration = Duration::from_secs(5);
+
+/// No sample lies longer than this at its publisher: a larger difference is a clock that jumped.
+const HELD_MAX: Duration = Duration::from_mins(5);
+
+impl Board {
+    /// An empty board, which knows of nothing until [`Board::configure`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a configuration over: words about what it no longer has are dropped. In a managed
+    /// network `epoch` is the one in force here; targets that say that they serve by an older one
+    /// are taken out five seconds later.
+    pub fn configure(&mut self, network: &Network, epoch: Option<Epoch>, now: Timestamp) {
+        self.plan = Plan::compile(network);
+        self.fence = epoch.map(|epoch| match self.fence {
+            Some(fence) if fence.epoch == epoch => fence,
+            Some(_) | None => Fence { epoch, since: now },
+        });
+        let plan = &self.plan;
+        for (subject, words) in &mut self.words {
+            words.retain(|probe, _| plan.expects(subject, probe));
+        }
+        self.forget(now);
+    }
+
+    /// Takes a report in. The caller has made sure that it comes from its publisher.
+    pub fn record(&mut self, report: &Report, received: Timestamp) -> Recorded {
+        let mut recorded = Recorded::default();
+        if !self.plan.publishers.contains(&report.publisher) {
+            recorded.foreign = report.samples.len();
+            return recorded;
+        }
+        for sample in &report.samples {
+            let held = report.sent.since(sample.at);
+            let held = if held > HELD_MAX { Duration::ZERO } else { held };
+            let held = i64::try_from(held.as_micros()).unwrap_or(0);
+            let at = Timestamp(received.0.saturating_sub(held));
+            match self.record_sample(report, sample, at) {
+                Some(true) => recorded.accepted += 1,
+                Some(false) => recorded.old += 1,
+                None => recorded.foreign += 1,
+            }
+        }
+        recorded
+    }
+
+    /// The round trip from this name server to the probes of `pop`: the first term of the
+    /// `sum-ns` policy (N22 read literally).
+    pub fn record_path(&mut self, pop: &PopId, rtt: Micros) {
+        self.to_probes.insert(pop.clone(), rtt);
+    }
+
+    /// Drops what counts for nothing any more. Call it every minute or so.
+    pub fn forget(&mut self, now: Timestamp) {
+        for words in self.words.values_mut() {
+            for by_publisher in words.values_mut() {
+                by_publisher.retain(|from, word| {
+                    now.since(word.at) <= WORD_KEEP && self.plan.publishers.contains(from)
+                });
+            }
+            words.retain(|_, by_publisher| !by_publisher.is_empty());
+        }
+        self.words.retain(|_, words| !words.is_empty());
+        let pops: Vec<PopId> = self.plan.publishers.iter().map(NodeName::pop).collect();
+        self.latency.forget(self.plan.latency(), now, |pop| pops.contains(pop));
+        self.to_probes.retain(|pop, _| pops.contains(pop));
+        self.standings.retain(|target, _| self.plan.targets.contains_key(target));
+    }
+
+    /// What is known at `now`.
+    pub fn view(&mut self, now: Timestamp) -> View {
+        // Ages, expiry and schedules are counted in whole seconds.
+        let now = Timestamp(now.unix_seconds().saturating_mul(1_000_000));
+        self.generation += 1;
+        let mut verdicts = BTreeMap::new();
+        let mut connect: BTreeMap<PopId, BTreeMap<TargetId, Connect>> = BTreeMap::new();
+        for (target, subjects) in &self.plan.targets {
+            let verdict = self.verdict(target, subjects, now);
+            verdicts.insert(target.clone(), verdict);
+            for subject in subjects {
+                self.add_connects(target, subject, &mut connect);
+            }
+        }
+        for (target, verdict) in &mut verdicts {
+            let entry = self.standings.entry(target.clone()).or_insert((verdict.standing, now));
+            if entry.0 != verdict.standing {
+                *entry = (verdict.standing, now);
+            }
+            verdict.since = entry.1;
+        }
+        let shared = verdicts.into_iter().map(|(target, verdict)| (target, Arc::new(verdict)));
+        View {
+            at: now,
+            generation: self.generation,
+            verdicts: Arc::new(shared.collect()),
+            latency: self.latency.clone(),
+            latency_ageing: self.plan.latency(),
+            connect: Arc::new(connect),
+            to_probes: Arc::new(self.to_probes.clone()),
+        }
+    }
+
+    /// The POPs that should measure the latency to `client`: those whose value is missing or is
+    /// no longer believed by half (N14).
+    #[must_use]
+    pub fn needs(&self, client: IpNet, now: Timestamp) -> Vec<PopId> {
+        let tried = self.latency.tried(client.trunc(), self.plan.latency(), now);
+        self.plan.measuring.iter().filter(|pop| !tried.contains(pop)).cloned().collect()
+    }
+
+    /// Everything as reports with the time at which they came in: to be kept over a restart
+    /// (N13) and given to [`Board::import`].
+    #[must_use]
+    pub fn export(&self) -> Vec<(Timestamp, Report)> {
+        let mut reports: BTreeMap<(NodeName, u64, u64), Vec<Sample>> = BTreeMap::new();
+        for word_of in self.words.values().flat_map(BTreeMap::values) {
+            for (from, word) in word_of {
+                let finding = Finding::Service(word.service.clone());
+                let samples = reports.entry((from.clone(), word.boot, word.seq)).or_default();
+                samples.push(Sample { at: word.at, finding });
+            }
+        }
+        for (client, measured) in self.latency.iter() {
+            let key = (measured.publisher.clone(), measured.boot, measured.seq);
+            let finding = Finding::Latency(measured.finding(client));
+            reports.entry(key).or_default().push(Sample { at: measured.at, finding });
+        }
+        let report = |((publisher, boot, seq), samples): ((NodeName, u64, u64), Vec<Sample>)| {
+            let sent = samples.iter().map(|sample| sample.at).max().unwrap_or_default();
+            (sent, Report { publisher, boot, seq, epoch: Epoch(0), sent, samples })
+        };
+        reports.into_iter().map(report).collect()
+    }
+
+    /// Takes over what [`Board::export`] gave.
+    pub fn import(&mut self, kept: &[(Timestamp, Report)]) -> Recorded {
+        let mut all = Recorded::default();
+        for (received, report) in kept {
+            let one = self.record(report, *received);
+            all.accepted += one.accepted;
+            all.old += one.old;
+            all.foreign += one.foreign;
+        }
+        all
+    }
+
+    /// `Some(true)`: news; `Some(false)`: not; `None`: not for us.
+    fn record_sample(&mut self, report: &Report, sample: &Sample, at: Timestamp) -> Option<bool> {
+        let (boot, seq) = (report.boot, report.seq);
+        match &sample.finding {
+            Finding::Service(service) => {
+                self.plan.expects(&service.subject, &service.probe).then_some(())?;
+                let words = self.words.entry(service.subject.clone()).or_default();
+                let by_publisher = words.entry(service.probe.clone()).or_default();
+                let new = Word { boot, seq, at, service: service.clone() };
+                let old = by_publisher.get(&report.publisher);
+                let news = old.is_none_or(|old| (old.boot, old.seq) < (boot, seq));
+                if news {
+                    by_publisher.insert(report.publisher.clone(), new);
+                }
+                Some(news)
+            }
+            Finding::Latency(latency) => {
+                let pop = report.publisher.pop();
+                self.plan.measuring.contains(&pop).then_some(())?;
+                let measured = Measured {
+                    pop,
+                    publisher: report.publisher.clone(),
+                    boot,
+                    seq,
+                    at,
+                    rtt: latency.rtt,
+                    spread: latency.spread,
+                    loss: latency.loss.min(1_000),
+                    samples: latency.samples,
+                    method: latency.method,
+                };
+                Some(self.latency.record(latency.client, measured))
+            }
+        }
+    }
+
+    fn verdict(&self, target: &TargetId, subjects: &[Subject], now: Timestamp) -> Verdict {
+        let machines: Vec<(&Subject, Machine)> = subjects
+            .iter()
+            .map(|subject| (subject, judge(&self.plan, subject, self.words.get(subject), now)))
+            .collect();
+        let standing_of = |machine: &Machine| match &machine.opinion {
+            Opinion::Down { .. } => Standing::Down,
+            Opinion::Unknown { .. } => Standing::Unknown,
+            Opinion::Up | Opinion::Unwatched if self.is_behind(machine, now) => Standing::Behind,
+            Opinion::Unwatched => Standing::Unwatched,
+            Opinion::Up => Standing::Up,
+        };
+        // A target is as well as its best machine; the others are not named.
+        let best = machines.iter().map(|(_, machine)| standing_of(machine)).min();
+        let best = best.unwrap_or(Standing::Unknown);
+        let serving = |machine: &Machine| standing_of(machine) == best;
+        let spokesman = machines.iter().map(|(_, machine)| machine).find(|m| serving(m));
+        let out = machines.iter().filter(|(_, machine)| !serving(machine));
+        let out = out.filter_map(|(subject, _)| match subject {
+            Subject::Node(node) => Some(node.clone()),
+            Subject::Origin(_) => None,
+        });
+        let out: Vec<NodeName> = out.collect();
+        let loads = machines.iter().filter(|(_, m)| serving(m)).filter_map(|(_, m)| m.load);
+        let loads: Vec<u16> = loads.collect();
+        let drained = self.plan.drained.contains(target) && best != Standing::Down;
+        let (reason, why, seen_by) = self.grounds(best, spokesman, drained);
+        let age = machines.iter().filter_map(|(_, machine)| machine.at).max();
+        Verdict {
+            standing: if drained { Standing::Draining } else { best },
+            since: now,
+            reason,
+            why,
+            age: age.map(|at| seconds(now, at)),
+            seen_by,
+            load: mean(&loads),
+            epoch: machines.iter().filter_map(|(_, m)| Some(m.epoch?.0)).min(),
+            response: spokesman.and_then(|machine| machine.response),
+            dissent: spokesman.map_or(0, |machine| machine.dissent),
+            out,
+        }
+    }
+
+    /// Reason, words and witnesses for a standing.
+    fn grounds(
+        &self,
+        standing: Standing,
+        spokesman: Option<&Machine>,
+        drained: bool,
+    ) -> (Option<Removed>, Arc<str>, Vec<PopId>) {
+        if drained {
+            return (Some(Removed::Drained), "drained by the operator".into(), Vec::new());
+        }
+        if standing == Standing::Behind {
+            let theirs = spokesman.and_then(|machine| machine.epoch).map_or(Epoch(0), |e| e.0);
+            let ours = self.fence.map_or(Epoch(0), |fence| fence.epoch);
+            let why = format!("serves by {theirs}, {ours} is in force");
+            return (Some(Removed::ConfigBehind), why.into(), Vec::new());
+        }
+        match spokesman.map(|machine| &machine.opinion) {
+            Some(Opinion::Down { reason, why, seen_by }) => {
+                (Some(*reason), why.clone(), seen_by.clone())
+            }
+            Some(Opinion::Unknown { reason, why }) => (*reason, why.clone(), Vec::new()),
+            Some(Opinion::Unwatched) => (None, "no probe watches it".into(), Vec::new()),
+            Some(Opinion::Up) | None => (None, "".into(), Vec::new()),
+        }
+    }
+
+    /// Whether a machine said, after it had time to follow, that it serves by an older
+    /// configuration than ours. One that says nothing is not judged.
+    fn is_behind(&self, machine: &Machine, now: Timestamp) -> bool {
+        let (Some(fence), Some((epoch, said_at))) = (self.fence, machine.epoch) else {
+            return false;
+        };
+        let late = fence.since.after(FENCE_GRACE);
+        epoch < fence.epoch && now > late && said_at > late
+    }
+
+    /// The newest time to connect of each POP: the least over the target's machines.
+    fn add_connects(
+        &self,
+        target: &TargetId,
+        subject: &Subject,
+        connect: &mut BTreeMap<PopId, BTreeMap<TargetId, Connect>>,
+    ) {
+        let by_probe = self.words.get(subject).into_iter().flat_map(BTreeMap::values);
+        for (from, word) in by_probe.flatten() {
+            // A failed attempt has no round trip to tell.
+            if word.service.connect == Micros(0) {
+                continue;
+            }
+            let new = Connect { rtt: word.service.connect, at: word.at };
+            let of_pop = connect.entry(from.pop()).or_default();
+            let kept = of_pop.entry(target.clone()).or_insert(new);
+            if (new.rtt, new.at) < (kept.rtt, kept.at) {
+                *kept = new;
+            }
+        }
+    }
+}
+
+fn mean(loads: &[u16]) -> Option<u16> {
+    let sum: u64 = loads.iter().copied().map(u64::from).sum();
+    let count = u64::try_from(loads.len()).ok()?;
+    u16::try_from(sum.checked_div(count)?).ok()
+}

@@ -1,0 +1,337 @@
+//! The decision: addressable → healthy → measured → scored → tie → answer set, and what is done
+//! when nothing healthy is left (steering model, sections 8 and 11).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use popnet_config::network::{LastResort, Preset};
+use popnet_terms::{Because, Micros, Removed, Seconds};
+use popnet_wire::logging::{Candidate, Removal, Score};
+
+use crate::choice::{Choice, Chosen, Client, Family, Question};
+use crate::rank::{Ranked, Runner, client_hash, rank};
+use crate::rules::{SiteRules, Target};
+use crate::score::{Distance, distances, score};
+use crate::view::{Standing, Verdict, View};
+
+/// Whom an answer to `question` names, and why.
+///
+/// ```
+/// use popnet_config::network::Network;
+/// use popnet_steering::{Board, Client, Family, Question, Rules, choose};
+///
+/// let text = include_str!("../../../examples/network.toml");
+/// let network: Network = toml_edit::de::from_str(text).unwrap();
+/// let rules = Rules::compile(&network);
+/// let mut board = Board::new();
+/// let now = popnet_terms::Timestamp(0);
+/// board.configure(&network, None, now);
+/// let question = Question {
+///     client: Client::Unit("198.51.100.0/24".parse().unwrap()),
+///     family: Family::V4,
+///     bound: None,
+/// };
+/// let choice = choose(&board.view(now), rules.site("static.acme.example").unwrap(), &question);
+/// // No probe has spoken yet: the cheapest POP, by name, for a short time.
+/// assert_eq!(choice.targets[0].target.to_string(), "fra1");
+/// assert_eq!(choice.because.code(), "FALLBACK_ANY_UP");
+/// ```
+#[must_use]
+pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
+    let distances = distances(view, rules, &question.client);
+    let entries: Vec<Entry<'_>> = rules
+        .targets
+        .iter()
+        .zip(&distances)
+        .map(|(target, distance)| Entry::new(view, rules, question.family, target, distance))
+        .collect();
+    let client = client_hash(rules, &question.client);
+    let (pool, fallback) = pool(rules, &entries);
+    let mut ranked = rank(rules, client, &pool);
+    let persisted = bind(&mut ranked, &entries, question);
+    let because = match (fallback, persisted) {
+        (_, true) => Because::Persisted,
+        (Some(fallback), false) => fallback,
+        (None, false) if ranked.order.len() == 1 => Because::OnlyCandidate,
+        (None, false) if ranked.tie > 1 => Because::TieWithin,
+        (None, false) => Because::BestScore,
+    };
+    let contest = Contest { rules, question, entries: &entries, ranked: &ranked };
+    Choice {
+        targets: contest.answer_set(fallback.is_some()),
+        ttl: contest.ttl(fallback.is_some(), client),
+        scope: contest.scope(),
+        because,
+        margin: contest.margin(),
+        needs_measurement: contest.needs_measurement(),
+        candidates: entries.into_iter().map(Entry::into_candidate).collect(),
+    }
+}
+
+/// Answers of last resort are asked for again soon.
+const LAST_RESORT_TTL: Seconds = Seconds(10);
+
+/// How a candidate may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// Healthy.
+    Fit,
+    /// Takes part with a penalty, or alone as a last resort.
+    Unknown,
+    /// Up, but too loaded: before anything that is not up.
+    Overloaded,
+    /// Up, but serves by an older configuration.
+    Behind,
+    /// Up, but an operator empties it.
+    Draining,
+    /// Only when everything is named.
+    Down,
+    /// Never: it has no address that is asked for.
+    Unaddressable,
+}
+
+/// A target in the funnel.
+struct Entry<'a> {
+    target: &'a Target,
+    distance: &'a Distance,
+    class: Class,
+    removal: Option<Removal>,
+    score: Score,
+    addresses: Vec<IpAddr>,
+}
+
+impl<'a> Entry<'a> {
+    fn new(
+        view: &View,
+        rules: &SiteRules,
+        family: Family,
+        target: &'a Target,
+        distance: &'a Distance,
+    ) -> Self {
+        let verdict = view.verdict(&target.id);
+        let addresses = addresses(target, verdict, family);
+        let score = score(rules, target, distance, verdict);
+        let (class, removal) = if addresses.is_empty() && family != Family::Any {
+            (Class::Unaddressable, Some(unaddressable(target, family)))
+        } else {
+            classify(rules, verdict)
+        };
+        Self { target, distance, class, removal, score, addresses }
+    }
+
+    fn into_candidate(self) -> Candidate {
+        Candidate { target: self.target.id.clone(), removed: self.removal, score: Some(self.score) }
+    }
+}
+
+/// The target's addresses of `family`, without machines that are out of service. Of several
+/// machines all are named: a resolver takes them in turn.
+fn addresses(target: &Target, verdict: Option<&Verdict>, family: Family) -> Vec<IpAddr> {
+    let out = |node| verdict.is_some_and(|verdict| verdict.out.contains(node));
+    let nodes = target.nodes.iter().filter(|machine| !machine.node.as_ref().is_some_and(out));
+    let all = nodes.flat_map(|machine| machine.addresses.iter().copied());
+    all.filter(|address| family.admits(*address)).take(ADDRESSES_MAX).collect()
+}
+
+/// Addresses of one target in an answer: two targets with so many stay well below 512 octets.
+const ADDRESSES_MAX: usize = 8;
+
+fn unaddressable(target: &Target, family: Family) -> Removal {
+    let named = target.nodes.iter().all(|machine| machine.addresses.is_empty());
+    let detail = match family {
+        _ if named => "configured by name, not by address",
+        Family::V4 => "no IPv4 address",
+        Family::V6 => "no IPv6 address",
+        Family::Any => "no address",
+    };
+    let (reason, age, seen_by) = (Removed::NoAddressOfFamily, None, Vec::new());
+    Removal { reason, detail: detail.into(), age, seen_by }
+}
+
+fn classify(rules: &SiteRules, verdict: Option<&Verdict>) -> (Class, Option<Removal>) {
+    let Some(verdict) = verdict else { return (Class::Unknown, None) };
+    let removal = |reason: Removed, detail: Arc<str>| {
+        Some(Removal { reason, detail, age: verdict.age, seen_by: verdict.seen_by.clone() })
+    };
+    let configured = || {
+        let reason = verdict.reason.unwrap_or(Removed::DownProbe);
+        removal(reason, verdict.why.clone())
+    };
+    match verdict.standing {
+        Standing::Down => (Class::Down, configured()),
+        Standing::Draining => (Class::Draining, configured()),
+        Standing::Behind => (Class::Behind, configured()),
+        Standing::Unknown => (Class::Unknown, None),
+        Standing::Up | Standing::Unwatched => match verdict.load {
+            Some(load) if load > rules.load_hard => {
+                let detail = format!("load {}, limit {}", share(load), share(rules.load_hard));
+                (Class::Overloaded, removal(Removed::LoadOverLimit, detail.into()))
+            }
+            Some(_) | None => (Class::Fit, None),
+        },
+    }
+}
+
+fn share(thousandths: u16) -> String {
+    format!("{}.{:02}", thousandths / 1_000, thousandths % 1_000 / 10)
+}
+
+/// Those among whom the answer is chosen, with the last resort where one is needed. A target that
+/// is up in any way comes before every one that is not known, and that before one that is down.
+fn pool<'a>(rules: &SiteRules, entries: &'a [Entry<'a>]) -> (Vec<Runner<'a>>, Option<Because>) {
+    let having = |wanted: &[Class]| -> Vec<Runner<'a>> {
+        let left = entries.iter().enumerate().filter(|(_, entry)| wanted.contains(&entry.class));
+        let runner = |(index, entry): (usize, &'a Entry<'a>)| Runner {
+            index,
+            target: entry.target,
+            score: &entry.score,
+        };
+        left.map(runner).collect()
+    };
+    if entries.iter().any(|entry| entry.class == Class::Fit) {
+        return (having(&[Class::Fit, Class::Unknown]), None);
+    }
+    for up in [Class::Overloaded, Class::Behind, Class::Draining] {
+        let runners = having(&[up]);
+        if !runners.is_empty() {
+            return (runners, Some(Because::FallbackAnyUp));
+        }
+    }
+    for step in &rules.last_resort {
+        let (runners, because) = match step {
+            LastResort::Unknown => (having(&[Class::Unknown]), Because::FallbackAnyUp),
+            LastResort::All => (having(&[Class::Unknown, Class::Down]), Because::FallbackAll),
+            LastResort::Static => return (Vec::new(), Some(Because::StaticRecord)),
+            // Nothing is ever held back for flapping here, and sites have no backup.
+            LastResort::Damped | LastResort::Backup => continue,
+        };
+        if !runners.is_empty() {
+            return (runners, Some(because));
+        }
+    }
+    (Vec::new(), Some(Because::StaticRecord))
+}
+
+/// Puts the target to which the client is bound in front (N7). A drained one keeps those who are
+/// bound to it; nothing else that was removed does.
+fn bind<'a>(ranked: &mut Ranked<'a>, entries: &'a [Entry<'a>], question: &Question) -> bool {
+    let Some(bound) = &question.bound else { return false };
+    if let Some(at) = ranked.order.iter().position(|runner| runner.target.id == *bound) {
+        if let Some(front) = ranked.order.get_mut(..=at) {
+            front.rotate_right(1);
+        }
+        return true;
+    }
+    let mut draining = entries.iter().enumerate().filter(|(_, e)| e.class == Class::Draining);
+    let Some((index, entry)) = draining.find(|(_, entry)| entry.target.id == *bound) else {
+        return false;
+    };
+    ranked.order.insert(0, Runner { index, target: entry.target, score: &entry.score });
+    true
+}
+
+/// What is left to say once the order is known.
+struct Contest<'a> {
+    rules: &'a SiteRules,
+    question: &'a Question,
+    entries: &'a [Entry<'a>],
+    ranked: &'a Ranked<'a>,
+}
+
+impl Contest<'_> {
+    /// The first, and others that are nearly as good: each is another POP or server, so that no
+    /// one failure takes them all.
+    fn answer_set(&self, last_resort: bool) -> Vec<Chosen> {
+        let Some(first) = self.ranked.order.first() else { return Vec::new() };
+        let limit = u64::from(first.score.points.0) * 13 / 10;
+        let good = |at: usize, runner: &Runner<'_>| {
+            let healthy = last_resort || self.class(runner) == Some(Class::Fit);
+            let near = at < self.ranked.tie || u64::from(runner.score.points.0) <= limit;
+            match self.question.client {
+                // A POP tries origins one after the other: the far one is better than none.
+                Client::Pop(_) => true,
+                Client::Unit(_) => healthy && near && self.rules.preset != Preset::FailoverOrder,
+            }
+        };
+        let order = self.ranked.order.iter().enumerate();
+        let chosen = order.filter(|(at, runner)| *at == 0 || good(*at, runner));
+        let named = chosen.filter_map(|(_, runner)| self.entries.get(runner.index));
+        let named = named.map(|entry| Chosen {
+            target: entry.target.id.clone(),
+            addresses: entry.addresses.clone(),
+        });
+        named.take(self.rules.answers_max).collect()
+    }
+
+    /// Long while everything is well known, short while it is not. Up to a tenth is taken off by
+    /// client, so that not all ask again at once.
+    fn ttl(&self, last_resort: bool, client: u64) -> Seconds {
+        let (shortest, longest) = (self.rules.ttl_min, self.rules.ttl_max);
+        if last_resort {
+            return Seconds(LAST_RESORT_TTL.0.min(longest.0).max(1));
+        }
+        let contending = self.ranked.order.iter().take(self.ranked.tie.max(1));
+        let mut distances =
+            contending.filter_map(|runner| self.entries.get(runner.index)).map(|e| e.distance);
+        if self.is_by_distance() && !distances.all(Distance::is_sure) {
+            return shortest;
+        }
+        let off = u64::from(longest.0) * (client % 101) / 1_000;
+        let off = u32::try_from(off).unwrap_or(0);
+        Seconds(longest.0.saturating_sub(off).max(shortest.0))
+    }
+
+    /// Whether the client's distances have any part in the decision.
+    fn is_by_distance(&self) -> bool {
+        let choice = self.addressable().nth(1).is_some();
+        match self.rules.preset {
+            Preset::Fastest | Preset::CheapestWithin | Preset::GeoOnly => choice,
+            // The first term of the sum is the name server's own.
+            Preset::SumNs | Preset::FailoverOrder | Preset::Weighted | Preset::Spread => false,
+        }
+    }
+
+    fn scope(&self) -> u8 {
+        let decides = match self.rules.preset {
+            Preset::FailoverOrder => self.question.bound.is_some(),
+            Preset::Fastest
+            | Preset::CheapestWithin
+            | Preset::GeoOnly
+            | Preset::SumNs
+            | Preset::Weighted
+            | Preset::Spread => self.addressable().nth(1).is_some(),
+        };
+        match &self.question.client {
+            Client::Unit(unit) if decides => unit.prefix_len(),
+            Client::Unit(_) | Client::Pop(_) => 0,
+        }
+    }
+
+    fn margin(&self) -> Option<Micros> {
+        match self.rules.preset {
+            Preset::Fastest | Preset::CheapestWithin | Preset::GeoOnly | Preset::SumNs => {}
+            Preset::FailoverOrder | Preset::Weighted | Preset::Spread => return None,
+        }
+        let (first, rest) = self.ranked.order.split_first()?;
+        let next = rest.iter().map(|runner| runner.score.points).min()?;
+        Some(Micros(next.0.saturating_sub(first.score.points.0)))
+    }
+
+    fn needs_measurement(&self) -> bool {
+        match self.question.client {
+            Client::Unit(_) => {
+                let mut known = self.addressable().map(|entry| entry.distance);
+                self.is_by_distance() && !known.all(Distance::is_sure)
+            }
+            Client::Pop(_) => false,
+        }
+    }
+
+    fn addressable(&self) -> impl Iterator<Item = &Entry<'_>> {
+        self.entries.iter().filter(|entry| entry.class != Class::Unaddressable)
+    }
+
+    fn class(&self, runner: &Runner<'_>) -> Option<Class> {
+        self.entries.get(runner.index).map(|entry| entry.class)
+    }
+}

@@ -1,0 +1,213 @@
+//! The order of the candidates that are left: by score, and among equals by a hash of the client
+//! weighted with what each can carry (weighted rendezvous). The weight fades with the distance
+//! from the best, so that a small change of one input moves a small share of the clients; and a
+//! target that goes away moves only its own clients. Whole numbers only.
+
+use popnet_config::network::Preset;
+use popnet_terms::RttSource;
+use popnet_wire::logging::Score;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::choice::Client;
+use crate::rules::{SiteRules, Target};
+
+/// A candidate that may be named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runner<'a> {
+    /// Its place among the site's targets.
+    pub(crate) index: usize,
+    pub(crate) target: &'a Target,
+    pub(crate) score: &'a Score,
+}
+
+/// The candidates in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Ranked<'a> {
+    pub(crate) order: Vec<Runner<'a>>,
+    /// How many at the front share the clients among them.
+    pub(crate) tie: usize,
+}
+
+/// The hash of who asks: the same client is always in the same place of the hash's circle.
+pub(crate) fn client_hash(rules: &SiteRules, client: &Client) -> u64 {
+    let who = match client {
+        Client::Unit(unit) => {
+            let (address, length) = match unit.network() {
+                std::net::IpAddr::V4(v4) => (v4.to_ipv6_mapped().octets(), unit.prefix_len()),
+                std::net::IpAddr::V6(v6) => (v6.octets(), unit.prefix_len()),
+            };
+            xxh3_64(&address) ^ u64::from(length)
+        }
+        Client::Pop(pop) => xxh3_64(pop.as_str().as_bytes()),
+    };
+    mix(who, rules.hash)
+}
+
+/// `runners`, best first.
+pub(crate) fn rank<'a>(rules: &SiteRules, client: u64, runners: &[Runner<'a>]) -> Ranked<'a> {
+    match rules.preset {
+        Preset::FailoverOrder => in_order(runners),
+        Preset::Weighted => shared(client, runners, |target| target.weight),
+        Preset::Spread => shared(client, runners, |target| target.capacity),
+        Preset::CheapestWithin => cheapest(rules, client, runners),
+        Preset::Fastest | Preset::GeoOnly | Preset::SumNs => fastest(rules, client, runners),
+    }
+}
+
+/// The configured order.
+fn in_order<'a>(runners: &[Runner<'a>]) -> Ranked<'a> {
+    let mut order = runners.to_vec();
+    order.sort_by(|a, b| (a.target.order, &a.target.id).cmp(&(b.target.order, &b.target.id)));
+    Ranked { order, tie: 1 }
+}
+
+/// Everybody shares, by configured weight.
+fn shared<'a>(client: u64, runners: &[Runner<'a>], weight: impl Fn(&Target) -> u64) -> Ranked<'a> {
+    let draws = runners.iter().map(|r| (Draw::new(client, r.target, weight(r.target).into()), *r));
+    let order = drawn(draws.collect());
+    Ranked { tie: order.len(), order }
+}
+
+/// The lowest score; who is within the band shares.
+fn fastest<'a>(rules: &SiteRules, client: u64, runners: &[Runner<'a>]) -> Ranked<'a> {
+    if runners.iter().all(|r| r.score.rtt_source == RttSource::Default) {
+        return unmeasured(runners);
+    }
+    banded(rules, client, runners, |runner| u64::from(runner.score.points.0))
+}
+
+/// Nothing is known of this client: score without distance, then price, then name.
+fn unmeasured<'a>(runners: &[Runner<'a>]) -> Ranked<'a> {
+    let mut order = runners.to_vec();
+    order.sort_by(|a, b| {
+        let key = |r: &Runner<'a>| (whole_ms(r.score.points.0.into()), r.target.cost);
+        key(a).cmp(&key(b)).then_with(|| a.target.id.cmp(&b.target.id))
+    });
+    Ranked { order, tie: 1 }
+}
+
+/// Among those within the band of the fastest, price aside, the cheapest; equal prices share.
+fn cheapest<'a>(rules: &SiteRules, client: u64, runners: &[Runner<'a>]) -> Ranked<'a> {
+    let free = |r: &Runner<'a>| u64::from(r.score.points.0.saturating_sub(r.score.cost.0));
+    let best = runners.iter().map(free).min().unwrap_or(0);
+    let near = |r: &&Runner<'a>| free(r) <= best.saturating_add(band(rules, best));
+    let lowest = runners.iter().filter(near).map(|r| r.target.cost).min();
+    let (cheap, rest): (Vec<Runner<'a>>, Vec<Runner<'a>>) =
+        runners.iter().copied().partition(|r| near(&r) && Some(r.target.cost) == lowest);
+    let mut ranked = banded(rules, client, &cheap, free);
+    let mut rest = rest;
+    rest.sort_by(|a, b| {
+        let key = |r: &Runner<'a>| (!near(&r), r.target.cost, whole_ms(free(r)));
+        key(a).cmp(&key(b)).then_with(|| a.target.id.cmp(&b.target.id))
+    });
+    ranked.order.extend(rest);
+    ranked
+}
+
+fn banded<'a>(
+    rules: &SiteRules,
+    client: u64,
+    runners: &[Runner<'a>],
+    key: impl Fn(&Runner<'a>) -> u64,
+) -> Ranked<'a> {
+    let score = |runner: &Runner<'a>| whole_ms(key(runner)) * 1_000;
+    let best = runners.iter().map(score).min().unwrap_or(0);
+    let band = band(rules, best);
+    let mut draws = Vec::new();
+    let mut rest = Vec::new();
+    for runner in runners {
+        let behind = score(runner) - best;
+        if behind == 0 || behind < band {
+            // One more than the rest of the band: with a band of 0 equals still share.
+            let weight = u128::from(runner.target.capacity) * u128::from(band - behind + 1);
+            draws.push((Draw::new(client, runner.target, weight), *runner));
+        } else {
+            rest.push(*runner);
+        }
+    }
+    rest.sort_by(|a, b| score(a).cmp(&score(b)).then_with(|| a.target.id.cmp(&b.target.id)));
+    let mut order = drawn(draws);
+    let tie = order.len();
+    order.extend(rest);
+    Ranked { order, tie }
+}
+
+/// How far from the best still counts as equal.
+fn band(rules: &SiteRules, best: u64) -> u64 {
+    u64::from(rules.tie_within.0).max(best * u64::from(rules.tie_share) / 1_000)
+}
+
+/// Scores are compared in whole milliseconds: smaller differences are noise.
+fn whole_ms(micros: u64) -> u64 {
+    (micros + 500) / 1_000
+}
+
+/// A target's draw for one client: the least `-log2(hash) / weight` wins.
+#[derive(Clone, Copy, Debug)]
+struct Draw {
+    /// `-log2(hash / 2^64)`, 32 bits after the point; never 0.
+    length: u64,
+    weight: u128,
+}
+
+impl Draw {
+    fn new(client: u64, target: &Target, weight: u128) -> Self {
+        Self { length: negative_log2(mix(client, target.hash)), weight }
+    }
+
+    /// Compares `length / weight` without dividing. Weights stay below 2^64, so that the
+    /// products fit.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let mine = u128::from(self.length).saturating_mul(other.weight);
+        let theirs = u128::from(other.length).saturating_mul(self.weight);
+        mine.cmp(&theirs)
+    }
+}
+
+fn drawn<'a>(mut draws: Vec<(Draw, Runner<'a>)>) -> Vec<Runner<'a>> {
+    draws
+        .sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.target.id.cmp(&other.target.id)));
+    draws.into_iter().map(|(_, runner)| runner).collect()
+}
+
+fn mix(a: u64, b: u64) -> u64 {
+    let mut both = [0; 16];
+    let (first, second) = both.split_at_mut(8);
+    first.copy_from_slice(&a.to_be_bytes());
+    second.copy_from_slice(&b.to_be_bytes());
+    xxh3_64(&both)
+}
+
+/// `-log2(hash / 2^64)` with 32 bits after the point, by repeated squaring.
+fn negative_log2(hash: u64) -> u64 {
+    let hash = hash.max(1);
+    let zeros = hash.leading_zeros();
+    let mut mantissa = hash << zeros;
+    let mut fraction = 0_u64;
+    for _ in 0..32 {
+        // Both factors are in [1, 2) with 63 bits after the point, the square in [1, 4).
+        let square = (u128::from(mantissa) * u128::from(mantissa)) >> 63;
+        let over = square >> 64 != 0;
+        let next = if over { square >> 1 } else { square };
+        mantissa = u64::try_from(next).unwrap_or(u64::MAX);
+        fraction = (fraction << 1) | u64::from(over);
+    }
+    let log = (u64::from(63 - zeros) << 32) | fraction;
+    (64 << 32) - log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logarithm() {
+        assert_eq!(negative_log2(1 << 63), 1 << 32);
+        assert_eq!(negative_log2(1 << 62), 2 << 32);
+        assert_eq!(negative_log2(0), 64 << 32);
+        assert_eq!(negative_log2(u64::MAX), 1);
+        // log2(3/4) = -0.41503749927…
+        let quarter = 3 << 62;
+        assert_eq!(negative_log2(quarter), 1_782_572_487);
+    }
+}

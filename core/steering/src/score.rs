@@ -1,0 +1,273 @@
+//! How far, how lossy, how loaded and how dear a target is for a client, as one sum in
+//! microseconds-equivalent that a person can read term by term (steering model, sections 5 and 6).
+
+use std::cell::OnceCell;
+
+use ipnet::IpNet;
+use popnet_config::network::Preset;
+use popnet_terms::{Micros, PopId, RttSource, Seconds, TargetId};
+use popnet_wire::logging::Score;
+
+use crate::choice::Client;
+use crate::confidence::HALF;
+use crate::latency::Known;
+use crate::rules::{SiteRules, Target};
+use crate::view::{Standing, Verdict, View};
+
+/// Service time of an idle target.
+const IDLE_SERVICE_US: u64 = 20_000;
+
+/// Load is taken as at most this, so that the term stays finite.
+const LOAD_CLIP: u64 = 980;
+
+/// What not knowing a target's health costs it beside healthy ones; a share of it is what being
+/// called down by some POPs costs.
+const UNKNOWN_PENALTY_US: u64 = 100_000;
+
+/// Packets of the object for which loss is reckoned: 256 KB.
+const REFERENCE_PACKETS: u64 = 180;
+
+/// Loss costs at most this many round trips: several losses in one window cost one.
+const LOSS_ROUNDS_MAX: u64 = 20;
+
+/// Assumed for everybody while nothing is known.
+const DEFAULT_RTT: Micros = Micros(100_000);
+
+/// How far a target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Distance {
+    pub(crate) rtt: Micros,
+    pub(crate) loss: u16,
+    pub(crate) source: RttSource,
+    pub(crate) age: Option<Seconds>,
+    /// In thousandths.
+    pub(crate) confidence: u16,
+}
+
+impl Distance {
+    /// Measured for this very client, and believed by half at least.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.source == RttSource::Measured && self.confidence >= HALF
+    }
+}
+
+/// The distances of a site's targets, in their order. A target of which nothing is known counts
+/// as far as the farthest: not knowing must not win.
+pub(crate) fn distances(view: &View, rules: &SiteRules, client: &Client) -> Vec<Distance> {
+    let around = Around::new(view, client);
+    let known: Vec<Option<Distance>> =
+        rules.targets.iter().map(|target| around.distance(rules.preset, target)).collect();
+    let farthest = known.iter().flatten().map(|distance| distance.rtt).max();
+    let rtt = farthest.unwrap_or(DEFAULT_RTT).max(DEFAULT_RTT);
+    let default = Distance { rtt, loss: 0, source: RttSource::Default, age: None, confidence: 0 };
+    known.into_iter().map(|distance| distance.unwrap_or_else(|| default.clone())).collect()
+}
+
+/// The score of `target` at `distance`. A target that is removed is scored as if it were up:
+/// that is what it would have had.
+pub(crate) fn score(
+    rules: &SiteRules,
+    target: &Target,
+    distance: &Distance,
+    verdict: Option<&Verdict>,
+) -> Score {
+    let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
+    let latency = weigh(u64::from(distance.rtt.0), rules.latency_weight);
+    let loss = weigh(loss_us(distance), rules.loss_weight);
+    let load_us = weigh(queue_us(load), rules.load_weight);
+    let cost = weigh(u64::from(rules.cost_worth.0), target.cost);
+    let penalty = penalty_us(verdict);
+    Score {
+        points: micros(latency + loss + load_us + cost + penalty),
+        rtt: distance.rtt,
+        rtt_source: distance.source,
+        rtt_age: distance.age,
+        latency: micros(latency),
+        loss_permille: distance.loss,
+        loss: micros(loss),
+        load_permille: load,
+        load: micros(load_us),
+        cost: micros(cost),
+        penalty: micros(penalty),
+    }
+}
+
+/// Extra time to fetch the reference object: a round trip for each lost packet.
+fn loss_us(distance: &Distance) -> u64 {
+    let lost = REFERENCE_PACKETS * u64::from(distance.loss);
+    let rounds = lost.min(LOSS_ROUNDS_MAX * 1_000);
+    u64::from(distance.rtt.0) * rounds / 1_000
+}
+
+/// Waiting time of a queue at this load: smooth, without a cliff.
+fn queue_us(load: u16) -> u64 {
+    let load = u64::from(load).min(LOAD_CLIP);
+    IDLE_SERVICE_US * load / (1_000 - load)
+}
+
+fn penalty_us(verdict: Option<&Verdict>) -> u64 {
+    match verdict.map(|verdict| verdict.standing) {
+        None | Some(Standing::Unknown) => UNKNOWN_PENALTY_US,
+        Some(Standing::Up | Standing::Behind | Standing::Draining) => {
+            UNKNOWN_PENALTY_US * verdict.map_or(0, |v| u64::from(v.dissent)) / 1_000
+        }
+        Some(Standing::Unwatched | Standing::Down) => 0,
+    }
+}
+
+/// The sums here stay far below 2^64: each term is a product of 32-bit values by a thousandth.
+fn weigh(value: u64, thousandths: u32) -> u64 {
+    (value * u64::from(thousandths) / 1_000).min(u64::from(u32::MAX))
+}
+
+fn micros(value: u64) -> Micros {
+    Micros(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// What is known around one client.
+struct Around<'a> {
+    view: &'a View,
+    client: &'a Client,
+    exact: OnceCell<Vec<Known>>,
+    siblings: OnceCell<Vec<Known>>,
+}
+
+impl<'a> Around<'a> {
+    fn new(view: &'a View, client: &'a Client) -> Self {
+        Self { view, client, exact: OnceCell::new(), siblings: OnceCell::new() }
+    }
+
+    fn distance(&self, preset: Preset, target: &Target) -> Option<Distance> {
+        match (preset, self.client) {
+            (Preset::GeoOnly, _) => self.by_place(target),
+            (Preset::SumNs, Client::Unit(_)) => self.by_name_server(target),
+            (_, Client::Pop(pop)) => self.from_pop(pop, target),
+            (_, Client::Unit(unit)) => self.from_unit(*unit, target),
+        }
+    }
+
+    /// The first rung of the ladder that is believed by half, else the first that says anything.
+    fn from_unit(&self, unit: IpNet, target: &Target) -> Option<Distance> {
+        let exact = self.exact.get_or_init(|| self.view.exact(unit));
+        let measured = self.through(exact, target, RttSource::Measured);
+        if measured.as_ref().is_some_and(Distance::is_sure) {
+            return measured;
+        }
+        let siblings = self.siblings.get_or_init(|| self.view.siblings(unit));
+        let rungs = [
+            measured,
+            self.through(siblings, target, RttSource::SiblingPrefix),
+            self.by_estimate(exact, target),
+            self.by_estimate(siblings, target),
+        ];
+        let believed = rungs.iter().flatten().find(|distance| distance.confidence >= HALF);
+        believed.or_else(|| rungs.iter().flatten().next()).cloned()
+    }
+
+    /// `min over p of R(p, client) + R(p, target)`. A POP's own probe speaks for it alone where
+    /// it has a word: it has measured the very path that the sum only bounds.
+    fn through(&self, known: &[Known], target: &Target, source: RttSource) -> Option<Distance> {
+        let own = known.iter().find(|known| is_pop(&target.id, &known.pop));
+        if let Some(own) = own.filter(|own| own.confidence >= HALF) {
+            return Some(self.distance_of(own, own.rtt, source));
+        }
+        let sums = known.iter().filter_map(|known| {
+            let rest = if is_pop(&target.id, &known.pop) {
+                Micros(0)
+            } else {
+                self.view.connect(&known.pop, &target.id)?.0
+            };
+            Some((known.rtt.0.saturating_add(rest.0), known))
+        });
+        // Believed values first, then the least sum; names settle the rest.
+        let best =
+            sums.min_by_key(|(sum, known)| (known.confidence < HALF, *sum, known.pop.clone()));
+        best.map(|(sum, known)| self.distance_of(known, Micros(sum), source))
+    }
+
+    /// A measured leg to the client and a guessed one to the target.
+    fn by_estimate(&self, known: &[Known], target: &Target) -> Option<Distance> {
+        let sums = known.iter().filter_map(|known| {
+            let rest = target.estimates.get(&known.pop)?;
+            Some((known.rtt.0.saturating_add(rest.0), known))
+        });
+        let (sum, known) = sums.min_by_key(|(sum, known)| (*sum, known.pop.clone()))?;
+        Some(self.distance_of(known, Micros(sum), RttSource::GeoEstimate))
+    }
+
+    /// From a POP of ours: what its probe measures, else the distance on the globe.
+    fn from_pop(&self, pop: &PopId, target: &Target) -> Option<Distance> {
+        if let Some((rtt, age)) = self.view.connect(pop, &target.id) {
+            let source = RttSource::Measured;
+            return Some(Distance { rtt, loss: 0, source, age: Some(age), confidence: 1_000 });
+        }
+        let rtt = *target.estimates.get(pop)?;
+        let source = RttSource::GeoEstimate;
+        Some(Distance { rtt, loss: 0, source, age: None, confidence: 1_000 })
+    }
+
+    /// The globe alone: a client is taken to be where the POP nearest to it is.
+    fn by_place(&self, target: &Target) -> Option<Distance> {
+        let place = match self.client {
+            Client::Pop(pop) => pop.clone(),
+            Client::Unit(unit) => {
+                let exact = self.exact.get_or_init(|| self.view.exact(*unit));
+                let siblings = self.siblings.get_or_init(|| self.view.siblings(*unit));
+                let known = if exact.is_empty() { siblings } else { exact };
+                known.iter().min_by_key(|known| (known.rtt, known.pop.clone()))?.pop.clone()
+            }
+        };
+        let rtt = *target.estimates.get(&place)?;
+        let source = RttSource::GeoEstimate;
+        Some(Distance { rtt, loss: 0, source, age: None, confidence: 1_000 })
+    }
+
+    /// N22 read literally: name server to probe, and probe to target.
+    fn by_name_server(&self, target: &Target) -> Option<Distance> {
+        let sums = self.view.to_probes.iter().filter_map(|(pop, rtt)| {
+            let (rest, age) = if is_pop(&target.id, pop) {
+                (Micros(0), Seconds(0))
+            } else {
+                self.view.connect(pop, &target.id)?
+            };
+            Some((rtt.0.saturating_add(rest.0), age))
+        });
+        let (sum, age) = sums.min()?;
+        let (rtt, source) = (Micros(sum), RttSource::Measured);
+        Some(Distance { rtt, loss: 0, source, age: Some(age), confidence: 1_000 })
+    }
+
+    fn distance_of(&self, known: &Known, rtt: Micros, source: RttSource) -> Distance {
+        let age = Some(self.view.age(known.at));
+        Distance { rtt, loss: known.loss, source, age, confidence: known.confidence }
+    }
+}
+
+fn is_pop(target: &TargetId, pop: &PopId) -> bool {
+    match target {
+        TargetId::Pop(id) => id == pop,
+        TargetId::Origin(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_grow_as_they_should() {
+        assert_eq!(queue_us(0), 0);
+        assert_eq!(queue_us(500), 20_000);
+        assert_eq!(queue_us(950), 380_000);
+        assert_eq!(queue_us(1_000), queue_us(980));
+        let lossy = |loss| Distance {
+            rtt: Micros(100_000),
+            loss,
+            source: RttSource::Measured,
+            age: None,
+            confidence: 1_000,
+        };
+        assert_eq!(loss_us(&lossy(10)), 180_000);
+        assert_eq!(loss_us(&lossy(1_000)), 2_000_000);
+    }
+}

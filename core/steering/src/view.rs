@@ -1,0 +1,193 @@
+//! The reader's side: what is known at one instant, immutable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use popnet_terms::{Micros, NodeName, PopId, Removed, Seconds, TargetId, Timestamp};
+use popnet_wire::rollout::Epoch;
+use popnet_wire::status::{TargetState, TargetStatus};
+
+use crate::confidence::Ageing;
+use crate::latency::{Known, Table};
+
+/// What is known at one instant. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The instant, in whole seconds: ages count from here.
+    pub at: Timestamp,
+    /// Grows by one a view of one board: an answer kept with it is right while it is the newest.
+    pub generation: u64,
+    pub(crate) verdicts: Arc<BTreeMap<TargetId, Arc<Verdict>>>,
+    pub(crate) latency: Table,
+    pub(crate) latency_ageing: Ageing,
+    pub(crate) connect: Arc<BTreeMap<PopId, BTreeMap<TargetId, Connect>>>,
+    pub(crate) to_probes: Arc<BTreeMap<PopId, Micros>>,
+}
+
+/// Time to connect from a POP to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connect {
+    pub(crate) rtt: Micros,
+    pub(crate) at: Timestamp,
+}
+
+/// What is known of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The verdict.
+    pub standing: Standing,
+    /// Since when.
+    pub since: Timestamp,
+    /// The reason where there is one to give.
+    pub reason: Option<Removed>,
+    /// In words; empty when it is up.
+    pub why: Arc<str>,
+    /// Age of the newest word on it.
+    pub age: Option<Seconds>,
+    /// Who says that it is down.
+    pub seen_by: Vec<PopId>,
+    /// Its own load in thousandths, the mean over its machines that are in service.
+    pub load: Option<u16>,
+    /// The oldest configuration that a machine of it says it serves by.
+    pub epoch: Option<Epoch>,
+    /// Total time of a probe's request, the median over the POPs.
+    pub response: Option<Micros>,
+    /// Share of the POPs that call it down although it is up, in thousandths.
+    pub dissent: u16,
+    /// Its machines that must not be named.
+    pub out: Vec<NodeName>,
+}
+
+/// How a target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Healthy.
+    Up,
+    /// No probe watches it: taken as it is configured.
+    Unwatched,
+    /// Healthy, but it serves by an older configuration.
+    Behind,
+    /// An operator empties it.
+    Draining,
+    /// Not known.
+    Unknown,
+    /// Down.
+    Down,
+}
+
+impl View {
+    /// What is known of `target`.
+    #[must_use]
+    pub fn verdict(&self, target: &TargetId) -> Option<&Verdict> {
+        self.verdicts.get(target).map(AsRef::as_ref)
+    }
+
+    /// Every target and what is known of it, in order of its name.
+    pub fn verdicts(&self) -> impl Iterator<Item = (&TargetId, &Verdict)> {
+        self.verdicts.iter().map(|(target, verdict)| (target, verdict.as_ref()))
+    }
+
+    /// The same for status pages.
+    #[must_use]
+    pub fn status(&self) -> Vec<TargetStatus> {
+        self.verdicts().map(|(target, verdict)| verdict.status(target)).collect()
+    }
+
+    /// Client units with a measured latency.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.latency.units()
+    }
+
+    /// The round trip from `pop` to `client` and its age, when `pop` has measured exactly it.
+    #[must_use]
+    pub fn rtt(&self, pop: &PopId, client: IpNet) -> Option<(Micros, Seconds)> {
+        let known = self.latency.exact(client, self.latency_ageing, self.at);
+        let found = known.into_iter().find(|known| known.pop == *pop)?;
+        Some((found.rtt, seconds(self.at, found.at)))
+    }
+
+    /// The time to connect from `pop` to `target` and its age.
+    #[must_use]
+    pub fn connect(&self, pop: &PopId, target: &TargetId) -> Option<(Micros, Seconds)> {
+        let found = self.connect.get(pop)?.get(target)?;
+        Some((found.rtt, seconds(self.at, found.at)))
+    }
+
+    /// The view in which these targets are down or, `true`, up: for "what if?".
+    #[must_use]
+    pub fn assuming(&self, assumptions: &[(TargetId, bool)]) -> Self {
+        let mut verdicts = BTreeMap::clone(&self.verdicts);
+        for (target, up) in assumptions {
+            let before = verdicts.get(target).map(AsRef::as_ref);
+            verdicts.insert(target.clone(), Arc::new(assumed(before, *up, self.at)));
+        }
+        Self { verdicts: Arc::new(verdicts), ..self.clone() }
+    }
+
+    pub(crate) fn exact(&self, client: IpNet) -> Vec<Known> {
+        self.latency.exact(client, self.latency_ageing, self.at)
+    }
+
+    pub(crate) fn siblings(&self, client: IpNet) -> Vec<Known> {
+        self.latency.siblings(client, self.latency_ageing, self.at)
+    }
+
+    pub(crate) fn age(&self, at: Timestamp) -> Seconds {
+        seconds(self.at, at)
+    }
+}
+
+impl Verdict {
+    fn status(&self, target: &TargetId) -> TargetStatus {
+        let impaired = self.dissent > 0 || !self.out.is_empty();
+        TargetStatus {
+            target: target.clone(),
+            state: match self.standing {
+                Standing::Up if impaired => TargetState::Degraded,
+                Standing::Up => TargetState::Up,
+                Standing::Behind => TargetState::Behind,
+                Standing::Draining => TargetState::Draining,
+                Standing::Unwatched | Standing::Unknown => TargetState::Unknown,
+                Standing::Down => TargetState::Down,
+            },
+            since: self.since,
+            load: self.load,
+            why: self.why.clone(),
+            seen_by: self.seen_by.clone(),
+            response: self.response,
+        }
+    }
+}
+
+fn assumed(before: Option<&Verdict>, up: bool, at: Timestamp) -> Verdict {
+    let blank = Verdict {
+        standing: Standing::Up,
+        since: at,
+        reason: None,
+        why: "".into(),
+        age: None,
+        seen_by: Vec::new(),
+        load: None,
+        epoch: None,
+        response: None,
+        dissent: 0,
+        out: Vec::new(),
+    };
+    let known = before.cloned().unwrap_or_else(|| blank.clone());
+    if up {
+        // Every machine of it: an assumption is about the whole target.
+        return Verdict { load: known.load, response: known.response, ..blank };
+    }
+    Verdict {
+        standing: Standing::Down,
+        reason: Some(Removed::DownProbe),
+        why: "assumed down".into(),
+        ..known
+    }
+}
+
+pub(crate) fn seconds(now: Timestamp, then: Timestamp) -> Seconds {
+    Seconds(u32::try_from(now.since(then).as_secs()).unwrap_or(u32::MAX))
+}
