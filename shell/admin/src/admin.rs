@@ -1,9 +1,8 @@
 //! The conversations, one function each.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use popnet_runtime::link::Link;
+use popnet_runtime::link::{Link, LinkError};
 use popnet_terms::NodeName;
 use popnet_wire::asking::{Answer, Question};
 use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
@@ -21,8 +20,8 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 /// The longest silence inside a push or a purge: a node's own patience for its children, twice.
 const WRITE_WAIT: Duration = Duration::from_secs(60);
 
-/// Most replies to one question; more means that the other side does not speak our protocol.
-const REPLIES_MAX: usize = 65_536;
+/// Most tiers of a node that explain a URL.
+const STORIES_MAX: usize = 64;
 
 /// A configuration daemon to ask. Each question opens its own conversation, so that one `Admin`
 /// serves many tasks at once and a broken conversation breaks one question only.
@@ -64,8 +63,9 @@ impl Admin {
     /// # Errors
     /// Nobody answers.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, Problem> {
-        drop(endpoint.open().await?);
-        Ok(Self::to(endpoint))
+        let admin = Self::to(endpoint);
+        drop(admin.open(READ_WAIT).await?);
+        Ok(admin)
     }
 
     /// Hands questions that only a master answers on to `master`: for a daemon that is none.
@@ -107,8 +107,10 @@ impl Admin {
         order: PushOrder,
         mut on_progress: impl FnMut(&str, &[(NodeName, Outcome)]),
     ) -> Result<Pushed, Problem> {
-        let mut talk = self.talk(self.for_master(Ask::Push(order)), WRITE_WAIT).await?;
-        while let Some(reply) = talk.next().await? {
+        let ask = self.for_master(Ask::Push(order));
+        let mut link = self.open(WRITE_WAIT).await?;
+        let mut replies = link.ask(&ask).await.map_err(|error| self.failed(&error))?;
+        while let Some(reply) = replies.next().await.map_err(|error| self.failed(&error))? {
             match reply {
                 Reply::Progress { phase, outcomes } => on_progress(&phase, &outcomes),
                 Reply::Pushed { epoch, committed, fenced } => {
@@ -152,10 +154,12 @@ impl Admin {
         order: PurgeOrder,
         mut on_receipts: impl FnMut(&Purge, &[PurgeReceipt]),
     ) -> Result<Purged, Problem> {
-        let mut talk = self.talk(self.for_master(Ask::PurgeNetwork(order)), WRITE_WAIT).await?;
+        let ask = self.for_master(Ask::PurgeNetwork(order));
+        let mut link = self.open(WRITE_WAIT).await?;
+        let mut replies = link.ask(&ask).await.map_err(|error| self.failed(&error))?;
         let mut started: Option<Purge> = None;
         let mut receipts: Vec<PurgeReceipt> = Vec::new();
-        while let Some(reply) = talk.next().await? {
+        while let Some(reply) = replies.next().await.map_err(|error| self.failed(&error))? {
             match (reply, &started) {
                 (Reply::PurgeStarted(purge), None) => {
                     on_receipts(&purge, &[]);
@@ -195,11 +199,13 @@ impl Admin {
         node: &NodeName,
         question: ExplainUrl,
     ) -> Result<Vec<UrlStory>, Problem> {
-        let mut talk = self.talk(at(node, Ask::ExplainUrl(question)), READ_WAIT).await?;
+        let ask = at(node, Ask::ExplainUrl(question));
+        let mut link = self.open(READ_WAIT).await?;
+        let mut replies = link.ask(&ask).await.map_err(|error| self.failed(&error))?;
         let mut stories = Vec::new();
-        while let Some(reply) = talk.next().await? {
+        while let Some(reply) = replies.next().await.map_err(|error| self.failed(&error))? {
             match reply {
-                Reply::Url(story) => stories.push(story),
+                Reply::Url(story) if stories.len() < STORIES_MAX => stories.push(story),
                 other => return Err(self.foreign(&other)),
             }
         }
@@ -222,8 +228,10 @@ impl Admin {
     /// # Errors
     /// What the daemon says, or that it does not answer.
     pub async fn reload(&self) -> Result<(), Problem> {
-        let mut talk = self.talk(Ask::Reload, READ_WAIT).await?;
-        match talk.next().await? {
+        let ask = Ask::Reload;
+        let mut link = self.open(READ_WAIT).await?;
+        let mut replies = link.ask(&ask).await.map_err(|error| self.failed(&error))?;
+        match replies.next().await.map_err(|error| self.failed(&error))? {
             None => Ok(()),
             Some(other) => Err(self.foreign(&other)),
         }
@@ -237,12 +245,25 @@ impl Admin {
     }
 
     async fn one(&self, ask: Ask) -> Result<Reply, Problem> {
-        self.talk(ask, READ_WAIT).await?.next().await?.ok_or_else(|| self.nothing())
+        let mut link = self.open(READ_WAIT).await?;
+        link.ask_one(&ask).await.map_err(|error| self.failed(&error))
     }
 
-    async fn talk(&self, ask: Ask, patience: Duration) -> Result<Talk<'_>, Problem> {
-        let link = self.endpoint.open().await?;
-        Talk::start(&self.endpoint, link, &ask, patience).await
+    async fn open(&self, patience: Duration) -> Result<Link, Problem> {
+        let link = self.endpoint.open().await.map_err(|error| self.failed(&error))?;
+        Ok(link.patient_for(patience))
+    }
+
+    /// A failure with the place where it happened; the daemon's own words stay as they are.
+    fn failed(&self, error: &LinkError) -> Problem {
+        let mut problem = error.problem();
+        if !matches!(error, LinkError::Problem(_)) {
+            problem.what = format!("configuration daemon at {}: {}", self.endpoint, problem.what);
+            if problem.next.is_empty() {
+                "popnet doctor".clone_into(&mut problem.next);
+            }
+        }
+        problem
     }
 
     fn foreign(&self, reply: &Reply) -> Problem {
@@ -250,11 +271,11 @@ impl Admin {
         let text = format!("{reply:?}");
         let kind = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
         let what = format!("{} answered something else than was asked ({kind})", self.endpoint);
-        Problem::new("N0003", what, "popnet version")
+        Problem::new("N0005", what, "popnet version")
     }
 
     fn nothing(&self) -> Problem {
-        Problem::new("N0004", format!("{} gave no answer", self.endpoint), "popnet status")
+        Problem::new("N0005", format!("{} gave no answer", self.endpoint), "popnet status")
     }
 }
 

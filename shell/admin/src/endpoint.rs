@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use popnet_runtime::identity::Identity;
 use popnet_runtime::link::{Link, LinkError};
-use popnet_wire::control::Problem;
 
 /// A way to a configuration daemon.
 #[derive(Clone)]
@@ -42,27 +41,12 @@ impl fmt::Debug for Endpoint {
 
 impl Endpoint {
     /// Opens a conversation.
-    pub(crate) async fn open(&self) -> Result<Link, Problem> {
-        let opened = match self {
+    pub(crate) async fn open(&self) -> Result<Link, LinkError> {
+        match self {
             Self::Local(path) => Link::local(path).await,
             Self::Tls { address, hostname, identity } => {
                 Link::tls(*address, hostname, identity).await
             }
-        };
-        opened.map_err(|error| self.unreachable(&error))
-    }
-
-    fn unreachable(&self, error: &LinkError) -> Problem {
-        let next = match self {
-            Self::Local(_) => "popnet doctor",
-            Self::Tls { .. } => "popnet status",
-        };
-        let what = format!("no configuration daemon answers at {self}: {error}");
-        Problem::new("N0001", what, next)
-    }
-
-    pub(crate) fn broken(&self, error: &LinkError) -> Problem {
-        let what = format!("the conversation with {self} broke: {error}");
-        Problem::new("N0002", what, "popnet status")
+        }
     }
 }
