@@ -10,8 +10,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::clock;
 use crate::files::{create_private_dir, write_atomic};
@@ -119,7 +119,8 @@ impl Authority {
     }
 
     fn sign(&self, hostname: &str) -> Result<(rcgen::Certificate, KeyPair), IdentityError> {
-        let named = hostname.parse::<std::net::IpAddr>().is_err() && hostname.contains('.');
+        let named = hostname.contains('.')
+            && matches!(ServerName::try_from(hostname), Ok(ServerName::DnsName(_)));
         if !named {
             return Err(IdentityError::Name(hostname.to_owned()));
         }

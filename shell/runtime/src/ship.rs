@@ -12,16 +12,36 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use popnet_terms::{CustomerId, PopId, Role, SiteName};
 use popnet_wire::logging::{Counter, Record};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::context::{Context, StartError};
+use crate::files;
+use crate::quic::Endpoint;
 
+mod batch;
+mod closer;
+mod courier;
+mod parts;
 mod ring;
+mod spool;
 
-use ring::Ring;
+use closer::{Closer, Yard};
+use courier::Lines;
+use ring::{Fit, Ring};
+use spool::Totals;
+
+pub use batch::{PACKED_MAX, UnpackError, folder_name, pack, unpack};
+pub use courier::decode_ack;
+pub use spool::unseal;
 
 /// A boxed future: the same type as the futures crates call by this name.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -34,7 +54,21 @@ pub type Locate =
 /// Takes records and counters from a role and brings them to the log servers. Cheap to clone.
 #[derive(Clone)]
 pub struct Shipper {
-    ring: Arc<Ring>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    yard: Arc<Yard>,
+    closer: Thread,
+}
+
+impl Drop for Inner {
+    /// Without a drain, what is open still gets into the spool.
+    fn drop(&mut self) {
+        self.yard.stop.cancel();
+        self.yard.finishing.store(true, Ordering::Release);
+        self.closer.unpark();
+    }
 }
 
 /// How shipping goes.
@@ -52,10 +86,10 @@ pub struct ShipStatistics {
 
 impl Shipper {
     /// Starts shipping for `role`, with what an earlier run left in the spool. To be called inside
-    /// the asynchronous runtime.
+    /// the asynchronous runtime; one for each role of a node.
     ///
     /// # Errors
-    /// When the spool's folder cannot be used.
+    /// When the spool's folder cannot be used, or no port can be opened.
     pub fn start(
         context: &Context,
         role: Role,
@@ -63,33 +97,92 @@ impl Shipper {
         locate: Locate,
         spool_max: u64,
     ) -> Result<Self, StartError> {
-        let _ = (context, role, locate, spool_max);
-        Ok(Self { ring: Arc::new(Ring::new(pop)) })
+        let root = context.role_dir(role).join("spool");
+        let trouble = || format!("the log spool {}", root.display());
+        files::create_private_dir(&root).map_err(StartError::io(trouble()))?;
+        let endpoint = Endpoint::client(&context.identity)
+            .map_err(StartError::io("a UDP port for sending logs"))?;
+        let left = spool::left_behind(&root).map_err(StartError::io(trouble()))?;
+        let yard = Arc::new(Yard {
+            ring: Ring::new(pop),
+            totals: Arc::<Totals>::default(),
+            root: root.clone(),
+            sender: context.node.clone(),
+            role,
+            locate,
+            spool_max,
+            lines: Arc::new(Lines::new(endpoint)),
+            runtime: Handle::current(),
+            queues: std::sync::Mutex::default(),
+            finishing: AtomicBool::new(false),
+            closed: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        });
+        for customer in left {
+            yard.queue(&customer).map_err(StartError::io(trouble()))?;
+        }
+        let closer = Closer::new(Arc::clone(&yard));
+        let closer = thread::Builder::new()
+            .name(format!("ship-{role}"))
+            .spawn(move || closer.run())
+            .map_err(StartError::io("a thread for sending logs"))?;
+        Ok(Self { inner: Arc::new(Inner { yard, closer: closer.thread().clone() }) })
     }
 
     /// Leaves a detail record. Never waits; when there is no room the record is dropped and
     /// counted.
     pub fn record(&self, customer: &CustomerId, record: Record) {
-        let _ = self.ring.record(customer, record);
+        match self.inner.yard.ring.record(customer, record) {
+            Fit::Kept => {}
+            Fit::KeptAndPressing => self.inner.closer.unpark(),
+            Fit::Dropped => {
+                self.inner.yard.totals.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Adds to the customer's exact counter of `site` in this minute. Never dropped.
     pub fn count(&self, customer: &CustomerId, site: &SiteName, add: impl FnOnce(&mut Counter)) {
-        let minute = crate::clock::now().unix_seconds().div_euclid(60);
-        self.ring.count(customer, site, minute, add);
+        let minute = clock::now().unix_seconds().div_euclid(60);
+        self.inner.yard.ring.count(customer, site, minute, add);
     }
 
     /// Closes open batches and waits until every batch is acknowledged, at most this long. The
-    /// last call: what is left in the spool goes out after the next start.
-    #[expect(clippy::unused_async, reason = "waits once sending is in place")]
+    /// last call: what is left in the spool then goes out after the next start.
     pub async fn drain(&self, at_most: Duration) {
-        let _ = at_most;
+        let yard = &self.inner.yard;
+        yard.finishing.store(true, Ordering::Release);
+        self.inner.closer.unpark();
+        let emptied = async {
+            yard.closed.cancelled().await;
+            loop {
+                let left = yard.totals.left.notified();
+                tokio::pin!(left);
+                left.as_mut().enable();
+                if yard.totals.batches.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        if timeout(at_most, emptied).await.is_err() {
+            let waiting = yard.totals.batches.load(Ordering::Relaxed);
+            tracing::info!(role = %yard.role, waiting, "log batches stay in the spool until the next start");
+        }
+        yard.stop.cancel();
+        yard.lines.close().await;
     }
 
     /// How shipping goes.
     #[must_use]
     pub fn statistics(&self) -> ShipStatistics {
-        ShipStatistics::default()
+        let totals = &self.inner.yard.totals;
+        ShipStatistics {
+            spooled_batches: totals.batches.load(Ordering::Relaxed),
+            spooled_bytes: totals.octets.load(Ordering::Relaxed),
+            dropped: totals.dropped.load(Ordering::Relaxed),
+            resent: totals.resent.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Pending {
     }
 
     /// Adds everything of `other`.
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         if self.counters.is_empty() {
             self.counters = other.counters;
         } else {
