@@ -306,7 +306,7 @@ pub struct Event {
 /// The log server's answer to a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
-    /// Which batch.
+    /// Which batch; number 0 when it could not be read.
     pub id: BatchId,
     /// What became of it.
     pub result: Receipt,

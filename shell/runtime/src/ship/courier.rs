@@ -226,7 +226,10 @@ async fn fly(queue: Arc<Queue>, connection: Connection, seq: u64) -> Landing {
         Err(error) => return Landing::Failed(format!("the spool: {error}")),
     };
     match exchange(&connection, &packed).await {
-        Ok(ack) if ack.id.seq == seq => Landing::Answered(ack.result),
+        // A batch that cannot be read has no number: the stream says which it was.
+        Ok(ack) if ack.id.seq == seq || ack.result == Receipt::Corrupt => {
+            Landing::Answered(ack.result)
+        }
         Ok(_) => Landing::Failed("an acknowledgement of another batch".to_owned()),
         Err(why) => Landing::Failed(why),
     }
