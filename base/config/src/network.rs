@@ -12,7 +12,7 @@ use popnet_terms::{
     BitRate, CustomerId, NodeName, Octets, OriginGroupId, PerTime, PopId, ProbeId, Role, SiteName,
     Span,
 };
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The global configuration of a network.
@@ -158,10 +158,10 @@ pub struct Node {
     /// Its addresses; the first is the one others use.
     pub address: Vec<IpAddr>,
     /// Where it listens when not on its addresses' usual ports.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub listen: Listen,
     /// Threads.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub workers: Workers,
     /// Memory tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,28 +177,44 @@ pub struct Node {
 pub struct Listen {
     /// DNS over UDP and TCP; usually port 53.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub dns: Vec<SocketAddr>,
     /// HTTP; usually 80.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub http: Vec<SocketAddr>,
     /// HTTPS; usually 443. Only opened when the node has a certificate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub https: Vec<SocketAddr>,
     /// The disk tier, for caches of the same POP; usually 7604.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub store: Vec<SocketAddr>,
     /// Control, mutually authenticated TLS; usually 7601.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub control: Vec<SocketAddr>,
     /// Measurements, QUIC; usually 7602.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub probe: Vec<SocketAddr>,
     /// Log batches, QUIC; usually 7603.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub logs: Vec<SocketAddr>,
     /// NetView; usually 7600.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
     pub netview: Vec<SocketAddr>,
+}
+
+fn sockets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "format": "popnet-socket" } })
+}
+
+fn networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "format": "popnet-network" } })
 }
 
 /// What a node listens for.
@@ -223,6 +239,21 @@ pub enum Service {
 }
 
 impl Service {
+    /// The service's key in `listen`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Store => "store",
+            Self::Control => "control",
+            Self::Probe => "probe",
+            Self::Logs => "logs",
+            Self::Netview => "netview",
+        }
+    }
+
     /// The usual port.
     #[must_use]
     pub fn port(self) -> u16 {
@@ -799,7 +830,7 @@ pub struct Site {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<SiteTls>,
     /// How responses are kept.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cache: CacheSettings,
     /// Exceptions by path; the first that matches counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -1012,7 +1043,7 @@ pub struct City {
     #[serde(default)]
     pub title: String,
     /// Client networks that are there.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(schema_with = "networks")]
     pub clients: Vec<IpNet>,
     /// Round trip to each POP (`iad1`) and origin (`acme-www/main`).
     pub rtt: BTreeMap<String, Span>,
@@ -1037,6 +1068,11 @@ impl Simulate {
         let slow = self.slow.get(target).copied().unwrap_or_default();
         Some(Span(base.0.saturating_add(slow.0)))
     }
+}
+
+/// Whether the author left a table out: then the canonical form leaves it out too.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Whether `list` names `pop` or has `*`.

@@ -1,15 +1,73 @@
-//! The sample configurations load unchanged.
+//! The sample configurations load unchanged, and nothing is said against them.
 
-use popnet_config::network::Network;
+use popnet_config::{Loaded, canonical, diff, digest, load};
 
-fn load(text: &str) -> Network {
-    toml_edit::de::from_str(text).unwrap_or_else(|error| panic!("{error}"))
+const SAMPLES: [(&str, &str); 3] = [
+    ("network.toml", include_str!("../../../examples/network.toml")),
+    ("single-dns.toml", include_str!("../../../examples/single-dns.toml")),
+    ("single-cache.toml", include_str!("../../../examples/single-cache.toml")),
+];
+
+fn loaded(file: &str, text: &str) -> Loaded {
+    load(text, file).unwrap_or_else(|found| panic!("{}", popnet_config::render(&found, text, file)))
 }
 
 #[test]
-fn samples_load() {
-    let network = load(include_str!("../../../examples/network.toml"));
-    assert_eq!(network.nodes().count(), 11);
-    assert_eq!(load(include_str!("../../../examples/single-dns.toml")).zones.len(), 1);
-    assert_eq!(load(include_str!("../../../examples/single-cache.toml")).sites.len(), 1);
+fn samples_load_without_a_word() {
+    for (file, text) in SAMPLES {
+        let loaded = loaded(file, text);
+        let said = popnet_config::render(&loaded.warnings, text, file);
+        assert!(said.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn the_canonical_form_says_the_same() {
+    for (file, text) in SAMPLES {
+        let first = loaded(file, text);
+        let again = loaded(file, &canonical(&first.network));
+        assert_eq!(first.network, again.network, "{file}");
+        assert_eq!(first.digest, digest(&again.network), "{file}");
+        assert_eq!(canonical(&first.network), canonical(&again.network), "{file}");
+        assert!(diff(&first.network, &again.network).is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn the_digest_looks_at_meaning() {
+    let (file, text) = SAMPLES[0];
+    let first = loaded(file, text).digest;
+    let spaced = text.replace("cost     = 1.6\n", "cost = 1.60 # dear\n\n#\n");
+    assert!(spaced != text);
+    assert_eq!(loaded(file, &spaced).digest, first);
+    let longer =
+        text.replace("stale_while_revalidate = \"60s\"", "stale_while_revalidate = \"1m\"");
+    assert!(longer != text);
+    assert_eq!(loaded(file, &longer).digest, first);
+    let changed = text.replace("default_ttl  = \"10m\"", "default_ttl = \"11m\"");
+    assert_ne!(loaded(file, &changed).digest, first);
+}
+
+#[test]
+fn differences_are_told_by_meaning() {
+    let (file, text) = SAMPLES[0];
+    let old = loaded(file, text).network;
+    let new = text
+        .replace("default_ttl  = \"10m\"", "default_ttl = \"1h\"")
+        .replace("history = 200", "history = 100")
+        .replace("max_object   = \"2 GiB\"\n", "")
+        .replace("path   = \"/private/*\"", "path = \"/secret/*\"")
+        .replace("allow   = [\"ctl1.iad1\", \"ctl2.fra1\"]", "allow = [\"ctl1.iad1\"]")
+        + "[zones.\"new.example\"]\nprimaries = [\"203.0.113.9\"]\n";
+    let new = loaded(file, &new).network;
+    let told: Vec<String> = diff(&old, &new).iter().map(ToString::to_string).collect();
+    let expected = [
+        "~ masters.allow   [ctl1.iad1, ctl2.fra1] → [ctl1.iad1]",
+        "~ masters.history   200 → 100",
+        "~ sites.\"static.acme.example\".cache.default_ttl   10m → 1h",
+        "- sites.\"static.acme.example\".cache.max_object   2 GiB",
+        "~ sites.\"static.acme.example\".rules[1].path   /private/* → /secret/*",
+        "+ zones.\"new.example\"   { primaries = [203.0.113.9] }",
+    ];
+    assert_eq!(told, expected);
 }
