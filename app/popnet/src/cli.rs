@@ -1,0 +1,390 @@
+//! The command line, once: parsing, help, man page and completions come from these types.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use popnet_terms::{CustomerId, NodeName, PopId};
+
+use crate::demo::Plan;
+use crate::output::Style;
+
+/// Your own content delivery network and global load balancer, in one program.
+#[derive(Debug, Parser)]
+#[command(name = "popnet", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Try it: popnet demo   ·   why did X get Y: popnet explain --help")]
+pub(crate) struct Arguments {
+    /// One JSON object on standard output instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Which network: a context file or the folder of a demo (default: ./popnet-demo, else
+    /// ~/.config/popnet/context.toml, else this node's own socket)
+    #[arg(long, global = true, value_name = "PATH", env = "POPNET_CONTEXT")]
+    pub(crate) context: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// How this call prints.
+    pub(crate) fn style(&self) -> Style {
+        Style { json: self.json }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A whole network on this machine: three POPs, origins, logs, a browser view
+    Demo(DemoArguments),
+    /// Run this node's roles in the foreground
+    Run(RunArguments),
+    /// One screen: how is the network? Exit 8 when something is wrong
+    Status,
+    /// The global configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Remove or expire content at every POP
+    #[command(visible_alias = "flush")]
+    Purge(PurgeArguments),
+    /// Why did a resolver get a server, why is a URL not cached
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+    /// Ask our name servers, with the reason of the answer
+    Dig(DigArguments),
+    /// Fetch a URL as a client of our network would
+    Fetch(FetchArguments),
+    /// People who may use NetView
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The network's own certificate authority
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<DemoCommand>,
+    /// Folder of the demo; nothing is written anywhere else
+    #[arg(long, default_value = "popnet-demo", global = true)]
+    pub(crate) dir: PathBuf,
+    /// Loopback addresses to use, such as 127.7 for 127.7.0.0/16
+    #[arg(long, default_value = "127.0", value_name = "127.N")]
+    pub(crate) net: Plan,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// Start it (what `popnet demo` alone does)
+    Up,
+    /// Kill a POP's process the hard way
+    Kill { pop: PopId },
+    /// Start a killed POP again
+    Start { pop: PopId },
+    /// Move a POP away by so many milliseconds
+    Slow { pop: PopId, ms: u32 },
+    /// Pretend a POP's load, 0 to 1
+    Load { pop: PopId, load: f64 },
+    /// Undo kill, slow and load
+    Reset,
+    /// Stop a demo that runs in another window
+    Down,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The configuration; without it the node is managed and DIR/node.toml says who it is
+    #[arg(long, value_name = "FILE", requires = "node")]
+    pub(crate) config: Option<PathBuf>,
+    /// This node's name in it, NODE.POP
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub(crate) node: Option<NodeName>,
+    /// Where the node keeps what it must not forget
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/popnet")]
+    pub(crate) state_dir: PathBuf,
+    /// Where a managed node's node.toml is (default: the state folder)
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Certificate folder of a node that runs from a file in a network of several nodes
+    #[arg(long, value_name = "DIR", requires = "config")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Run only this role (repeatable): a node can be several processes. `configd` is the
+    /// configuration daemon, which otherwise always runs
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(crate) roles: Vec<String>,
+    /// Stop when standard input ends: for a parent that may die
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a file; exit 8 when it has mistakes
+    Validate { file: PathBuf },
+    /// Print the version in force, comments included
+    Show {
+        /// Another version
+        #[arg(long)]
+        version: Option<u64>,
+    },
+    /// Print the value at a path such as pops.fra1.cost
+    Get {
+        path: String,
+        /// Look into a file instead of the running network
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+    /// Change the value at a path in a file, comments kept
+    Set {
+        path: String,
+        value: String,
+        /// The file
+        #[arg(long, default_value = "popnet.toml")]
+        file: PathBuf,
+    },
+    /// Remove the value at a path in a file
+    Unset {
+        path: String,
+        /// The file
+        #[arg(long, default_value = "popnet.toml")]
+        file: PathBuf,
+    },
+    /// What a push of this file would change
+    Plan { file: PathBuf },
+    /// Make this file the network's next version, on all nodes or none
+    Push {
+        file: PathBuf,
+        /// Why, for the history
+        #[arg(long, short)]
+        message: Option<String>,
+        /// Refuse when another version is in force
+        #[arg(long, value_name = "N")]
+        expect_version: Option<u64>,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Versions, newest first
+    History {
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Push an older version's content as the next version
+    Rollback {
+        version: u64,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// The JSON Schema of the configuration, for editors
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Consent {
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Stop after showing what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArguments {
+    #[command(subcommand)]
+    pub(crate) what: PurgeCommand,
+    /// Remove instead of making stale
+    #[arg(long, global = true)]
+    pub(crate) hard: bool,
+    /// Whose content (found by the site when left out)
+    #[arg(long, global = true)]
+    pub(crate) customer: Option<CustomerId>,
+    /// Do not ask
+    #[arg(long, short, global = true)]
+    pub(crate) yes: bool,
+    /// Stop after showing what would be done
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PurgeCommand {
+    /// One URL with all its variants
+    Url { url: String },
+    /// Every URL that starts so, such as http://static.acme.test/img/
+    Prefix { url: String },
+    /// Everything with a tag (Surrogate-Key, Cache-Tag)
+    Key { key: String },
+    /// A whole site
+    Site { site: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// Why would a resolver get this answer?
+    Dns(ExplainDnsArguments),
+    /// Why is a URL cached or not, tier by tier?
+    Url {
+        url: String,
+        /// At this POP (default: every POP)
+        #[arg(long)]
+        pop: Option<PopId>,
+        /// A request field that matters, NAME:VALUE (repeatable)
+        #[arg(long = "header", short = 'H', value_name = "NAME:VALUE")]
+        headers: Vec<String>,
+    },
+    /// A decision of the past by its id, d-…
+    Decision { id: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainDnsArguments {
+    /// The name asked for
+    pub(crate) name: String,
+    /// Who asks
+    #[arg(long)]
+    pub(crate) resolver: Option<IpAddr>,
+    /// A city of the demo asks
+    #[arg(long, conflicts_with = "resolver")]
+    pub(crate) from: Option<String>,
+    /// With this client subnet (RFC 7871)
+    #[arg(long)]
+    pub(crate) subnet: Option<IpNet>,
+    /// Record type
+    #[arg(long, default_value = "A")]
+    pub(crate) r#type: QueryType,
+    /// Ask this name server (default: the first that answers)
+    #[arg(long)]
+    pub(crate) ns: Option<NodeName>,
+    /// What if a target were down or up, such as fra1=down (repeatable)
+    #[arg(long, value_name = "TARGET=down|up")]
+    pub(crate) assume: Vec<String>,
+}
+
+/// Record types that the command line knows by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub(crate) enum QueryType {
+    A,
+    Ns,
+    Cname,
+    Soa,
+    Mx,
+    Txt,
+    Aaaa,
+    Srv,
+    Https,
+}
+
+impl QueryType {
+    /// The type's number.
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::A => 1,
+            Self::Ns => 2,
+            Self::Cname => 5,
+            Self::Soa => 6,
+            Self::Mx => 15,
+            Self::Txt => 16,
+            Self::Aaaa => 28,
+            Self::Srv => 33,
+            Self::Https => 65,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DigArguments {
+    /// The name
+    pub(crate) name: String,
+    /// Record type
+    #[arg(long, default_value = "A")]
+    pub(crate) r#type: QueryType,
+    /// Ask as this city of the demo would
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Send this client subnet (RFC 7871)
+    #[arg(long)]
+    pub(crate) subnet: Option<IpNet>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArguments {
+    /// The URL
+    pub(crate) url: String,
+    /// As this city of the demo would
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Again every second until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// So many times
+    #[arg(long, default_value_t = 1, conflicts_with = "watch")]
+    pub(crate) repeat: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a person; the password is read from standard input
+    Add {
+        name: String,
+        #[arg(long, default_value = "observer")]
+        role: String,
+        #[arg(long)]
+        customer: Option<CustomerId>,
+        #[command(flatten)]
+        place: NetviewPlace,
+    },
+    /// A new password, read from standard input
+    Reset {
+        name: String,
+        #[command(flatten)]
+        place: NetviewPlace,
+    },
+    /// A link that logs in once, within an hour
+    Once {
+        name: String,
+        #[command(flatten)]
+        place: NetviewPlace,
+    },
+}
+
+/// Where NetView keeps its people.
+#[derive(Debug, Args)]
+pub(crate) struct NetviewPlace {
+    /// State folder of the node that runs NetView (default: the context's)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorityCommand {
+    /// Make the authority of a new network
+    Create {
+        /// Folder for its certificate and key; keep it off the nodes
+        dir: PathBuf,
+        /// The network's name
+        #[arg(long)]
+        network: String,
+    },
+    /// Issue a node's certificate
+    Issue {
+        /// Folder of the authority
+        dir: PathBuf,
+        /// Name in the certificate: NODE.POP.DOMAIN
+        #[arg(long)]
+        hostname: String,
+        /// Folder for the node's certificate and key
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Prints what the parser refused (or help and version, which are no errors).
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    // A broken pipe while printing help is the reader's choice.
+    drop(error.print());
+    ExitCode::from(u8::from(error.use_stderr()) * 2)
+}

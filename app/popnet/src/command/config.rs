@@ -1,0 +1,275 @@
+//! `popnet config`: the global configuration from a file to every node.
+
+use std::path::Path;
+
+use popnet_admin::Admin;
+use popnet_config::{Diagnostic, Loaded, edit};
+use popnet_terms::NodeName;
+use popnet_wire::control::{Problem, PushOrder};
+use popnet_wire::rollout::{Epoch, Outcome as Became, Version};
+use serde_json::json;
+
+use super::admin;
+use crate::cli::{ConfigCommand, Consent};
+use crate::output::{Done, Outcome, Style, consent, print_json, table};
+
+pub(crate) async fn execute(
+    command: ConfigCommand,
+    context: Option<&Path>,
+    style: Style,
+) -> Outcome {
+    match command {
+        ConfigCommand::Validate { file } => validate(&file, style),
+        ConfigCommand::Schema => {
+            println!("{}", popnet_config::schema_text());
+            Ok(Done::WELL)
+        }
+        ConfigCommand::Get { path, file } => get(&path, file.as_deref(), context, style).await,
+        ConfigCommand::Set { path, value, file } => {
+            change(&file, style, |text| edit::set(text, &path, &value))
+        }
+        ConfigCommand::Unset { path, file } => {
+            change(&file, style, |text| edit::unset(text, &path))
+        }
+        ConfigCommand::Show { version } => show(version, context, style).await,
+        ConfigCommand::History { limit } => history(limit, context, style).await,
+        ConfigCommand::Plan { file } => plan(&file, context, style).await,
+        ConfigCommand::Push { file, message, expect_version, consent } => {
+            let (text, _) = read(&file, style)?;
+            let message = message.unwrap_or_default();
+            let expect = expect_version.map(Epoch);
+            push(&admin(context)?, Draft { text, message, expect }, &consent, style).await
+        }
+        ConfigCommand::Rollback { version, consent } => {
+            let admin = admin(context)?;
+            let old = one_version(&admin, Some(version)).await?;
+            let message = format!("content of v{version}");
+            push(&admin, Draft { text: old.text, message, expect: None }, &consent, style).await
+        }
+    }
+}
+
+fn file_error(file: &Path, error: &std::io::Error) -> Problem {
+    let what = format!("{}: {error}", file.display());
+    Problem::new("U0020", what, "popnet config show > popnet.toml   writes the version in force")
+}
+
+fn read(file: &Path, style: Style) -> Result<(String, Loaded), Problem> {
+    let text = std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?;
+    let name = file.display().to_string();
+    match popnet_config::load(&text, &name) {
+        Ok(loaded) => Ok((text, loaded)),
+        Err(diagnostics) => Err(broken(&diagnostics, &text, &name, style)),
+    }
+}
+
+fn broken(diagnostics: &[Diagnostic], text: &str, name: &str, style: Style) -> Problem {
+    if style.json {
+        print_json("config.validate/v1", &json!({ "valid": false, "diagnostics": diagnostics }));
+    }
+    let what = popnet_config::render(diagnostics, text, name);
+    // The rendered text carries the codes itself.
+    Problem::new("", what.trim_end(), "").with_exit(8)
+}
+
+fn validate(file: &Path, style: Style) -> Outcome {
+    let (text, loaded) = read(file, style)?;
+    let name = file.display().to_string();
+    if style.json {
+        print_json(
+            "config.validate/v1",
+            &json!({ "valid": true, "digest": loaded.digest.to_string(), "diagnostics": loaded.warnings }),
+        );
+        return Ok(Done::WELL);
+    }
+    if !loaded.warnings.is_empty() {
+        eprint!("{}", popnet_config::render(&loaded.warnings, &text, &name));
+    }
+    let network = &loaded.network;
+    println!(
+        "{name} is valid: {} POPs, {} nodes, {} sites, {} zones   sha256:{:.12}",
+        network.pops.len(),
+        network.nodes().count(),
+        network.sites.len(),
+        network.zones.len(),
+        loaded.digest.to_string(),
+    );
+    Ok(Done::WELL)
+}
+
+async fn get(path: &str, file: Option<&Path>, context: Option<&Path>, style: Style) -> Outcome {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?,
+        None => one_version(&admin(context)?, None).await?.text,
+    };
+    let value = edit::get(&text, path)?;
+    if style.json {
+        print_json("config.get/v1", &json!({ "path": path, "value": value }));
+    } else {
+        println!("{value}");
+    }
+    Ok(Done::WELL)
+}
+
+/// Edits a file in place; a result that would not load is refused and the file left alone.
+fn change(
+    file: &Path,
+    style: Style,
+    edit: impl FnOnce(&str) -> Result<String, Problem>,
+) -> Outcome {
+    let text = std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?;
+    let new = edit(&text)?;
+    let name = file.display().to_string();
+    if let Err(diagnostics) = popnet_config::load(&new, &name) {
+        return Err(broken(&diagnostics, &new, &name, style));
+    }
+    popnet_runtime::files::write_atomic(file, new.as_bytes())
+        .map_err(|error| Problem::new("U0020", error.to_string(), ""))?;
+    if style.json {
+        print_json("config.set/v1", &json!({ "file": name, "changed": text != new }));
+    } else {
+        let lines = popnet_config::diff(&text, &new);
+        lines.iter().for_each(|line| println!("  {line}"));
+        println!("{name} written; popnet config push {name} puts it in force");
+    }
+    Ok(Done::WELL)
+}
+
+async fn one_version(admin: &Admin, number: Option<u64>) -> Result<Version, Problem> {
+    admin.version(number.map(Epoch)).await?.ok_or_else(|| {
+        let which = number.map_or("no version is in force".into(), |n| format!("there is no v{n}"));
+        Problem::new("N0012", which, "popnet config history").with_exit(3)
+    })
+}
+
+async fn show(number: Option<u64>, context: Option<&Path>, style: Style) -> Outcome {
+    let version = one_version(&admin(context)?, number).await?;
+    if style.json {
+        print_json("config.show/v1", &version_json(&version, true));
+    } else {
+        print!("{}", version.text);
+    }
+    Ok(Done::WELL)
+}
+
+fn version_json(version: &Version, with_text: bool) -> serde_json::Value {
+    let mut value = json!({
+        "epoch": version.epoch.0,
+        "digest": version.digest.to_string(),
+        "author": version.author,
+        "message": version.message,
+        "at": version.at,
+    });
+    if with_text {
+        value["text"] = version.text.clone().into();
+    }
+    value
+}
+
+async fn history(limit: u32, context: Option<&Path>, style: Style) -> Outcome {
+    let versions = admin(context)?.history(limit).await?;
+    if style.json {
+        let list: Vec<_> = versions.iter().map(|version| version_json(version, false)).collect();
+        print_json("config.history/v1", &json!({ "versions": list }));
+        return Ok(Done::WELL);
+    }
+    let mut rows = vec![["version", "when (UTC)", "who", "digest", "why"].map(String::from).to_vec()];
+    for version in &versions {
+        let at = jiff::Timestamp::from_microsecond(version.at.0).unwrap_or_default();
+        rows.push(vec![
+            version.epoch.to_string(),
+            at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            version.author.clone(),
+            format!("{:.12}", version.digest.to_string()),
+            version.message.clone(),
+        ]);
+    }
+    print!("{}", table(&rows));
+    Ok(Done::WELL)
+}
+
+async fn plan(file: &Path, context: Option<&Path>, style: Style) -> Outcome {
+    let (text, _) = read(file, style)?;
+    let now = one_version(&admin(context)?, None).await?;
+    let changes = popnet_config::diff(&now.text, &text);
+    if style.json {
+        print_json("config.plan/v1", &json!({ "from": now.epoch.0, "changes": changes }));
+        return Ok(Done::WELL);
+    }
+    println!("against {}, in force:", now.epoch);
+    if changes.is_empty() {
+        println!("  no difference in meaning");
+    }
+    changes.iter().for_each(|change| println!("  {change}"));
+    Ok(Done::WELL)
+}
+
+/// A configuration that is to be pushed.
+struct Draft {
+    text: String,
+    message: String,
+    expect: Option<Epoch>,
+}
+
+async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Outcome {
+    let now = admin.version(None).await?;
+    let (from, old) = now.map_or((Epoch(0), String::new()), |now| (now.epoch, now.text));
+    let changes = popnet_config::diff(&old, &draft.text);
+    if changes.is_empty() {
+        if style.json {
+            print_json("config.push/v1", &json!({ "epoch": from.0, "committed": false, "changes": [] }));
+        } else {
+            println!("nothing to do: {from} says the same");
+        }
+        return Ok(Done::WELL);
+    }
+    if !style.json {
+        println!("{from} → {}", Epoch(from.0 + 1));
+        changes.iter().for_each(|change| println!("  {change}"));
+    }
+    if agreed.dry_run || !consent(agreed.yes || style.json, "push this?")? {
+        return Ok(Done::WELL);
+    }
+    let author = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
+    let order = PushOrder { text: draft.text, author, message: draft.message, expect: draft.expect };
+    let begun = std::time::Instant::now();
+    let pushed = admin
+        .push(order, |phase, outcomes| {
+            if !style.json {
+                progress(phase, outcomes);
+            }
+        })
+        .await?;
+    if style.json {
+        print_json(
+            "config.push/v1",
+            &json!({ "epoch": pushed.epoch.0, "committed": pushed.committed,
+                     "fenced": pushed.fenced, "changes": changes }),
+        );
+    } else if pushed.committed {
+        println!("{} is in force, {:.1} s", pushed.epoch, begun.elapsed().as_secs_f64());
+        for (node, why) in &pushed.fenced {
+            println!("  {node}: {why}");
+        }
+    } else {
+        println!("refused; {} stays in force everywhere", pushed.epoch);
+    }
+    Ok(match (pushed.committed, pushed.fenced.is_empty()) {
+        (true, true) => Done::WELL,
+        (true, false) => Done::PARTLY,
+        (false, _) => Done { exit: 1 },
+    })
+}
+
+fn progress(phase: &str, outcomes: &[(NodeName, Became)]) {
+    for (node, became) in outcomes {
+        let text = match became {
+            Became::Prepared => "prepared".to_owned(),
+            Became::Switched => "switched".to_owned(),
+            Became::Aborted => "aborted".to_owned(),
+            Became::Refused(why) => format!("refuses: {why}"),
+            Became::Unreachable(why) => format!("unreachable: {why}"),
+        };
+        println!("  {phase:<8} {node:<14} {text}");
+    }
+}

@@ -1,0 +1,132 @@
+//! `popnet dig`: ask our name servers as a resolver would, with the reason of the answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use popnet_admin::Admin;
+use popnet_config::network::Network;
+use popnet_directory::lookup;
+use popnet_terms::{Removed, TargetId};
+use popnet_wire::control::Problem;
+use popnet_wire::explaining::{DnsStory, ExplainDns};
+use popnet_wire::logging::{Candidate, Decision};
+use serde_json::json;
+
+use super::explain::{ask_dns, city_resolver, ms};
+use super::{admin, map, network};
+use crate::cli::DigArguments;
+use crate::output::{Done, Outcome, Style, print_json};
+
+pub(crate) async fn execute(
+    arguments: &DigArguments,
+    context: Option<&Path>,
+    style: Style,
+) -> Outcome {
+    let admin = admin(context)?;
+    let (_, _, network) = network(&admin).await?;
+    let from = arguments.from.as_deref().map(|name| city_resolver(&network, name)).transpose()?;
+    let (server, response) = ask(&network, arguments, from).await?;
+    let why = why(&admin, &network, arguments, from).await;
+    if style.json {
+        let because = why.as_ref().ok();
+        print_json(
+            "dig/v1",
+            &json!({
+                "server": server,
+                "rcode": response.rcode_name(),
+                "records": response.answers().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "decision": because,
+            }),
+        );
+        return Ok(Done::WELL);
+    }
+    for record in response.answers() {
+        let behind = record.address().and_then(|address| map::behind(&network, address));
+        let target = behind.map(|behind| behind.target.to_string()).unwrap_or_default();
+        println!("{record}    {target}");
+    }
+    if response.answers().is_empty() {
+        println!("{}   {} has no such record", response.rcode_name(), arguments.name);
+    }
+    match why {
+        Ok(Some(decision)) => println!("  because {}", because(&decision)),
+        Ok(None) => {}
+        Err(problem) => eprintln!("  the reason is not to be had: {problem}"),
+    }
+    Ok(Done::WELL)
+}
+
+/// The first name server that answers.
+async fn ask(
+    network: &Network,
+    arguments: &DigArguments,
+    from: Option<IpAddr>,
+) -> Result<(SocketAddr, lookup::Response), Problem> {
+    let mut tried = Vec::new();
+    let code = arguments.r#type.code();
+    for server in map::nameservers(network) {
+        match lookup::query(server, &arguments.name, code, arguments.subnet, from).await {
+            Ok(response) => return Ok((server, response)),
+            Err(error) => tried.push(format!("{server}: {error}")),
+        }
+    }
+    let what = format!("no name server answers\n  {}", tried.join("\n  "));
+    Err(Problem::new("N0022", what, "popnet status"))
+}
+
+async fn why(
+    admin: &Admin,
+    network: &Network,
+    arguments: &DigArguments,
+    from: Option<IpAddr>,
+) -> Result<Option<Box<Decision>>, Problem> {
+    let question = ExplainDns {
+        name: arguments.name.trim_end_matches('.').to_ascii_lowercase().into(),
+        qtype: arguments.r#type.code(),
+        resolver: from.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+        subnet: arguments.subnet,
+        assume: Vec::new(),
+    };
+    match ask_dns(admin, network, None, question).await?.1 {
+        DnsStory::Steered(decision) => Ok(Some(decision)),
+        DnsStory::Static(_) | DnsStory::Nothing { .. } => Ok(None),
+    }
+}
+
+/// One line: who won with what, who came next, who was out.
+fn because(decision: &Decision) -> String {
+    let points = |c: &Candidate| c.score.as_ref().map(|score| score.points);
+    let mut left: Vec<_> = decision
+        .candidates
+        .iter()
+        .filter(|c| c.removed.is_none())
+        .filter_map(|c| Some((points(c)?, &c.target)))
+        .collect();
+    left.sort();
+    let first = decision.chosen.first();
+    let winner = left.iter().find(|(_, target)| Some(*target) == first);
+    let won = winner.map_or_else(
+        || format!("{}", decision.because),
+        |(points, target)| format!("{target} scores {} ({})", ms(*points), decision.because),
+    );
+    let next: Vec<String> = left
+        .iter()
+        .filter(|(_, target)| Some(*target) != first)
+        .map(|(points, target)| format!("{target} {}", ms(*points)))
+        .collect();
+    let out: Vec<String> = decision.candidates.iter().filter_map(out).collect();
+    let mut text = won;
+    if !next.is_empty() {
+        text.push_str(&format!("; next {}", next.join(", ")));
+    }
+    if !out.is_empty() {
+        text.push_str(&format!("; out: {}", out.join(", ")));
+    }
+    text
+}
+
+fn out(candidate: &Candidate) -> Option<String> {
+    let reason: Removed = candidate.removed.as_ref()?.reason;
+    let target: &TargetId = &candidate.target;
+    Some(format!("{target} {reason}"))
+}

@@ -1,0 +1,342 @@
+//! `popnet explain`: why a resolver gets a server, why a URL is cached or not.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use popnet_admin::Admin;
+use popnet_config::network::Network;
+use popnet_terms::{Because, Micros, NodeName, PopId, Role, TargetId};
+use popnet_wire::asking::{Answer, Question, Scope, What};
+use popnet_wire::control::Problem;
+use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
+use popnet_wire::logging::{Candidate, Decision, Record, Score};
+use serde_json::json;
+
+use super::purge::split;
+use super::{admin, network};
+use crate::cli::{ExplainCommand, ExplainDnsArguments};
+use crate::output::{Done, Outcome, Style, print_json, table};
+
+pub(crate) async fn execute(
+    command: ExplainCommand,
+    context: Option<&Path>,
+    style: Style,
+) -> Outcome {
+    let admin = admin(context)?;
+    let (_, _, network) = network(&admin).await?;
+    match command {
+        ExplainCommand::Dns(arguments) => dns(&admin, &network, arguments, style).await,
+        ExplainCommand::Url { url, pop, headers } => {
+            explain_url(&admin, &network, &url, pop, &headers, style).await
+        }
+        ExplainCommand::Decision { id } => decision(&admin, &network, &id, style).await,
+    }
+}
+
+async fn dns(
+    admin: &Admin,
+    network: &Network,
+    arguments: ExplainDnsArguments,
+    style: Style,
+) -> Outcome {
+    let resolver = resolver(network, arguments.resolver, arguments.from.as_deref())?;
+    let question = ExplainDns {
+        name: arguments.name.trim_end_matches('.').to_ascii_lowercase().into(),
+        qtype: arguments.r#type.code(),
+        resolver,
+        subnet: arguments.subnet,
+        assume: assumptions(&arguments.assume)?,
+    };
+    let (ns, story) = ask_dns(admin, network, arguments.ns.as_ref(), question).await?;
+    if style.json {
+        print_json("explain.dns/v1", &json!({ "ns": ns, "story": story }));
+        return Ok(Done::WELL);
+    }
+    match story {
+        DnsStory::Steered(decision) => print!("{}", tell(&decision)),
+        DnsStory::Static(records) => {
+            println!("Answer      records of a zone at {ns}; nothing is chosen");
+            records.iter().for_each(|record| println!("            {record}"));
+        }
+        DnsStory::Nothing { rcode, why } => println!("Answer      {rcode}: {why}"),
+    }
+    Ok(Done::WELL)
+}
+
+/// Who asks: an address, a city of the `[simulate]` table, or this machine.
+pub(super) fn resolver(
+    network: &Network,
+    given: Option<IpAddr>,
+    city: Option<&str>,
+) -> Result<IpAddr, Problem> {
+    match (given, city) {
+        (Some(address), _) => Ok(address),
+        (None, Some(name)) => city_resolver(network, name),
+        (None, None) => Ok(IpAddr::from([127, 0, 0, 1])),
+    }
+}
+
+/// Where the resolver of city `name` asks from.
+pub(super) fn city_resolver(network: &Network, name: &str) -> Result<IpAddr, Problem> {
+    let cities = network.simulate.as_ref().map(|table| &table.cities);
+    let found = cities.and_then(|cities| cities.get(&name.to_ascii_lowercase()));
+    found.and_then(|city| city.clients.first()).map(ipnet::IpNet::addr).ok_or_else(|| {
+        let known: Vec<&str> =
+            cities.map(|cities| cities.keys().map(String::as_str).collect()).unwrap_or_default();
+        let what = if known.is_empty() {
+            "this network simulates no cities; name a resolver's address".to_owned()
+        } else {
+            format!("no city is called {name:?}; cities: {}", known.join(", "))
+        };
+        let next = known.first().map_or("--resolver ADDRESS".to_owned(), |c| format!("--from {c}"));
+        Problem::new("U0021", what, next).with_exit(3)
+    })
+}
+
+/// The first name server that answers, or the one asked for.
+pub(super) async fn ask_dns(
+    admin: &Admin,
+    network: &Network,
+    only: Option<&NodeName>,
+    question: ExplainDns,
+) -> Result<(NodeName, DnsStory), Problem> {
+    let mut last = Problem::new("N0020", "this network has no name server", "popnet config show");
+    for (node, _, of) in network.nodes() {
+        if !of.runs(Role::Nameserver) || only.is_some_and(|only| *only != node) {
+            continue;
+        }
+        match admin.explain_dns(&node, question.clone()).await {
+            Ok(story) => return Ok((node, story)),
+            Err(problem) => last = problem,
+        }
+    }
+    Err(last)
+}
+
+fn assumptions(texts: &[String]) -> Result<Vec<(TargetId, bool)>, Problem> {
+    let parse = |text: &String| {
+        let (target, state) = text.split_once('=')?;
+        let up = match state {
+            "up" => true,
+            "down" => false,
+            _ => return None,
+        };
+        Some((target.parse().ok()?, up))
+    };
+    texts
+        .iter()
+        .map(|text| {
+            parse(text).ok_or_else(|| {
+                let what = format!("{text:?} is no assumption");
+                Problem::new("U0014", what, "--assume fra1=down").with_exit(2)
+            })
+        })
+        .collect()
+}
+
+async fn decision(admin: &Admin, network: &Network, id: &str, style: Style) -> Outcome {
+    let number = u64::from_str_radix(id.trim_start_matches("d-"), 16).map_err(|_| {
+        Problem::new("U0015", format!("{id:?} is no decision id"), "popnet explain decision d-7f3a91c2")
+            .with_exit(2)
+    })?;
+    let question = Question { scope: Scope::Network, what: What::Decision { id: number } };
+    for (node, _, of) in network.nodes() {
+        if !of.runs(Role::Logserver) {
+            continue;
+        }
+        if let Answer::Records(records) = admin.question(&node, question.clone()).await? {
+            for (_, _, record) in records {
+                if let Record::Decision(decision) = record {
+                    if style.json {
+                        print_json("explain.decision/v1", &decision);
+                    } else {
+                        print!("{}", tell(&decision));
+                    }
+                    return Ok(Done::WELL);
+                }
+            }
+        }
+    }
+    let what = format!("no log server knows decision {id}");
+    Err(Problem::new("N0021", what, "popnet explain dns NAME --resolver ADDRESS").with_exit(3))
+}
+
+/// A decision as people read it.
+pub(super) fn tell(decision: &Decision) -> String {
+    let answers: Vec<String> = decision.answers.iter().map(ToString::to_string).collect();
+    let chosen: Vec<String> = decision.chosen.iter().map(ToString::to_string).collect();
+    let all: Vec<String> = decision.candidates.iter().map(|c| c.target.to_string()).collect();
+    let mut text = format!(
+        "Answer      {} ({}), TTL {}   {}\n",
+        if answers.is_empty() { "nothing".to_owned() } else { answers.join(" ") },
+        chosen.join(" "),
+        decision.ttl.0,
+        decision.because,
+    );
+    let policy = if decision.policy.is_empty() { "fastest" } else { &*decision.policy };
+    text.push_str(&format!(
+        "Asked       {} type {} from {}{}\nDecided     {} by {}, config {}, policy {policy}, client {}\n",
+        decision.qname,
+        decision.qtype,
+        decision.resolver,
+        decision.ecs.map(|ecs| format!(", client subnet {ecs}")).unwrap_or_default(),
+        id_text(decision.id),
+        decision.ns,
+        decision.config,
+        decision.client,
+    ));
+    text.push_str(&format!("Candidates  {}\n", all.join(" ")));
+    text.push_str(&removed_text(&decision.candidates));
+    text.push_str(&scores_text(&decision.candidates));
+    text.push_str(&would_win(decision));
+    text
+}
+
+/// The id as users see it; explanations of now have none.
+pub(super) fn id_text(id: u64) -> String {
+    if id == 0 { "now".to_owned() } else { format!("d-{id:08x}") }
+}
+
+fn removed_text(candidates: &[Candidate]) -> String {
+    let mut label = "Removed";
+    let mut text = String::new();
+    for candidate in candidates {
+        let Some(removal) = &candidate.removed else { continue };
+        let seen: Vec<&str> = removal.seen_by.iter().map(PopId::as_str).collect();
+        let age = removal.age.map(|age| format!(", {} s ago", age.0)).unwrap_or_default();
+        let by = if seen.is_empty() { String::new() } else { format!(", seen by {}", seen.join(" and ")) };
+        text.push_str(&format!(
+            "{label:<11} {:<15} {:<18} {}{age}{by}\n",
+            candidate.target, removal.reason, removal.detail
+        ));
+        label = "";
+    }
+    text
+}
+
+fn scores_text(candidates: &[Candidate]) -> String {
+    let mut scored: Vec<(&TargetId, &Score)> = candidates
+        .iter()
+        .filter(|c| c.removed.is_none())
+        .filter_map(|c| Some((&c.target, c.score.as_ref()?)))
+        .collect();
+    scored.sort_by_key(|(target, score)| (score.points, (*target).clone()));
+    if scored.is_empty() {
+        return String::new();
+    }
+    let heading = ["Scored", "rtt ms", "+loss", "+load", "+cost", "+penalty", "points", "rtt from"];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    for (target, score) in scored {
+        let age = score.rtt_age.map(|age| format!(" {} s ago", age.0)).unwrap_or_default();
+        rows.push(vec![
+            target.to_string(),
+            ms(score.latency),
+            ms(score.loss),
+            ms(score.load),
+            ms(score.cost),
+            ms(score.penalty),
+            ms(score.points),
+            format!("{}{age}", score.rtt_source),
+        ]);
+    }
+    format!("{}{:13}lowest points win; all in milliseconds\n", table(&rows), "")
+}
+
+pub(super) fn ms(value: Micros) -> String {
+    format!("{:.1}", value.as_millis_f64())
+}
+
+/// "If nrt1 were up it would win with 15.2": the removed candidate that would beat the winner.
+fn would_win(decision: &Decision) -> String {
+    let points = |candidate: &Candidate| candidate.score.as_ref().map(|score| score.points);
+    let best = decision
+        .candidates
+        .iter()
+        .filter(|c| decision.chosen.first() == Some(&c.target))
+        .find_map(points);
+    let loser = decision
+        .candidates
+        .iter()
+        .filter(|c| c.removed.is_some())
+        .filter_map(|c| Some((points(c)?, &c.target)))
+        .min();
+    match (loser, best) {
+        (Some((points, target)), Some(best)) if points < best => {
+            format!("If {target} were up it would win with {}.\n", ms(points))
+        }
+        _ => match decision.margin {
+            Some(margin) if decision.because == Because::BestScore => {
+                format!("Closest     the next best is {} ms behind\n", ms(margin))
+            }
+            _ => String::new(),
+        },
+    }
+}
+
+async fn explain_url(
+    admin: &Admin,
+    network: &Network,
+    url: &str,
+    pop: Option<PopId>,
+    headers: &[String],
+    style: Style,
+) -> Outcome {
+    let (host, path) = split(url)?;
+    let fields = headers.iter().map(|text| field(text)).collect::<Result<Vec<_>, _>>()?;
+    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
+    let question =
+        ExplainUrl { scheme: scheme.into(), host: host.into(), path: path.into(), fields };
+    let mut told = Vec::new();
+    let mut silent = Vec::new();
+    for (node, at, of) in network.nodes() {
+        let caches = of.runs(Role::Webcache) || of.runs(Role::Webserver);
+        if !caches || pop.as_ref().is_some_and(|pop| pop != at) {
+            continue;
+        }
+        match admin.explain_url(&node, question.clone()).await {
+            Ok(stories) => told.extend(stories),
+            Err(problem) => silent.push((node, problem.what)),
+        }
+    }
+    if told.is_empty() && silent.is_empty() {
+        let what = pop.map_or("no POP caches".into(), |pop| format!("{pop} has no cache"));
+        return Err(Problem::new("U0016", what, "popnet status").with_exit(3));
+    }
+    if style.json {
+        print_json("explain.url/v1", &json!({ "url": url, "tiers": told, "silent": silent }));
+        return Ok(Done::WELL);
+    }
+    told.iter().for_each(|story| print!("{}", url_text(story)));
+    silent.iter().for_each(|(node, why)| println!("{node:<12} no answer: {why}"));
+    Ok(Done::WELL)
+}
+
+fn field(text: &str) -> Result<(Arc<str>, Arc<str>), Problem> {
+    match text.split_once(':') {
+        Some((name, value)) => Ok((name.trim().to_ascii_lowercase().into(), value.trim().into())),
+        None => {
+            let what = format!("{text:?} is no request field");
+            Err(Problem::new("U0017", what, "-H 'accept-encoding: gzip'").with_exit(2))
+        }
+    }
+}
+
+fn url_text(story: &UrlStory) -> String {
+    let state = match (story.ttl, story.age) {
+        (Some(ttl), Some(age)) if ttl >= 0 => format!("stored, age {age} s, fresh for {ttl} s"),
+        (Some(ttl), Some(age)) => format!("stored, age {age} s, stale since {} s", -ttl),
+        _ => "not stored".to_owned(),
+    };
+    let mut text = format!(
+        "{} {:<4}  {} {}   {state}, {} variants\n  key       {}\n",
+        story.node, story.tier, story.verdict, story.reason, story.variants, story.key
+    );
+    for (what, result) in &story.checks {
+        text.push_str(&format!("  {what:<9} {result}\n"));
+    }
+    if let Some(reason) = story.not_stored {
+        text.push_str(&format!("  last time it was not stored: {reason}\n"));
+    }
+    text
+}

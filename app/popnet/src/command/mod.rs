@@ -1,0 +1,81 @@
+//! One file a command. Each turns arguments into calls of the administration's functions, and
+//! what comes back into text or JSON.
+
+mod authority;
+mod config;
+mod dig;
+mod explain;
+mod fetch;
+pub(crate) mod map;
+mod purge;
+mod status;
+mod user;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use popnet_admin::{Admin, Endpoint};
+use popnet_config::network::Network;
+use popnet_runtime::identity::Identity;
+use popnet_wire::control::Problem;
+use popnet_wire::rollout::Epoch;
+
+use crate::cli::{Arguments, Command};
+use crate::output::Outcome;
+use crate::place::Place;
+use crate::{demo, run};
+
+/// Carries out one command line.
+pub(crate) fn execute(arguments: Arguments) -> Outcome {
+    let style = arguments.style();
+    let context = arguments.context.as_deref();
+    match arguments.command {
+        Command::Run(run) => run::execute(&run),
+        Command::Demo(demo) => demo::execute(&demo, style),
+        Command::Authority(command) => authority::execute(&command, style),
+        Command::User(command) => user::execute(&command, context, style),
+        Command::Status => wait_for(status::execute(context, style)),
+        Command::Config(command) => wait_for(config::execute(command, context, style)),
+        Command::Purge(purge) => wait_for(purge::execute(purge, context, style)),
+        Command::Explain(explain) => wait_for(explain::execute(explain, context, style)),
+        Command::Dig(dig) => wait_for(dig::execute(&dig, context, style)),
+        Command::Fetch(fetch) => wait_for(fetch::execute(&fetch, context, style)),
+    }
+}
+
+/// Runs a client's task: one thread is plenty.
+fn wait_for(task: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(task),
+        Err(error) => Err(Problem::new("R01", format!("no asynchronous runtime: {error}"), "")),
+    }
+}
+
+/// The administration of the network that `context` names.
+pub(crate) fn admin(context: Option<&Path>) -> Result<Admin, Problem> {
+    let place = Place::find(context)?;
+    if let Some(socket) = place.socket() {
+        return Ok(Admin::to(Endpoint::Local(socket)));
+    }
+    let Some((address, hostname, folder)) = place.remote() else {
+        let what = "the context names neither `socket` nor `address`, `hostname` and `identity`";
+        return Err(Problem::new("U0003", what, "see docs/operate/contexts.md"));
+    };
+    let identity = Arc::new(Identity::load(&folder).map_err(|error| error.problem())?);
+    Ok(Admin::to(Endpoint::Tls { address, hostname: hostname.to_owned(), identity }))
+}
+
+/// The configuration in force.
+pub(crate) async fn network(admin: &Admin) -> Result<(Epoch, String, Network), Problem> {
+    let Some(version) = admin.version(None).await? else {
+        let what = "this network has no configuration yet";
+        return Err(Problem::new("N0010", what, "popnet config push popnet.toml").with_exit(3));
+    };
+    let loaded = popnet_config::load(&version.text, "popnet.toml").map_err(|diagnostics| {
+        let text = popnet_config::render(&diagnostics, &version.text, "popnet.toml");
+        let what = format!("this program cannot read {}, which is in force\n{text}", version.epoch);
+        Problem::new("N0011", what, "popnet --version   (is it older than the network's?)")
+    })?;
+    Ok((version.epoch, version.text, loaded.network))
+}

@@ -1,0 +1,166 @@
+//! `popnet purge`: empty content out of every POP, with a line a node.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use popnet_admin::Purged;
+use popnet_config::network::Network;
+use popnet_terms::{CustomerId, SiteName};
+use popnet_wire::control::Problem;
+use popnet_wire::purging::{PurgeKind, PurgeOrder, PurgeReceipt, PurgeState, PurgeWhat};
+use serde_json::json;
+
+use super::{admin, network};
+use crate::cli::{PurgeArguments, PurgeCommand};
+use crate::output::{Done, Outcome, Style, consent, print_json};
+
+pub(crate) async fn execute(
+    arguments: PurgeArguments,
+    context: Option<&Path>,
+    style: Style,
+) -> Outcome {
+    let admin = admin(context)?;
+    let (_, _, network) = network(&admin).await?;
+    let order = order(&arguments, &network)?;
+    let soft = if arguments.hard { "hard" } else { "soft" };
+    if arguments.dry_run {
+        println!("would purge {soft}, {} of customer {}", order.what, order.customer);
+        return Ok(Done::WELL);
+    }
+    let question = format!("purge {soft}, {} of customer {}?", order.what, order.customer);
+    if !consent(arguments.yes || style.json, &question)? {
+        return Ok(Done::WELL);
+    }
+    let purged = admin
+        .purge(order, |purge, receipts| {
+            if style.json {
+                return;
+            }
+            if receipts.is_empty() {
+                println!("purge {} {soft}, {}", purge.id, purge.order.what);
+            }
+            receipts.iter().for_each(|receipt| println!("  {}", line(receipt)));
+        })
+        .await?;
+    Ok(report(&purged, style))
+}
+
+fn report(purged: &Purged, style: Style) -> Done {
+    let mut objects = 0;
+    let mut applied = 0;
+    for receipt in &purged.receipts {
+        if let PurgeState::Applied { objects: touched, .. } = &receipt.state {
+            applied += 1;
+            objects += touched;
+        }
+    }
+    let nodes = purged.receipts.len();
+    if style.json {
+        print_json(
+            "purge/v1",
+            &json!({
+                "id": purged.purge.id.to_string(),
+                "what": purged.purge.order.what.to_string(),
+                "kind": purged.purge.order.kind,
+                "nodes": nodes,
+                "applied": applied,
+                "objects": objects,
+                "receipts": purged.receipts,
+            }),
+        );
+    } else {
+        let verb = match purged.purge.order.kind {
+            PurgeKind::Soft => "expired",
+            PurgeKind::Hard => "removed",
+        };
+        println!("  {applied} of {nodes} nodes, {objects} objects {verb}");
+    }
+    if applied == nodes { Done::WELL } else { Done::PARTLY }
+}
+
+fn line(receipt: &PurgeReceipt) -> String {
+    match &receipt.state {
+        PurgeState::Applied { objects, took } => {
+            let ms = took.as_millis_f64();
+            format!("{:<14} applied {ms:.1} ms, {objects} objects", receipt.node)
+        }
+        PurgeState::Unreachable(why) => {
+            format!("{:<14} {why}; it applies the purge before it serves again", receipt.node)
+        }
+    }
+}
+
+fn order(arguments: &PurgeArguments, network: &Network) -> Result<PurgeOrder, Problem> {
+    let (what, site) = what(&arguments.what, network)?;
+    let owner = site.and_then(|site| network.sites.get(&site)).map(|site| site.customer.clone());
+    let customer = match (&arguments.customer, owner) {
+        (Some(given), Some(owner)) if *given != owner => {
+            let text = format!("that site is customer {owner}'s, not {given}'s");
+            return Err(Problem::new("U0012", text, "leave --customer out").with_exit(4));
+        }
+        (Some(given), _) => given.clone(),
+        (None, Some(owner)) => owner,
+        (None, None) => only_customer(network)?,
+    };
+    let kind = if arguments.hard { PurgeKind::Hard } else { PurgeKind::Soft };
+    Ok(PurgeOrder { customer, what, kind, actor: Arc::from("command line") })
+}
+
+fn only_customer(network: &Network) -> Result<CustomerId, Problem> {
+    let mut customers = network.customers.keys();
+    match (customers.next(), customers.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => {
+            let text = "a key can be in several customers' content";
+            Err(Problem::new("U0011", text, "popnet purge key KEY --customer NAME").with_exit(2))
+        }
+    }
+}
+
+fn what(
+    command: &PurgeCommand,
+    network: &Network,
+) -> Result<(PurgeWhat, Option<SiteName>), Problem> {
+    match command {
+        PurgeCommand::Key { key } => Ok((PurgeWhat::Tag { tag: key.as_str().into() }, None)),
+        PurgeCommand::Site { site } => {
+            let site = site_of(site, network)?;
+            Ok((PurgeWhat::Site { site: site.clone() }, Some(site)))
+        }
+        PurgeCommand::Url { url } => {
+            let (host, path) = split(url)?;
+            let site = site_of(&host, network)?;
+            let what =
+                PurgeWhat::Url { site: site.clone(), host: host.into(), path: path.into() };
+            Ok((what, Some(site)))
+        }
+        PurgeCommand::Prefix { url } => {
+            let (host, path) = split(url.trim_end_matches('*'))?;
+            let site = site_of(&host, network)?;
+            Ok((PurgeWhat::Prefix { site: site.clone(), path: path.into() }, Some(site)))
+        }
+    }
+}
+
+/// Host in lower case without port, and path with query.
+pub(super) fn split(url: &str) -> Result<(String, String), Problem> {
+    let uri: http::Uri = url.parse().map_err(|error| {
+        let text = format!("{url:?} is no URL: {error}");
+        Problem::new("U0010", text, "write it whole: http://static.acme.test/hello.txt").with_exit(2)
+    })?;
+    let Some(host) = uri.host() else {
+        let text = format!("{url:?} names no host");
+        let next = "write it whole: http://static.acme.test/hello.txt";
+        return Err(Problem::new("U0010", text, next).with_exit(2));
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Ok((host.to_ascii_lowercase(), path.to_owned()))
+}
+
+fn site_of(host: &str, network: &Network) -> Result<SiteName, Problem> {
+    network.site_of(host).map(|(site, _)| site.clone()).ok_or_else(|| {
+        let sites: Vec<&str> = network.sites.keys().map(SiteName::as_str).collect();
+        let text = format!("no site is called {host}; sites: {}", sites.join(", "));
+        Problem::new("U0013", text, "popnet config show").with_exit(3)
+    })
+}

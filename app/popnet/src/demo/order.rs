@@ -1,0 +1,71 @@
+//! What a second window tells the demo: one JSON line there, JSON lines back.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use popnet_terms::PopId;
+use popnet_wire::control::Problem;
+use serde::{Deserialize, Serialize};
+
+use crate::output::{Done, Outcome, Style, print_json};
+use crate::place::Place;
+
+/// An order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "do")]
+pub(crate) enum Order {
+    /// Kill a POP's process the hard way.
+    Kill { pop: PopId },
+    /// Start it again.
+    Start { pop: PopId },
+    /// Move it away.
+    Slow { pop: PopId, ms: u32 },
+    /// Pretend its load.
+    Load { pop: PopId, load: f64 },
+    /// Undo all of that.
+    Reset,
+    /// Stop the demo.
+    Down,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// In words.
+    pub(crate) text: String,
+    /// Whether it worked.
+    pub(crate) well: bool,
+}
+
+/// Longest order line; a real one has some sixty octets.
+pub(crate) const LINE_MAX: u64 = 4_096;
+
+/// Sends an order to the demo in `dir` and prints its report.
+pub(super) fn send(dir: &Path, order: &Order, style: Style) -> Outcome {
+    let no_demo = |error: &dyn std::fmt::Display| {
+        let what = format!("no demo runs in {}: {error}", dir.display());
+        Problem::new("D0004", what, format!("popnet demo --dir {}", dir.display())).with_exit(3)
+    };
+    let socket = Place::find(Some(dir))
+        .ok()
+        .and_then(|place| place.demo())
+        .unwrap_or_else(|| dir.join("demo.sock"));
+    let mut stream = UnixStream::connect(&socket).map_err(|error| no_demo(&error))?;
+    let mut line = serde_json::to_string(order).map_err(|error| no_demo(&error))?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(|error| no_demo(&error))?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(|error| no_demo(&error))?;
+    let report: Report = serde_json::from_str(&answer)
+        .map_err(|_| Problem::new("D0005", "the demo ended before it answered", "popnet demo"))?;
+    if !report.well {
+        return Err(Problem::new("D0006", report.text, "popnet status"));
+    }
+    if style.json {
+        print_json("demo/v1", &report);
+    } else {
+        println!("{}", report.text);
+    }
+    Ok(Done::WELL)
+}
