@@ -1,1 +1,16 @@
 //! HTTP connections in and out.
+//!
+//! - [`server`]: accepts HTTP/1.1 and HTTP/2 on plain, TLS and Unix sockets, with limits and drain.
+//! - [`client`]: pooled HTTP/1.1 connections to the next tier.
+//! - [`body`]: the one body type of both; [`failure`]: why an exchange failed, in the words of RFC
+//!   9209; [`measure`]: how many octets a head takes on the wire.
+//!
+//! Nothing here knows what caching is.
+
+pub mod body;
+pub mod certificates;
+pub mod client;
+pub mod failure;
+pub mod measure;
+pub mod server;
+mod stall;

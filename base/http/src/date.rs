@@ -1,0 +1,55 @@
+//! Dates (RFC 9110 5.6.7) as whole seconds since 1970.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Reads any of the three forms; `None` for anything else.
+#[must_use]
+pub fn read(text: &str) -> Option<i64> {
+    let time = httpdate::parse_http_date(text).ok()?;
+    // The library reads dates of 1970 and later only, so the subtraction cannot fail.
+    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// Prints the preferred form; times before 1970 or after 9999 print as the nearest that exists.
+#[must_use]
+pub fn print(unix_seconds: i64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let seconds = u64::try_from(unix_seconds).unwrap_or(0).min(LAST);
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// The date in the only line of a field; `None` where there are several (which cannot all be
+/// right) or where it is no date.
+#[must_use]
+pub fn of(fields: &http::HeaderMap, name: &http::HeaderName) -> Option<i64> {
+    let mut lines = fields.get_all(name).iter();
+    let line = lines.next()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    read(line.to_str().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(text), Some(784_111_777), "{text}");
+        }
+        assert_eq!(print(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        for text in
+            ["", "0", "-1", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 36 Nov 1994 08:49:37 GMT"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(print(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(print(-5), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+}

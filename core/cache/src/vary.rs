@@ -1,0 +1,119 @@
+//! Secondary keys (RFC 9111 4.1): which request fields a response was selected by.
+
+use http::{HeaderMap, header};
+use popnet_field::list;
+use serde::{Deserialize, Serialize};
+
+/// The request fields a stored response was selected by, each with its normalised value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Variant(Vec<(String, Option<Vec<u8>>)>);
+
+/// The fields that `Vary` of a response names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Varies {
+    /// On something no request shows: `*`.
+    Star,
+    /// On these fields, in lower case, sorted; often none.
+    On(Vec<String>),
+}
+
+/// What a response varies on.
+#[must_use]
+pub fn varies(response: &HeaderMap) -> Varies {
+    let mut names = list::names(response.get_all(header::VARY).iter().map(|v| v.as_bytes()));
+    if names.iter().any(|name| name == "*") {
+        return Varies::Star;
+    }
+    names.sort_unstable();
+    Varies::On(names)
+}
+
+impl Variant {
+    /// The variant of a `request` under a response that varies on `names`.
+    #[must_use]
+    pub fn of(request: &HeaderMap, names: &[String]) -> Self {
+        Self(names.iter().map(|name| (name.clone(), normalised(request, name))).collect())
+    }
+
+    /// Whether `request` would have selected this variant.
+    #[must_use]
+    pub fn selects(&self, request: &HeaderMap) -> bool {
+        self.0.iter().all(|(name, value)| normalised(request, name) == *value)
+    }
+
+    /// The fields and their values, readable: `accept-encoding=gzip`.
+    #[must_use]
+    pub fn readable(&self) -> String {
+        let parts: Vec<String> = self
+            .0
+            .iter()
+            .map(|(name, value)| {
+                let value = value.as_deref().map_or("".into(), String::from_utf8_lossy);
+                format!("{name}={value}")
+            })
+            .collect();
+        parts.join(" ")
+    }
+
+    pub(crate) fn weight(&self) -> usize {
+        self.0
+            .iter()
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len) + 64)
+            .sum()
+    }
+}
+
+/// A field's value without differences that mean nothing (4.1: combined lines, white space); for
+/// codings and languages also order and case. `None`: the field is not there.
+fn normalised(request: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    if !request.contains_key(name) {
+        return None;
+    }
+    let lines = request.get_all(name);
+    let mut members: Vec<Vec<u8>> =
+        lines.iter().flat_map(|line| list::members(line.as_bytes())).map(<[u8]>::to_vec).collect();
+    if matches!(name, "accept-encoding" | "accept-language" | "accept-charset") {
+        for member in &mut members {
+            member.retain(|octet| !octet.is_ascii_whitespace());
+            member.make_ascii_lowercase();
+        }
+        members.sort_unstable();
+        members.dedup();
+    }
+    Some(members.join(&b", "[..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fields;
+
+    fn check(vary: &str, first: &str, second: &str, same: bool) {
+        let Varies::On(names) = varies(&fields(vary)) else { panic!("{vary}") };
+        let variant = Variant::of(&fields(first), &names);
+        assert!(variant.selects(&fields(first)));
+        assert_eq!(variant.selects(&fields(second)), same, "{vary} | {first} | {second}");
+    }
+
+    #[test]
+    fn selecting() {
+        check("", "a: 1", "a: 2", true);
+        check("vary: a", "a: 1", "a: 1", true);
+        check("vary: a", "a: 1", "a: 2", false);
+        check("vary: a", "a: 1", "", false);
+        check("vary: a", "", "a: 1", false);
+        check("vary: a", "", "", true);
+        check("vary: A, b", "a: 1\nb: 2", "b: 2\na: 1", true);
+        check("vary: a\nvary: b", "a: 1", "a: 1\nb: 2", false);
+        check("vary: a", "a: 1, 2", "a: 1\na: 2", true);
+        check("vary: a", "a: 1,2", "a: 1 , 2", true);
+        check(
+            "vary: accept-encoding",
+            "accept-encoding: gzip, br",
+            "accept-encoding: BR,gzip",
+            true,
+        );
+        check("vary: accept-encoding", "accept-encoding: gzip", "accept-encoding: gzip;q=0", false);
+        assert_eq!(varies(&fields("vary: a, *")), Varies::Star);
+    }
+}

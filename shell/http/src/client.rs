@@ -1,0 +1,389 @@
+//! Connections to next hops: HTTP/1.1 over TCP, TLS or a Unix socket, kept and used again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, Uri, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsConnector;
+
+use crate::body::Body;
+use crate::failure::{Failure, FailureKind};
+
+/// Limits towards next hops.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// To connect, TLS included, and to wait for a free connection.
+    pub connect: Duration,
+    /// From the request to the first octet of the answer.
+    pub first_octet: Duration,
+    /// Silence in the middle of the content.
+    pub stall: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+    /// Unused connections kept for one place.
+    pub idle_most: usize,
+    /// Exchanges at once with one place.
+    pub exchanges: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_octet: Duration::from_secs(15),
+            stall: Duration::from_secs(15),
+            // Below what servers usually grant, so that few requests meet a closing connection.
+            idle: Duration::from_secs(20),
+            idle_most: 64,
+            exchanges: 1_024,
+        }
+    }
+}
+
+/// Where a next hop listens.
+#[derive(Clone)]
+pub enum Place {
+    /// Plain TCP; the host is a name or an address.
+    Tcp {
+        /// Name or address.
+        host: Arc<str>,
+        /// Port.
+        port: u16,
+    },
+    /// TLS over TCP.
+    Tls {
+        /// Name or address to connect to.
+        host: Arc<str>,
+        /// Port.
+        port: u16,
+        /// The name its certificate must have.
+        name: Arc<str>,
+        /// Trust, and our own certificate if one is shown.
+        config: Arc<rustls::ClientConfig>,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } | Self::Tls { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Place {
+    /// What makes connections interchangeable.
+    fn key(&self) -> String {
+        match self {
+            Self::Tcp { .. } | Self::Unix(_) => self.to_string(),
+            Self::Tls { name, config, .. } => {
+                format!("{self} {name} {:p}", Arc::as_ptr(config))
+            }
+        }
+    }
+}
+
+/// A pool of connections.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    patience: Patience,
+    pools: Mutex<HashMap<String, Pool>>,
+}
+
+struct Pool {
+    idle: Vec<Idle>,
+    places: Arc<Semaphore>,
+}
+
+struct Idle {
+    sender: SendRequest<Body>,
+    since: Instant,
+}
+
+impl Client {
+    /// A pool without connections.
+    #[must_use]
+    pub fn new(patience: Patience) -> Self {
+        Self { shared: Arc::new(Shared { patience, pools: Mutex::default() }) }
+    }
+
+    /// Sends `request` to `place`. The URI is sent in origin form; a `Host` field must be there.
+    /// A request without content that meets a connection which its server was just closing is
+    /// sent once more over a new one.
+    ///
+    /// # Errors
+    /// Says what failed, in the words of RFC 9209.
+    pub async fn send(
+        &self,
+        place: &Place,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let origin_form: Uri = path.parse().unwrap_or_default();
+        *request.uri_mut() = origin_form;
+        *request.version_mut() = http::Version::HTTP_11;
+        let next_hop = place.to_string();
+        let key = place.key();
+        let permit = self.permit(&key, &next_hop).await?;
+        let again = repeatable(&request);
+        if let Some(sender) = self.shared.take(&key) {
+            match self.exchange(sender, request, &next_hop).await {
+                Ok(done) => return Ok(self.finish(done, key, permit, &next_hop)),
+                Err((failure, Unsent(Some(back)))) if failure.kind == FailureKind::Terminated => {
+                    request = *back;
+                }
+                Err((failure, Unsent(None))) if failure.kind == FailureKind::Terminated => {
+                    request = again.ok_or(failure)?;
+                }
+                Err((failure, _)) => return Err(failure),
+            }
+        }
+        let sender = self.connect(place, &next_hop).await?;
+        match self.exchange(sender, request, &next_hop).await {
+            Ok(done) => Ok(self.finish(done, key, permit, &next_hop)),
+            Err((failure, _)) => Err(failure),
+        }
+    }
+
+    async fn permit(&self, key: &str, next_hop: &str) -> Result<OwnedSemaphorePermit, Failure> {
+        let places = {
+            let most = self.shared.patience.exchanges;
+            let mut pools = self.shared.pools();
+            let pool = pools.entry(key.to_owned()).or_insert_with(|| Pool {
+                idle: Vec::new(),
+                places: Arc::new(Semaphore::new(most)),
+            });
+            Arc::clone(&pool.places)
+        };
+        let wait = tokio::time::timeout(self.shared.patience.connect, places.acquire_owned());
+        match wait.await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => {
+                Err(Failure::new(FailureKind::Overload, next_hop, "too many requests at once"))
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut sender: SendRequest<Body>,
+        request: Request<Body>,
+        next_hop: &str,
+    ) -> Result<(Response<hyper::body::Incoming>, SendRequest<Body>), (Failure, Unsent)> {
+        if sender.ready().await.is_err() {
+            let failure = Failure::new(FailureKind::Terminated, next_hop, "connection was closed");
+            return Err((failure, Unsent(Some(Box::new(request)))));
+        }
+        let answer = sender.try_send_request(request);
+        match tokio::time::timeout(self.shared.patience.first_octet, answer).await {
+            Ok(Ok(response)) => Ok((response, sender)),
+            Ok(Err(mut error)) => {
+                let back = Unsent(error.take_message().map(Box::new));
+                Err((Failure::of_exchange(error.error(), next_hop), back))
+            }
+            Err(_) => {
+                let kind = FailureKind::ResponseTimeout;
+                Err((Failure::new(kind, next_hop, "no answer in time"), Unsent(None)))
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        (response, sender): (Response<hyper::body::Incoming>, SendRequest<Body>),
+        key: String,
+        permit: OwnedSemaphorePermit,
+        next_hop: &str,
+    ) -> Response<Body> {
+        let (head, incoming) = response.into_parts();
+        let stall = self.shared.patience.stall;
+        let content = Body::incoming(incoming, next_hop, stall);
+        let lease = Lease { shared: Arc::clone(&self.shared), key, sender, _permit: permit };
+        let body = if content.is_end_stream() {
+            lease.give_back();
+            content
+        } else {
+            Body::stream(Leased { content, lease: Some(lease) })
+        };
+        Response::from_parts(head, body)
+    }
+
+    async fn connect(&self, place: &Place, next_hop: &str) -> Result<SendRequest<Body>, Failure> {
+        let connecting = tokio::time::timeout(self.shared.patience.connect, open(place, next_hop));
+        connecting.await.unwrap_or_else(|_| {
+            let kind = FailureKind::ConnectTimeout;
+            Err(Failure::new(kind, next_hop, "no connection in time"))
+        })
+    }
+}
+
+/// A request that certainly was not sent.
+struct Unsent(Option<Box<Request<Body>>>);
+
+/// The same request once more, where it has no content and asking twice does no harm.
+fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !harmless || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+async fn open(place: &Place, next_hop: &str) -> Result<SendRequest<Body>, Failure> {
+    match place {
+        Place::Tcp { host, port } => handshake(tcp(host, *port, next_hop).await?, next_hop).await,
+        Place::Tls { host, port, name, config } => {
+            let stream = tcp(host, *port, next_hop).await?;
+            let name = ServerName::try_from(name.to_string())
+                .map_err(|error| Failure::new(FailureKind::Tls, next_hop, error.to_string()))?;
+            let stream = TlsConnector::from(Arc::clone(config))
+                .connect(name, stream)
+                .await
+                .map_err(|error| Failure::of_connect(&error, next_hop))?;
+            handshake(stream, next_hop).await
+        }
+        Place::Unix(path) => {
+            let stream = UnixStream::connect(path)
+                .await
+                .map_err(|error| Failure::of_connect(&error, next_hop))?;
+            handshake(stream, next_hop).await
+        }
+    }
+}
+
+async fn tcp(host: &str, port: u16, next_hop: &str) -> Result<TcpStream, Failure> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, port))
+        .await
+        .map_err(|error| Failure::of_connect(&error, next_hop))?;
+    // A request goes out whole, not after the acknowledgement of its first piece.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn handshake<T>(stream: T, next_hop: &str) -> Result<SendRequest<Body>, Failure>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(256)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::of_exchange(&error, next_hop))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a next hop");
+        }
+    });
+    Ok(sender)
+}
+
+impl Shared {
+    fn pools(&self) -> MutexGuard<'_, HashMap<String, Pool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, key: &str) -> Option<SendRequest<Body>> {
+        let mut pools = self.pools();
+        let pool = pools.get_mut(key)?;
+        pool.idle
+            .retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < self.patience.idle);
+        pool.idle.pop().map(|idle| idle.sender)
+    }
+
+    fn keep(&self, key: &str, sender: SendRequest<Body>) {
+        let mut pools = self.pools();
+        if let Some(pool) = pools.get_mut(key)
+            && pool.idle.len() < self.patience.idle_most
+            && !sender.is_closed()
+        {
+            pool.idle.push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+/// A connection in use.
+struct Lease {
+    shared: Arc<Shared>,
+    key: String,
+    sender: SendRequest<Body>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    fn give_back(self) {
+        self.shared.keep(&self.key, self.sender);
+    }
+}
+
+/// Content that gives its connection back at its end; dropped before, the connection is closed.
+struct Leased {
+    content: Body,
+    lease: Option<Lease>,
+}
+
+impl HttpBody for Leased {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.content).poll_frame(context);
+        let ended = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => this.content.is_end_stream(),
+            Poll::Ready(Some(Err(_))) => {
+                this.lease = None;
+                false
+            }
+            Poll::Pending => false,
+        };
+        if ended && let Some(lease) = this.lease.take() {
+            lease.give_back();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
+/// Whether a request has content, as its fields tell.
+#[must_use]
+pub fn has_content<B>(request: &Request<B>) -> bool {
+    let fields = request.headers();
+    fields.contains_key(header::TRANSFER_ENCODING)
+        || fields.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
