@@ -18,7 +18,7 @@ mod zonefile;
 
 pub use domain::base::iana::{Class, Opcode, OptRcode as Rcode, Rtype};
 pub use edns::{ClientSubnet, Edns, EdnsReply, UDP_SIZE};
-pub use name::{Name, NameError, QName};
+pub use name::{Name, NameError, QName, suffixes};
 pub use query::{Dropped, Flags, Parsed, Query, Refusal, parse_query};
 pub use response::{
     Data, QueryForm, Question, Record, Response, ResponseEdns, ResponseError, build_query,

@@ -84,7 +84,7 @@ pub(crate) fn parent(wire: &[u8]) -> Option<&[u8]> {
 }
 
 /// A wire name and each name above it, the root last.
-pub(crate) fn suffixes(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn suffixes(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(wire), |name| parent(name))
 }
 

@@ -46,7 +46,7 @@ pub struct ZoneRecord {
     pub ttl: u32,
     /// Its data, names uncompressed.
     pub rdata: Box<[u8]>,
-    /// Which file it stands in, as a number in order of reading, and on which line.
+    /// The line of its file that it begins on.
     pub line: u32,
 }
 
@@ -115,6 +115,36 @@ fn check_apex(apex: &Name, file: &Path, reader: &mut Reader<'_>) {
     if servers == 0 {
         reader.mistakes.push(ns);
     }
+    check_aliases(file, reader);
+}
+
+/// RFC 2181 10.1: a CNAME stands alone, save for what DNSSEC adds to it.
+fn check_aliases(file: &Path, reader: &mut Reader<'_>) {
+    let mut aliases = std::collections::BTreeMap::new();
+    for record in reader.records.iter().filter(|record| record.rtype == Rtype::CNAME) {
+        let first = aliases.entry(&record.owner).or_insert(record);
+        if first.rdata != record.rdata {
+            let what = format!("{} has two CNAME records", record.owner);
+            reader.mistakes.push(Mistake {
+                file: file.to_owned(),
+                line: record.line,
+                column: 1,
+                what,
+            });
+        }
+    }
+    for record in &reader.records {
+        let beside = matches!(record.rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC);
+        if let Some(alias) = aliases.get(&record.owner).filter(|_| !beside) {
+            let what = format!("{} has a CNAME record and this {}", alias.owner, record.rtype);
+            reader.mistakes.push(Mistake {
+                file: file.to_owned(),
+                line: record.line,
+                column: 1,
+                what,
+            });
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -180,7 +210,7 @@ impl Reader<'_> {
         let name = directive.text.to_ascii_uppercase();
         match (name.as_slice(), arguments) {
             (b"$ORIGIN", [origin]) => {
-                context.origin = entry.name(origin, &context.origin)?;
+                context.origin = origin.name(&context.origin)?;
                 Ok(())
             }
             (b"$TTL", [ttl]) => {
@@ -198,7 +228,7 @@ impl Reader<'_> {
                 let path = file.parent().unwrap_or(Path::new("")).join(path);
                 let mut inner = context.clone();
                 if let [origin] = rest {
-                    inner.origin = entry.name(origin, &context.origin)?;
+                    inner.origin = origin.name(&context.origin)?;
                 }
                 match (self.open)(&path) {
                     Ok(text) => self.file(&path, &text, &mut inner, depth + 1),
@@ -218,7 +248,7 @@ impl Reader<'_> {
         let mut tokens = entry.head.iter();
         if !entry.indented {
             let Some(token) = tokens.next() else { return Ok(()) };
-            context.owner = Some(entry.name(token, &context.origin)?);
+            context.owner = Some(token.name(&context.origin)?);
         }
         let (ttl, rtype, token) = head(&mut tokens, entry)?;
         let Some(owner) = context.owner.clone() else {
@@ -286,6 +316,20 @@ impl Token<'_> {
         self.column.saturating_add(u32::try_from(self.text.len()).unwrap_or(0)).saturating_sub(1)
     }
 
+    fn name(&self, origin: &Name) -> Result<Name, Wrong> {
+        if self.text == b"@" {
+            return Ok(origin.clone());
+        }
+        let wrong = || self.wrong("is no domain name");
+        let mut text = String::from_utf8(self.text.to_vec()).map_err(|_| wrong())?;
+        // A final dot counts unless it is escaped.
+        if !text.ends_with('.') || text.ends_with("\\.") {
+            text.push('.');
+            text.push_str(origin.to_string().trim_start_matches('.'));
+        }
+        text.parse().map_err(|_| wrong())
+    }
+
     fn wrong(&self, what: &str) -> Wrong {
         (self.line, self.column, format!("{:?} {what}", String::from_utf8_lossy(self.text)))
     }
@@ -302,20 +346,6 @@ struct LogicalLine<'a> {
 }
 
 impl LogicalLine<'_> {
-    fn name(&self, token: &Token<'_>, origin: &Name) -> Result<Name, Wrong> {
-        if token.text == b"@" {
-            return Ok(origin.clone());
-        }
-        let wrong = || token.wrong("is no domain name");
-        let mut text = String::from_utf8(token.text.to_vec()).map_err(|_| wrong())?;
-        // A final dot counts unless it is escaped.
-        if !text.ends_with('.') || text.ends_with("\\.") {
-            text.push('.');
-            text.push_str(origin.to_string().trim_start_matches('.'));
-        }
-        text.parse().map_err(|_| wrong())
-    }
-
     /// The data after the type's `token`, in wire form.
     fn rdata(&self, rtype: Rtype, token: &Token<'_>, origin: &Name) -> Result<Box<[u8]>, Wrong> {
         let mut text = format!(". 0 IN {rtype}{}", "(".repeat(token.depth)).into_bytes();
@@ -606,6 +636,11 @@ mod tests {
             ("$INCLUDE more\n", "zones/more:2:7: A: expected"),
             ("$INCLUDE ring\n", "zones/ring:1:1: files include each other"),
             ("a..b A 1.2.3.4\n", "zones/z:6:1: \"a..b\" is no domain name"),
+            (
+                "www CNAME a\nwww A 1.2.3.4\n",
+                "zones/z:7:1: www.example.test. has a CNAME record and",
+            ),
+            ("www CNAME a\nwww CNAME b\n", "zones/z:7:1: www.example.test. has two CNAME"),
             ("www OPT x\n", "zones/z:6:5: \"OPT\" is a type that no zone can hold"),
         ];
         for (line, expected) in cases {
@@ -633,12 +668,12 @@ mod tests {
             for _ in 0..4 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let at = (state >> 33) as usize % text.len();
-                text[at] = match (state >> 17) as u8 % 6 {
+                text[at] = match (state >> 17) % 6 {
                     0 => b'(',
                     1 => b'"',
                     2 => b'\n',
                     3 => b'\\',
-                    _ => (state >> 24) as u8,
+                    _ => state.to_be_bytes()[4],
                 };
             }
             let apex = "example.test".parse().unwrap();

@@ -1,1 +1,21 @@
 //! What an authoritative server says to a question.
+//!
+//! - Table: [`Catalog`] is zones, sites and the network's own names, compiled once and never
+//!   changed.
+//! - Functions: [`lookup`] finds what a question leads to (RFC 1034 4.3.2, wildcards by RFC 4592,
+//!   negative answers by RFC 2308, DNAME by RFC 6672); [`respond`] writes it down, with what
+//!   steering chose where the name is steered.
+//!
+//! Left out: signatures made here, zone transfers and updates. ANY gets the minimal answer of
+//! RFC 8482. Who is chosen for a steered name is not known here.
+
+mod build;
+mod catalog;
+mod lookup;
+mod network;
+mod respond;
+mod table;
+
+pub use catalog::{Catalog, RrSet, SiteIndex};
+pub use lookup::{Lookup, Outcome, lookup};
+pub use respond::{Filling, Reply, Service, refuse, respond, udp_limit};
