@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use popnet_dns::Rtype;
 use popnet_terms::{CustomerId, NodeName, PopId};
 
 use crate::demo::Plan;
@@ -253,8 +254,8 @@ pub(crate) struct ExplainDnsArguments {
     #[arg(long)]
     pub(crate) subnet: Option<IpNet>,
     /// Record type
-    #[arg(long, default_value = "A")]
-    pub(crate) r#type: QueryType,
+    #[arg(long, default_value = "A", value_parser = record_type)]
+    pub(crate) r#type: Rtype,
     /// Ask this name server (default: the first that answers)
     #[arg(long)]
     pub(crate) ns: Option<NodeName>,
@@ -263,45 +264,13 @@ pub(crate) struct ExplainDnsArguments {
     pub(crate) assume: Vec<String>,
 }
 
-/// Record types that the command line knows by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "UPPER")]
-pub(crate) enum QueryType {
-    A,
-    Ns,
-    Cname,
-    Soa,
-    Mx,
-    Txt,
-    Aaaa,
-    Srv,
-    Https,
-}
-
-impl QueryType {
-    /// The type's number.
-    pub(crate) fn code(self) -> u16 {
-        match self {
-            Self::A => 1,
-            Self::Ns => 2,
-            Self::Cname => 5,
-            Self::Soa => 6,
-            Self::Mx => 15,
-            Self::Txt => 16,
-            Self::Aaaa => 28,
-            Self::Srv => 33,
-            Self::Https => 65,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct DigArguments {
     /// The name
     pub(crate) name: String,
     /// Record type
-    #[arg(long, default_value = "A")]
-    pub(crate) r#type: QueryType,
+    #[arg(long, default_value = "A", value_parser = record_type)]
+    pub(crate) r#type: Rtype,
     /// Ask as this city of the demo would
     #[arg(long)]
     pub(crate) from: Option<String>,
@@ -380,6 +349,10 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         out: PathBuf,
     },
+}
+
+fn record_type(text: &str) -> Result<Rtype, String> {
+    text.to_ascii_uppercase().parse().map_err(|_| "write A, AAAA, TXT, SRV … or TYPE65".to_owned())
 }
 
 /// Prints what the parser refused (or help and version, which are no errors).

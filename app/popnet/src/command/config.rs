@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use popnet_admin::Admin;
-use popnet_config::{Diagnostic, Loaded, edit};
+use popnet_config::{Change, Diagnostic, EditError, Loaded};
+use popnet_config::network::Network;
 use popnet_terms::NodeName;
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::rollout::{Epoch, Outcome as Became, Version};
 use serde_json::json;
 
-use super::admin;
+use super::{admin, edit_problem};
 use crate::cli::{ConfigCommand, Consent};
 use crate::output::{Done, Outcome, Style, consent, print_json, table};
 
@@ -21,30 +22,32 @@ pub(crate) async fn execute(
     match command {
         ConfigCommand::Validate { file } => validate(&file, style),
         ConfigCommand::Schema => {
-            println!("{}", popnet_config::schema_text());
+            println!("{}", popnet_config::schema());
             Ok(Done::WELL)
         }
         ConfigCommand::Get { path, file } => get(&path, file.as_deref(), context, style).await,
         ConfigCommand::Set { path, value, file } => {
-            change(&file, style, |text| edit::set(text, &path, &value))
+            change(&file, style, |text| popnet_config::set(text, &path, &value))
         }
         ConfigCommand::Unset { path, file } => {
-            change(&file, style, |text| edit::unset(text, &path))
+            change(&file, style, |text| popnet_config::unset(text, &path))
         }
         ConfigCommand::Show { version } => show(version, context, style).await,
         ConfigCommand::History { limit } => history(limit, context, style).await,
         ConfigCommand::Plan { file } => plan(&file, context, style).await,
         ConfigCommand::Push { file, message, expect_version, consent } => {
-            let (text, _) = read(&file, style)?;
+            let (text, loaded) = read(&file, style)?;
             let message = message.unwrap_or_default();
             let expect = expect_version.map(Epoch);
-            push(&admin(context)?, Draft { text, message, expect }, &consent, style).await
+            push(&admin(context)?, Draft { text, network: loaded.network, message, expect }, &consent, style).await
         }
         ConfigCommand::Rollback { version, consent } => {
             let admin = admin(context)?;
             let old = one_version(&admin, Some(version)).await?;
+            let network = parsed(&old)?;
             let message = format!("content of v{version}");
-            push(&admin, Draft { text: old.text, message, expect: None }, &consent, style).await
+            let draft = Draft { text: old.text, network, message, expect: None };
+            push(&admin, draft, &consent, style).await
         }
     }
 }
@@ -102,7 +105,7 @@ async fn get(path: &str, file: Option<&Path>, context: Option<&Path>, style: Sty
         Some(file) => std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?,
         None => one_version(&admin(context)?, None).await?.text,
     };
-    let value = edit::get(&text, path)?;
+    let value = popnet_config::get(&text, path).map_err(|error| edit_problem(&error))?;
     if style.json {
         print_json("config.get/v1", &json!({ "path": path, "value": value }));
     } else {
@@ -115,21 +118,23 @@ async fn get(path: &str, file: Option<&Path>, context: Option<&Path>, style: Sty
 fn change(
     file: &Path,
     style: Style,
-    edit: impl FnOnce(&str) -> Result<String, Problem>,
+    edit: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> Outcome {
     let text = std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?;
-    let new = edit(&text)?;
+    let new = edit(&text).map_err(|error| edit_problem(&error))?;
     let name = file.display().to_string();
-    if let Err(diagnostics) = popnet_config::load(&new, &name) {
-        return Err(broken(&diagnostics, &new, &name, style));
-    }
+    let loaded = popnet_config::load(&new, &name)
+        .map_err(|diagnostics| broken(&diagnostics, &new, &name, style))?;
     popnet_runtime::files::write_atomic(file, new.as_bytes())
         .map_err(|error| Problem::new("U0020", error.to_string(), ""))?;
     if style.json {
         print_json("config.set/v1", &json!({ "file": name, "changed": text != new }));
     } else {
-        let lines = popnet_config::diff(&text, &new);
-        lines.iter().for_each(|line| println!("  {line}"));
+        // A file that did not load before has no meaning to compare with.
+        if let Ok(before) = popnet_config::load(&text, &name) {
+            let changes = popnet_config::diff(&before.network, &loaded.network);
+            changes.iter().for_each(|change| println!("  {change}"));
+        }
         println!("{name} written; popnet config push {name} puts it in force");
     }
     Ok(Done::WELL)
@@ -189,9 +194,9 @@ async fn history(limit: u32, context: Option<&Path>, style: Style) -> Outcome {
 }
 
 async fn plan(file: &Path, context: Option<&Path>, style: Style) -> Outcome {
-    let (text, _) = read(file, style)?;
+    let (_, loaded) = read(file, style)?;
     let now = one_version(&admin(context)?, None).await?;
-    let changes = popnet_config::diff(&now.text, &text);
+    let changes = popnet_config::diff(&parsed(&now)?, &loaded.network);
     if style.json {
         print_json("config.plan/v1", &json!({ "from": now.epoch.0, "changes": changes }));
         return Ok(Done::WELL);
@@ -207,15 +212,15 @@ async fn plan(file: &Path, context: Option<&Path>, style: Style) -> Outcome {
 /// A configuration that is to be pushed.
 struct Draft {
     text: String,
+    network: Network,
     message: String,
     expect: Option<Epoch>,
 }
 
 async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Outcome {
     let now = admin.version(None).await?;
-    let (from, old) = now.map_or((Epoch(0), String::new()), |now| (now.epoch, now.text));
-    let changes = popnet_config::diff(&old, &draft.text);
-    if changes.is_empty() {
+    let (from, changes) = difference(now.as_ref(), &draft)?;
+    if now.is_some_and(|now| now.text == draft.text) {
         if style.json {
             print_json("config.push/v1", &json!({ "epoch": from.0, "committed": false, "changes": [] }));
         } else {
@@ -259,6 +264,26 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
         (true, false) => Done::PARTLY,
         (false, _) => Done { exit: 1 },
     })
+}
+
+/// The version in force and what the draft changes in it.
+fn difference(now: Option<&Version>, draft: &Draft) -> Result<(Epoch, Vec<Change>), Problem> {
+    match now {
+        None => Ok((Epoch(0), Vec::new())),
+        Some(now) => Ok((now.epoch, popnet_config::diff(&parsed(now)?, &draft.network))),
+    }
+}
+
+/// The meaning of a version that is or was in force.
+fn parsed(version: &Version) -> Result<Network, Problem> {
+    match popnet_config::load(&version.text, "popnet.toml") {
+        Ok(loaded) => Ok(loaded.network),
+        Err(diagnostics) => {
+            let text = popnet_config::render(&diagnostics, &version.text, "popnet.toml");
+            let what = format!("this program cannot read {}\n{text}", version.epoch);
+            Err(Problem::new("N0011", what, "popnet --version"))
+        }
+    }
 }
 
 fn progress(phase: &str, outcomes: &[(NodeName, Became)]) {

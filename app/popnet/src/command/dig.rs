@@ -6,6 +6,7 @@ use std::path::Path;
 use popnet_admin::Admin;
 use popnet_config::network::Network;
 use popnet_directory::lookup;
+use popnet_dns::{Name, Response};
 use popnet_terms::{Removed, TargetId};
 use popnet_wire::control::Problem;
 use popnet_wire::explaining::{DnsStory, ExplainDns};
@@ -33,20 +34,20 @@ pub(crate) async fn execute(
             "dig/v1",
             &json!({
                 "server": server,
-                "rcode": response.rcode_name(),
-                "records": response.answers().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "rcode": response.rcode.to_string(),
+                "records": response.answers.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "decision": because,
             }),
         );
         return Ok(Done::WELL);
     }
-    for record in response.answers() {
+    for record in &response.answers {
         let behind = record.address().and_then(|address| map::behind(&network, address));
         let target = behind.map(|behind| behind.target.to_string()).unwrap_or_default();
         println!("{record}    {target}");
     }
-    if response.answers().is_empty() {
-        println!("{}   {} has no such record", response.rcode_name(), arguments.name);
+    if response.answers.is_empty() {
+        println!("{}   {} has no such record", response.rcode.to_string(), arguments.name);
     }
     match why {
         Ok(Some(decision)) => println!("  because {}", because(&decision)),
@@ -56,16 +57,23 @@ pub(crate) async fn execute(
     Ok(Done::WELL)
 }
 
+fn name_of(text: &str) -> Result<Name, Problem> {
+    text.parse().map_err(|error| {
+        Problem::new("U0025", format!("{text:?} is no name: {error}"), "popnet dig static.acme.test")
+            .with_exit(2)
+    })
+}
+
 /// The first name server that answers.
 async fn ask(
     network: &Network,
     arguments: &DigArguments,
     from: Option<IpAddr>,
-) -> Result<(SocketAddr, lookup::Response), Problem> {
+) -> Result<(SocketAddr, Response), Problem> {
     let mut tried = Vec::new();
-    let code = arguments.r#type.code();
+    let name = name_of(&arguments.name)?;
     for server in map::nameservers(network) {
-        match lookup::query(server, &arguments.name, code, arguments.subnet, from).await {
+        match lookup::query(server, &name, arguments.r#type, arguments.subnet, from).await {
             Ok(response) => return Ok((server, response)),
             Err(error) => tried.push(format!("{server}: {error}")),
         }
@@ -82,7 +90,7 @@ async fn why(
 ) -> Result<Option<Box<Decision>>, Problem> {
     let question = ExplainDns {
         name: arguments.name.trim_end_matches('.').to_ascii_lowercase().into(),
-        qtype: arguments.r#type.code(),
+        qtype: arguments.r#type.to_int(),
         resolver: from.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         subnet: arguments.subnet,
         assume: Vec::new(),

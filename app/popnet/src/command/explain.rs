@@ -43,7 +43,7 @@ async fn dns(
     let resolver = resolver(network, arguments.resolver, arguments.from.as_deref())?;
     let question = ExplainDns {
         name: arguments.name.trim_end_matches('.').to_ascii_lowercase().into(),
-        qtype: arguments.r#type.code(),
+        qtype: arguments.r#type.to_int(),
         resolver,
         subnet: arguments.subnet,
         assume: assumptions(&arguments.assume)?,

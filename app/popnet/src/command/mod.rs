@@ -79,3 +79,8 @@ pub(crate) async fn network(admin: &Admin) -> Result<(Epoch, String, Network), P
     })?;
     Ok((version.epoch, version.text, loaded.network))
 }
+
+/// A mistake in a path or a file as a problem.
+pub(crate) fn edit_problem(error: &popnet_config::EditError) -> Problem {
+    Problem::new("U0022", error.to_string(), "popnet config schema   lists every key").with_exit(2)
+}

@@ -3,8 +3,9 @@
 use std::io::{BufRead, stdin};
 use std::path::{Path, PathBuf};
 
-use popnet_netview::users::{self, Users};
-use popnet_terms::Role;
+use popnet_netview::users::{UserRole, Users, UsersError};
+use popnet_runtime::clock;
+use popnet_terms::{CustomerId, Role};
 use popnet_wire::control::Problem;
 use serde_json::json;
 
@@ -21,15 +22,16 @@ pub(crate) fn execute(command: &UserCommand, context: Option<&Path>, style: Styl
     let users = open(place, context)?;
     let text = match command {
         UserCommand::Add { role, customer, .. } => {
-            users.add(name, &password()?, role, customer.as_ref())?;
+            let role = user_role(role, customer.as_ref())?;
+            users.create(name, &role, Some(&password()?), clock::now()).map_err(|e| problem(&e))?;
             format!("{name} may log in")
         }
         UserCommand::Reset { .. } => {
-            users.reset(name, &password()?)?;
+            users.reset(name, Some(&password()?)).map_err(|error| problem(&error))?;
             format!("{name} has a new password; all sessions are closed")
         }
         UserCommand::Once { .. } => {
-            let token = users.once(name)?;
+            let token = users.once(name, clock::now()).map_err(|error| problem(&error))?;
             if style.json {
                 print_json("user.once/v1", &json!({ "name": name, "token": token }));
                 return Ok(Done::WELL);
@@ -53,7 +55,20 @@ fn open(place: &NetviewPlace, context: Option<&Path>) -> Result<Users, Problem> 
             Problem::new("U0003", what, "--state-dir DIR of the node that runs NetView")
         })?,
     };
-    users::open(&state.join(Role::Netview.name()))
+    Users::open(&state.join(Role::Netview.name())).map_err(|error| problem(&error))
+}
+
+fn problem(error: &UsersError) -> Problem {
+    Problem::new("U0023", error.to_string(), "popnet user --help")
+}
+
+/// `customer-*` roles belong to a customer, the others to none.
+fn user_role(role: &str, customer: Option<&CustomerId>) -> Result<UserRole, Problem> {
+    let text = customer.map_or_else(|| role.to_owned(), |customer| format!("{role}:{customer}"));
+    text.parse().map_err(|error| {
+        Problem::new("U0024", format!("{error}"), "--role observer   or   --role customer-admin --customer acme")
+            .with_exit(2)
+    })
 }
 
 fn password() -> Result<String, Problem> {

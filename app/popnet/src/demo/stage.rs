@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use popnet_admin::{Admin, Endpoint};
-use popnet_config::edit;
 use popnet_config::network::Network;
-use popnet_netview::users;
+use popnet_netview::users::{UserRole, Users, UsersError};
+use popnet_runtime::clock;
+use popnet_dns::Rtype;
 use popnet_runtime::publish::Published;
 use popnet_terms::{NodeName, PopId, Role, RttSource, TargetId};
 use popnet_wire::control::{Problem, PushOrder};
@@ -24,6 +25,7 @@ use super::order::{LINE_MAX, Order, Report};
 use super::screen::{self, Ready};
 use super::visit::Visitor;
 use super::{city, content};
+use crate::command::edit_problem;
 use crate::output::{Done, Outcome, Style};
 
 /// How long the demo waits for the first measurements before it says that it is ready anyway.
@@ -147,9 +149,10 @@ impl Stage {
 
     fn once_token(&self) -> Result<String, Problem> {
         let state = self.folder.node(&NodeName::new(CONTROL)).join("state");
-        let users = users::open(&state.join(Role::Netview.name()))?;
-        users.add_without_password("admin", "owner", None)?;
-        users.once("admin")
+        let problem = |error: UsersError| start_problem(&error);
+        let users = Users::open(&state.join(Role::Netview.name())).map_err(problem)?;
+        users.create("admin", &UserRole::Owner, None, clock::now()).map_err(problem)?;
+        users.once("admin", clock::now()).map_err(problem)
     }
 
     /// Asks for each city's answer until it rests on measurements, so that the first thing that a
@@ -172,11 +175,11 @@ impl Stage {
     }
 
     async fn ask_once(&self, resolver: std::net::IpAddr) {
+        let Ok(name) = "static.acme.test".parse() else { return };
         for server in crate::command::map::nameservers(&self.network.load()) {
             // Only the asking matters: it makes the name server want a measurement.
             drop(
-                popnet_directory::lookup::query(server, "static.acme.test", 1, None, Some(resolver))
-                    .await,
+                popnet_directory::lookup::query(server, &name, Rtype::A, None, Some(resolver)).await,
             );
         }
     }
@@ -314,9 +317,10 @@ impl Stage {
         let mut text = version.map(|version| version.text).unwrap_or_default();
         for (path, value) in changes {
             text = match value {
-                Some(value) => edit::set(&text, path, value)?,
-                None => edit::unset(&text, path)?,
-            };
+                Some(value) => popnet_config::set(&text, path, value),
+                None => popnet_config::unset(&text, path),
+            }
+            .map_err(|error| edit_problem(&error))?;
         }
         let loaded = popnet_config::load(&text, "popnet.toml").map_err(|diagnostics| {
             start_problem(&popnet_config::render(&diagnostics, &text, "popnet.toml"))

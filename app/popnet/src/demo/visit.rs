@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use popnet_config::network::Network;
 use popnet_directory::lookup;
+use popnet_dns::{Name, Response as DnsResponse, Rtype};
 use popnet_runtime::publish::Published;
 use popnet_terms::TargetId;
 use tokio::net::TcpStream;
@@ -109,10 +110,11 @@ impl Visitor {
         if let Some(address) = self.remembered(host) {
             return Ok(address);
         }
+        let name: Name = host.parse().map_err(|error| format!("{host:?} is no name: {error}"))?;
         let servers = map::nameservers(&self.network.load());
         let mut tried = Vec::new();
         for server in servers {
-            match lookup::query(server, host, 1, None, self.resolver).await {
+            match lookup::query(server, &name, Rtype::A, None, self.resolver).await {
                 Ok(response) => return self.keep(host, &response),
                 Err(error) => tried.push(format!("{server}: {error}")),
             }
@@ -120,14 +122,13 @@ impl Visitor {
         Err(format!("no name server answers: {}", tried.join("; ")))
     }
 
-    fn keep(&self, host: &str, response: &lookup::Response) -> Result<IpAddr, String> {
-        let addresses: Vec<IpAddr> =
-            response.answers().iter().filter_map(lookup::Record::address).collect();
+    fn keep(&self, host: &str, response: &DnsResponse) -> Result<IpAddr, String> {
+        let addresses: Vec<IpAddr> = response.addresses().collect();
         let Some(first) = addresses.first().copied() else {
-            return Err(format!("{host}: {}", response.rcode_name()));
+            return Err(format!("{host}: {}", response.rcode));
         };
-        let ttl = response.answers().iter().map(lookup::Record::ttl).min().unwrap_or(0);
-        let until = Instant::now() + Duration::from_secs(ttl.into());
+        let ttl = Duration::from_secs(response.ttl().unwrap_or(0).into());
+        let until = Instant::now() + ttl;
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= NAMES_MAX {
             names.clear();

@@ -1,0 +1,90 @@
+//! The README's transcript is played for real; times, process ids and the like may differ, and
+//! nothing else. `UPDATE=1` writes what was seen into the README.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use support::{Demo, text, within};
+
+const BEGIN: &str = "<!-- transcript: made by the test app/popnet/tests/transcript.rs; \
+UPDATE=1 cargo test --test transcript rewrites it -->\n";
+const END: &str = "<!-- transcript end -->\n";
+
+#[test]
+fn the_readme_shows_what_happens() {
+    let played = play();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the README has the begin mark");
+    let (shown, after) = rest.split_once(END).expect("the README has the end mark");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{played}{END}{after}")).unwrap();
+        return;
+    }
+    let (seen, expected) = (normal(&played), normal(shown));
+    for (line, (a, b)) in seen.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(a, b, "line {} of the transcript; UPDATE=1 rewrites it\n{played}", line + 1);
+    }
+    assert_eq!(seen.lines().count(), expected.lines().count(), "{played}");
+}
+
+/// Numbers that differ from run to run become `#`, runs of blanks become one.
+fn normal(transcript: &str) -> String {
+    let mut out = String::new();
+    for line in transcript.lines() {
+        let mut words = Vec::new();
+        for word in line.split_whitespace() {
+            // Addresses and the TTL of 2 are facts; pids, times, ids, ages and scores are not.
+            let is_address = word.matches('.').count() >= 3 || word.contains(':');
+            let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+            let varies = core.chars().any(|c| c.is_ascii_digit())
+                && !is_address
+                && core.chars().all(|c| c.is_ascii_digit() || "./".contains(c));
+            words.push(if varies { "#".to_owned() } else { word.to_owned() });
+        }
+        out.push_str(&words.join(" "));
+        out.push('\n');
+    }
+    out
+}
+
+fn play() -> String {
+    let demo = Demo::start(0);
+    let mut played = String::from("```console\n");
+    let mut say = |command: &str, output: &str| {
+        played.push_str(&format!("$ {command}\n{}\n\n", output.trim_end()));
+    };
+    let run = |args: &[&str]| text(&demo.cli(args).stdout);
+
+    say("popnet dig static.acme.test --from tokyo", &run(&["dig", "static.acme.test", "--from", "tokyo"]));
+    let url = "http://static.acme.test/hello.txt";
+    let first = demo.curl(7681, url);
+    say(&format!("curl -x 127.0.0.1:7681 {url}"), &text(&first.content));
+    say(
+        "popnet fetch http://static.acme.test/hello.txt --from tokyo",
+        &fields(&run(&["fetch", url, "--from", "tokyo"])),
+    );
+    let killed = run(&["demo", "kill", "nrt1", "--dir", "d"]);
+    say("popnet demo kill nrt1", &killed);
+    let moved = || run(&["dig", "static.acme.test", "--from", "tokyo"]).contains("iad1 scores");
+    assert!(within(Duration::from_secs(8), moved), "{}", run(&["dig", "static.acme.test", "--from", "tokyo"]));
+    let explain = run(&["explain", "dns", "static.acme.test", "--from", "tokyo"]);
+    say("popnet explain dns static.acme.test --from tokyo", &explain);
+    demo.ok(&["demo", "start", "nrt1", "--dir", "d"]);
+    let back = || run(&["dig", "static.acme.test", "--from", "tokyo"]).contains("nrt1 scores");
+    assert!(within(Duration::from_secs(10), back));
+    say("popnet demo start nrt1", "nrt1 started; it gets traffic after three good probes");
+    let purge = run(&["purge", "site", "static.acme.test", "--yes"]);
+    say("popnet purge site static.acme.test --yes", &purge);
+    let end = played.trim_end().len();
+    played.truncate(end);
+    played.push_str("\n```\n");
+    played
+}
+
+/// A `fetch` line without its clock.
+fn fields(line: &str) -> String {
+    line.split_once("  ").map_or_else(|| line.to_owned(), |(_, rest)| rest.to_owned())
+}
