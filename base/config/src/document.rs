@@ -3,12 +3,14 @@
 
 use std::ops::Range;
 
+use popnet_terms::NodeName;
 use popnet_wire::rollout::Digest;
 
 use crate::check;
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::digest::digest;
 use crate::network::Network;
+use crate::path::TreePath;
 use crate::reading;
 use crate::tree;
 
@@ -66,6 +68,26 @@ pub fn load(text: &str, file_name: &str) -> Result<Loaded, Vec<Diagnostic>> {
         return Err(found);
     }
     Ok(Loaded { digest: digest(&network), network, warnings: found })
+}
+
+/// Whether a push of `text` by `pusher` would be the last one that `pusher` can make: told at push
+/// time, since a file alone does not say who pushes it.
+#[must_use]
+pub fn lockout(text: &str, file_name: &str, pusher: &NodeName) -> Option<Diagnostic> {
+    let allow = load(text, file_name).ok()?.network.masters.allow;
+    if allow.contains(pusher) {
+        return None;
+    }
+    let source = Source::new(text, file_name);
+    let path = TreePath::of(["masters", "allow"]);
+    let span = tree::parse(text).ok()?.place(&path).value;
+    let message = "this push would lock you out".to_owned();
+    let mut found = Diagnostic::new(&source, Severity::Error, "E0502", message, &span);
+    found.path = path.to_string();
+    found.label = format!("you push from {pusher}, which the new version does not allow");
+    let other = allow.first().map_or(String::new(), |other| format!("push from {other}, or "));
+    found.help = format!("{other}keep {pusher} in masters.allow");
+    Some(found)
 }
 
 /// Reads bytes that may be anything, such as a file from a disk or a push from the network.

@@ -37,7 +37,7 @@ mod tree;
 pub use diagnostic::{Diagnostic, Mark, Severity};
 pub use diff::{Change, diff};
 pub use digest::{canonical, digest};
-pub use document::{Loaded, load, load_bytes};
+pub use document::{Loaded, load, load_bytes, lockout};
 pub use edit::{EditError, get, set, unset};
 pub use held::Held;
 pub use path::{PathError, Step, TreePath};

@@ -20,12 +20,9 @@ fn distance(wrong: &str, name: &str) -> usize {
     // `max-ttl` for `max_ttl` is one slip of habit, `ttl` for `ttl_max` half a name.
     let same = |text: &str| text.replace(['-', ' '], "_");
     let slips = strsim::damerau_levenshtein(&same(wrong), &same(name));
-    if wrong.len() >= 3 && (name.starts_with(wrong) || wrong.starts_with(name)) && !name.is_empty()
-    {
-        slips.min(1)
-    } else {
-        slips
-    }
+    let part = wrong.len() >= 3 && (name.starts_with(wrong) || wrong.starts_with(name));
+    let inside = wrong.len() >= 4 && name.contains(wrong);
+    if (part || inside) && !name.is_empty() { slips.min(1) } else { slips }
 }
 
 #[cfg(test)]
@@ -42,6 +39,7 @@ mod tests {
         check("fra2", &["iad1", "fra1", "nrt1"], Some("fra1"));
         check("ttl", &["max", "ttl_min"], Some("ttl_min"));
         check("max-ttl", &["max_ttl", "max_object"], Some("max_ttl"));
+        check("cache", &["webcache", "webserver"], Some("webcache"));
         check("WebCache", &["webcache", "webserver"], Some("webcache"));
         check("zürich", &["iad1"], None);
         check("", &["iad1"], None);

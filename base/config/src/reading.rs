@@ -84,10 +84,11 @@ impl Reader<'_> {
     ) -> Value {
         let required = shape.required();
         let mut fields = Map::new();
+        let mut misspelt = Vec::new();
         for (key, entry) in entries {
             let below = path.key(key);
             match shape.key(key) {
-                None => self.unknown_key(key, entry, keys, path),
+                None => misspelt.extend(self.unknown_key(key, entry, keys, path)),
                 Some(inner) => match self.value(&entry.value, inner, &below) {
                     Some(value) => drop(fields.insert(key.clone(), value)),
                     None if required.contains(&key.as_str()) => {
@@ -102,21 +103,33 @@ impl Reader<'_> {
                 && let Some(inner) = shape.key(key)
             {
                 fields.insert(key.to_owned(), placeholder(inner));
-                self.missing_key(node, key, inner, path);
+                if !misspelt.contains(&key) {
+                    self.missing_key(node, key, inner, path);
+                }
             }
         }
         Value::Object(fields)
     }
 
-    fn unknown_key(&mut self, key: &str, entry: &Entry, keys: &[&str], path: &TreePath) {
+    /// Reports a key that does not exist; the one that was probably meant.
+    fn unknown_key(
+        &mut self,
+        key: &str,
+        entry: &Entry,
+        keys: &[&'static str],
+        path: &TreePath,
+    ) -> Option<&'static str> {
         let known = format!("keys here: {}", keys.join(" "));
-        let help = match nearest(key, keys.iter().copied()) {
+        let meant = nearest(key, keys.iter().copied());
+        let help = match meant {
             Some(name) => format!("did you mean {name:?}?   {known}"),
             None => known,
         };
         let message = format!("unknown key {key:?}");
         self.report("E0104", message, &entry.key, &path.key(key), help);
         self.label(path);
+        self.spoilt.extend(meant.map(|name| path.key(name)));
+        meant
     }
 
     fn missing_key(&mut self, node: &Node, key: &str, shape: Shape, path: &TreePath) {
@@ -218,9 +231,12 @@ impl Reader<'_> {
             (Form::List(_), Kind::Text(_) | Kind::Integer(_)) => format!("write [{text}]"),
             (
                 Form::Text(_) | Form::Choice(_),
-                Kind::Integer(_) | Kind::Float(_) | Kind::Truth(_),
+                Kind::Integer(_) | Kind::Float(_) | Kind::Truth(_) | Kind::Time,
             ) => {
                 format!("write \"{text}\"")
+            }
+            (Form::Record(keys), _) => {
+                format!("write {{ {} = … }}", keys.join(" = …, "))
             }
             (Form::Integer(..) | Form::Number | Form::Truth, Kind::Text(inner)) => {
                 match inner.parse::<f64>() {

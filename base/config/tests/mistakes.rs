@@ -9,9 +9,10 @@ use popnet_config::{Severity, load, render};
 
 fn corpus() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("the corpus is there").flatten();
+    let paths = entries.map(|entry| entry.path());
     let mut files: Vec<_> =
-        entries.filter(|path| path.extension() == Some("toml".as_ref())).collect();
+        paths.filter(|path| path.extension() == Some("toml".as_ref())).collect();
     files.sort();
     files
 }

@@ -1,6 +1,6 @@
 //! The sample configurations load unchanged, and nothing is said against them.
 
-use popnet_config::{Loaded, canonical, diff, digest, load};
+use popnet_config::{Loaded, canonical, diff, digest, load, lockout};
 
 const SAMPLES: [(&str, &str); 3] = [
     ("network.toml", include_str!("../../../examples/network.toml")),
@@ -70,4 +70,14 @@ fn differences_are_told_by_meaning() {
         "+ zones.\"new.example\"   { primaries = [203.0.113.9] }",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_push_that_locks_its_author_out_is_told() {
+    let (file, text) = SAMPLES[0];
+    assert!(lockout(text, file, &"ctl1.iad1".into()).is_none());
+    let new = text.replace("[\"ctl1.iad1\", \"ctl2.fra1\"]", "[\"ctl1.iad1\"]");
+    let found = lockout(&new, file, &"ctl2.fra1".into()).unwrap();
+    assert_eq!((found.code.as_str(), found.line, found.column), ("E0502", 13, 11));
+    assert_eq!(found.help, "push from ctl1.iad1, or keep ctl2.fra1 in masters.allow");
 }

@@ -13,7 +13,10 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     holders_only(checker);
     one_parent(checker);
-    if !loops(checker) && checker.network.is_managed() {
+    let network = checker.network;
+    let children = network.masters.relay.values().flatten();
+    let known = children.into_iter().all(|name| network.node(name).is_some());
+    if !loops(checker) && known && network.is_managed() {
         everybody_reached(checker);
     }
 }
@@ -48,7 +51,10 @@ fn holders_only(checker: &mut Checker<'_>) {
             .enumerate()
             .map(|(at, child)| (child, relay(parent).index(at), At::Value));
         for (name, path, at) in std::iter::once((parent, relay(parent), At::Key)).chain(rows) {
-            if network.node(name).is_none_or(|node| node.holds_configuration()) {
+            if network
+                .node(name)
+                .is_none_or(|node| node.holds_configuration() || node.roles.is_empty())
+            {
                 continue;
             }
             let found = checker.error("E0116", format!("{name} only caches"), &path, at);

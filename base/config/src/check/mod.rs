@@ -29,25 +29,23 @@ pub(crate) fn check(
     network: &Network,
     spoilt: &[TreePath],
 ) -> Vec<Diagnostic> {
-    let mut checker = Checker { source, tree, network, found: Vec::new() };
+    let mut checker = Checker { source, tree, network, spoilt, found: Vec::new() };
     layout::check(&mut checker);
     spelling::check(&mut checker);
     ranges::check(&mut checker);
     references::check(&mut checker);
     probes::check(&mut checker);
     sites::check(&mut checker);
-    let whole = |root: &str| !spoilt.iter().any(|path| TreePath::of([root]).holds(path));
     // Both look at all machines together: one spoilt machine would be blamed on others.
-    if whole("pops") {
+    if checker.is_whole(&TreePath::of(["pops"])) {
         sockets::check(&mut checker);
+        if checker.is_whole(&TreePath::of(["masters"])) {
+            masters::check(&mut checker);
+        }
     }
-    if whole("pops") && whole("masters") {
-        masters::check(&mut checker);
-    }
-    let hangs = |(path, _): &(TreePath, Diagnostic)| {
-        !spoilt.iter().any(|spoilt| path.holds(spoilt) || spoilt.holds(path))
-    };
-    checker.found.into_iter().filter(hangs).map(|(_, diagnostic)| diagnostic).collect()
+    let mut found = std::mem::take(&mut checker.found);
+    found.retain(|(path, _)| checker.is_whole(path));
+    found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
 }
 
 /// What the rules look at and write into.
@@ -55,6 +53,7 @@ pub(crate) struct Checker<'a> {
     source: &'a Source<'a>,
     tree: &'a Node,
     pub(crate) network: &'a Network,
+    spoilt: &'a [TreePath],
     found: Vec<(TreePath, Diagnostic)>,
 }
 
@@ -74,6 +73,16 @@ impl Checker<'_> {
             At::Key => place.key,
             At::Value => place.value,
         }
+    }
+
+    /// Whether all that the author wrote at `path`, above and below it is understood.
+    pub(crate) fn is_whole(&self, path: &TreePath) -> bool {
+        !self.spoilt.iter().any(|spoilt| path.holds(spoilt) || spoilt.holds(path))
+    }
+
+    /// Whether the keys of the table at `path` are known, whatever is below them.
+    pub(crate) fn has_keys(&self, path: &TreePath) -> bool {
+        !self.spoilt.iter().any(|spoilt| spoilt.holds(path))
     }
 
     /// Reports an error at `path`; the caller may add to it.

@@ -143,6 +143,11 @@ fn agreement(checker: &mut Checker<'_>, probe: &Probe, path: &TreePath) {
     let Some(agree) = probe.from.as_ref().and_then(|from| from.agree) else { return };
     let path = path.key("from").key("agree");
     let network = checker.network;
+    let named = probe.from.iter().flat_map(|from| &from.pops);
+    let known = |name: &String| name == "*" || network.pops.contains_key(name.as_str());
+    if !checker.is_whole(&TreePath::of(["pops"])) || !named.into_iter().all(known) {
+        return;
+    }
     let able = network.pops.iter().filter(|(pop, of)| {
         probe.is_from(pop) && of.nodes.values().any(|node| node.runs(Role::Netprobe))
     });

@@ -20,8 +20,9 @@ fn used(name: &str, path: TreePath) -> Use<'_> {
     Use { name, path, at: At::Value }
 }
 
-/// What a name should be: in one word, in several, and the names that exist.
+/// What a name should be: the table that has it, in one word, in several, and the names there.
 struct Known<'a> {
+    table: &'static str,
     one: &'static str,
     many: &'static str,
     names: BTreeSet<&'a str>,
@@ -29,10 +30,11 @@ struct Known<'a> {
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     pops(checker);
-    named_things(checker);
+    if named_things(checker) {
+        unused(checker);
+    }
     nodes(checker);
     certificates(checker);
-    unused(checker);
 }
 
 fn pops(checker: &mut Checker<'_>) {
@@ -64,7 +66,7 @@ fn pops(checker: &mut Checker<'_>) {
 
 fn pop_names<'a>(checker: &Checker<'a>) -> Known<'a> {
     let names = checker.network.pops.keys().map(PopId::as_str).collect();
-    Known { one: "a POP", many: "POPs", names }
+    Known { table: "pops", one: "a POP", many: "POPs", names }
 }
 
 /// The entries of a list of POPs; `*` is all of them.
@@ -82,7 +84,12 @@ fn distances(checker: &mut Checker<'_>) {
         .flat_map(|(group, of)| of.servers.keys().map(move |server| format!("{group}/{server}")))
         .collect();
     let names = network.pops.keys().map(PopId::as_str).chain(servers.iter().map(String::as_str));
-    let known = Known { one: "a POP or GROUP/SERVER", many: "targets", names: names.collect() };
+    let known = Known {
+        table: "pops",
+        one: "a POP or GROUP/SERVER",
+        many: "targets",
+        names: names.collect(),
+    };
     let mut uses = Vec::new();
     for (city, of) in network.simulate.iter().flat_map(|simulate| &simulate.cities) {
         for target in of.rtt.keys() {
@@ -94,7 +101,8 @@ fn distances(checker: &mut Checker<'_>) {
     exist(checker, uses, &known);
 }
 
-fn named_things(checker: &mut Checker<'_>) {
+/// Whether all of these names exist.
+fn named_things(checker: &mut Checker<'_>) -> bool {
     let network = checker.network;
     let (mut customers, mut policies, mut groups, mut probes) = (vec![], vec![], vec![], vec![]);
     for (name, site) in &network.sites {
@@ -114,15 +122,19 @@ fn named_things(checker: &mut Checker<'_>) {
             probes.extend(server.probe.iter().map(|probe| used(probe.as_str(), path.clone())));
         }
     }
-    let known = |one, many, names: BTreeSet<_>| Known { one, many, names };
     let ids = network.customers.keys().map(|id| id.as_str()).collect();
-    exist(checker, customers, &known("a customer", "customers", ids));
+    let known = Known { table: "customers", one: "a customer", many: "customers", names: ids };
+    let mut good = exist(checker, customers, &known);
     let ids = network.policies.keys().map(String::as_str).collect();
-    exist(checker, policies, &known("a policy", "policies", ids));
+    let known = Known { table: "policies", one: "a policy", many: "policies", names: ids };
+    good &= exist(checker, policies, &known);
     let ids = network.origin_groups.keys().map(|id| id.as_str()).collect();
-    exist(checker, groups, &known("an origin group", "origin groups", ids));
+    let (one, many) = ("an origin group", "origin groups");
+    let known = Known { table: "origin_groups", one, many, names: ids };
+    good &= exist(checker, groups, &known);
     let ids = network.probes.keys().map(|id| id.as_str()).collect();
-    exist(checker, probes, &known("a probe", "probes", ids));
+    let known = Known { table: "probes", one: "a probe", many: "probes", names: ids };
+    good & exist(checker, probes, &known)
 }
 
 fn nodes(checker: &mut Checker<'_>) {
@@ -143,13 +155,15 @@ fn nodes(checker: &mut Checker<'_>) {
     }
     let runs_none = log_uses.iter().filter_map(|log| {
         let node = network.node(&NodeName::new(log.name))?;
-        (!node.runs(Role::Logserver)).then(|| (log.name, log.path.clone()))
+        let name = NodeName::new(log.name);
+        let at = TreePath::of(["pops", name.pop().as_str(), "nodes", name.node(), "roles"]);
+        (!node.runs(Role::Logserver) && checker.is_whole(&at)).then(|| (log.name, log.path.clone()))
     });
     let wrong: Vec<_> = runs_none.collect();
     uses.extend(log_uses);
     let all: Vec<String> = network.nodes().map(|(name, _, _)| name.to_string()).collect();
     let names = all.iter().map(String::as_str).collect();
-    exist(checker, uses, &Known { one: "a node", many: "nodes", names });
+    exist(checker, uses, &Known { table: "pops", one: "a node", many: "nodes", names });
     for (name, path) in wrong {
         let able: Vec<_> = network.running(Role::Logserver).map(|(name, _, _)| name).collect();
         let message = format!("{name} is not a log server");
@@ -163,8 +177,11 @@ fn in_list<'a>(names: &'a [NodeName], path: &TreePath) -> Vec<Use<'a>> {
     names.iter().enumerate().map(|(at, name)| used(name.as_str(), path.index(at))).collect()
 }
 
-/// Reports each unknown name once, with every other place where it stands.
-fn exist(checker: &mut Checker<'_>, uses: Vec<Use<'_>>, known: &Known<'_>) {
+/// Reports each unknown name once, with every other place where it stands. Whether all exist.
+fn exist(checker: &mut Checker<'_>, uses: Vec<Use<'_>>, known: &Known<'_>) -> bool {
+    if !checker.has_keys(&TreePath::of([known.table])) {
+        return false;
+    }
     let mut wrong: Vec<(Mark, Use<'_>)> = uses
         .into_iter()
         .filter(|one| !known.names.contains(one.name))
@@ -193,6 +210,7 @@ fn exist(checker: &mut Checker<'_>, uses: Vec<Use<'_>>, known: &Known<'_>) {
             found.help = format!("did you mean \"{name}\"?");
         }
     }
+    seen.is_empty()
 }
 
 /// A certificate may lie in the nodes' own stores, which this file does not know. Only when the
@@ -222,25 +240,31 @@ fn certificates(checker: &mut Checker<'_>) {
 fn unused(checker: &mut Checker<'_>) {
     let network = checker.network;
     let sites = || network.sites.values();
-    let servers = || network.origin_groups.values().flat_map(|group| group.servers.values());
+    let policies: BTreeSet<_> = sites().filter_map(|site| site.policy.as_ref()).collect();
+    let groups: BTreeSet<_> = sites().map(|site| &site.origins).collect();
+    let servers = network.origin_groups.values().flat_map(|group| group.servers.values());
+    let probes: BTreeSet<_> = servers.filter_map(|server| server.probe.as_ref()).collect();
     let mut idle = Vec::new();
     for name in network.policies.keys() {
-        if !sites().any(|site| site.policy.as_ref() == Some(name)) {
+        if !policies.contains(name) {
             idle.push(("policy", "no site names it", TreePath::of(["policies", name])));
         }
     }
     for id in network.origin_groups.keys() {
-        if !sites().any(|site| site.origins == *id) {
+        if !groups.contains(id) {
             let path = TreePath::of(["origin_groups", id.as_str()]);
             idle.push(("origin group", "no site names it", path));
         }
     }
     for (id, probe) in &network.probes {
         let of_group = probe.target.as_ref().is_some_and(|target| target.origin_group.is_some());
-        if of_group && !servers().any(|server| server.probe.as_ref() == Some(id)) {
+        if of_group && !probes.contains(id) {
             let path = TreePath::of(["probes", id.as_str()]);
             idle.push(("probe", "no server of an origin group names it", path));
         }
+    }
+    if !checker.is_whole(&TreePath::of(["sites"])) {
+        return;
     }
     for (what, why, path) in idle {
         let found = checker.warning("W0702", format!("this {what} is not used"), &path, At::Key);

@@ -70,7 +70,9 @@ fn cached(checker: &mut Checker<'_>, name: &SiteName, site: &Site, path: &TreePa
         let found =
             checker.error("E0425", format!("site {name} has no POP"), &path.key("pops"), At::Value);
         found.help = "write [\"*\"] for all, or leave the key out".into();
-    } else if !network.running(Role::Webcache).any(|(_, pop, _)| network.serves(pop, site)) {
+    } else if checker.is_whole(&TreePath::of(["pops"]))
+        && !network.running(Role::Webcache).any(|(_, pop, _)| network.serves(pop, site))
+    {
         let pops = network.pops.keys().filter(|pop| network.serves(pop, site)).map(PopId::as_str);
         let note = format!("its POPs: {}", listed(pops));
         let message = format!("no cache serves site {name}");
@@ -107,7 +109,9 @@ fn rules(checker: &mut Checker<'_>, site: &Site, path: &TreePath) {
             let found = checker.error("E0423", message, &path.key("path"), At::Value);
             found.help = "a path begins with /, and only its last character may be *".into();
         }
-        if rule.action.is_none() && rule.set_cookie.is_none() && rule.default_ttl.is_none() {
+        let nothing =
+            rule.action.is_none() && rule.set_cookie.is_none() && rule.default_ttl.is_none();
+        if nothing && checker.is_whole(&path) {
             let message = format!("the rule for {:?} changes nothing", rule.path);
             let found = checker.warning("W0709", message, &path.key("path"), At::Value);
             found.help = "add action, set_cookie or default_ttl".into();
