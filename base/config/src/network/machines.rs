@@ -1,0 +1,222 @@
+//! Points of presence, their machines, and where these listen.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use popnet_terms::{BitRate, Octets, Role};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+
+/// A point of presence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pop {
+    /// Name for people.
+    #[serde(default)]
+    pub title: String,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// Relative price of a byte sent from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// What it can carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+    /// Taken out of answers by the operator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drain: bool,
+    /// Its machines.
+    #[serde(default)]
+    pub nodes: BTreeMap<String, Node>,
+}
+
+/// A place on the globe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// Degrees north.
+    pub lat: f64,
+    /// Degrees east.
+    pub lon: f64,
+    /// Region's short name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// What a POP or a server can carry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Outgoing traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<BitRate>,
+    /// Requests a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+}
+
+/// One machine with our software.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// What it runs.
+    pub roles: Vec<Role>,
+    /// Its addresses; the first is the one others use.
+    pub address: Vec<IpAddr>,
+    /// Where it listens when not on its addresses' usual ports.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub listen: Listen,
+    /// Threads.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub workers: Workers,
+    /// Memory tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Octets>,
+    /// Disk tier; 0 switches it off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Octets>,
+}
+
+/// Where a node listens. An empty list: the address with the usual port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// DNS over UDP and TCP; usually port 53.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub dns: Vec<SocketAddr>,
+    /// HTTP; usually 80.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub http: Vec<SocketAddr>,
+    /// HTTPS; usually 443. Only opened when the node has a certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub https: Vec<SocketAddr>,
+    /// The disk tier, for caches of the same POP; usually 7604.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub store: Vec<SocketAddr>,
+    /// Control, mutually authenticated TLS; usually 7601.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub control: Vec<SocketAddr>,
+    /// Measurements, QUIC; usually 7602.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub probe: Vec<SocketAddr>,
+    /// Log batches, QUIC; usually 7603.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub logs: Vec<SocketAddr>,
+    /// NetView; usually 7600.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub netview: Vec<SocketAddr>,
+}
+
+fn sockets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "format": "popnet-socket" } })
+}
+
+/// What a node listens for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// DNS.
+    Dns,
+    /// HTTP.
+    Http,
+    /// HTTPS.
+    Https,
+    /// The disk tier.
+    Store,
+    /// Control.
+    Control,
+    /// Measurements.
+    Probe,
+    /// Log batches.
+    Logs,
+    /// NetView.
+    Netview,
+}
+
+impl Service {
+    /// The service's key in `listen`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Store => "store",
+            Self::Control => "control",
+            Self::Probe => "probe",
+            Self::Logs => "logs",
+            Self::Netview => "netview",
+        }
+    }
+
+    /// The usual port.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Dns => 53,
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Netview => 7600,
+            Self::Control => 7601,
+            Self::Probe => 7602,
+            Self::Logs => 7603,
+            Self::Store => 7604,
+        }
+    }
+}
+
+impl Node {
+    /// Where the node listens for `service`: what it says, else its addresses and the usual port.
+    #[must_use]
+    pub fn listens(&self, service: Service) -> Vec<SocketAddr> {
+        let said = match service {
+            Service::Dns => &self.listen.dns,
+            Service::Http => &self.listen.http,
+            Service::Https => &self.listen.https,
+            Service::Store => &self.listen.store,
+            Service::Control => &self.listen.control,
+            Service::Probe => &self.listen.probe,
+            Service::Logs => &self.listen.logs,
+            Service::Netview => &self.listen.netview,
+        };
+        if said.is_empty() {
+            self.address.iter().map(|ip| SocketAddr::new(*ip, service.port())).collect()
+        } else {
+            said.clone()
+        }
+    }
+
+    /// Whether the node runs `role`.
+    #[must_use]
+    pub fn runs(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Whether the node holds the global configuration (G6).
+    #[must_use]
+    pub fn holds_configuration(&self) -> bool {
+        self.roles.iter().any(|role| role.holds_configuration())
+    }
+}
+
+/// Threads of a node; unset: one a core.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// Threads that answer DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<u32>,
+    /// Threads that answer HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<u32>,
+}
