@@ -50,6 +50,8 @@ pub struct Version {
     pub message: String,
     /// When the push began.
     pub at: Timestamp,
+    /// The master that gave it its number and started the push: the root of its way.
+    pub master: NodeName,
 }
 
 /// From a parent to a child.
@@ -74,6 +76,8 @@ pub enum Down {
     },
     /// A returning child asks its parent the other way round: what is in force?
     Current,
+    /// The same from a node that has this number: only something newer is sent.
+    Newer(Epoch),
 }
 
 /// From a child to its parent: one entry for itself and for each node below.
@@ -81,7 +85,7 @@ pub enum Down {
 pub enum Up {
     /// The answer to prepare, commit and abort.
     Outcomes(Vec<(NodeName, Outcome)>),
-    /// The answer to [`Down::Current`]; `None` when nothing has ever been committed.
+    /// The answer to [`Down::Current`] and [`Down::Newer`]; `None` when there is nothing (newer).
     Current(Option<Version>),
 }
 
