@@ -1,0 +1,161 @@
+//! A browser's eyes: acme's page through the caches, and NetView with login, live figures, the
+//! last decisions and a purge.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+use support::Demo;
+
+/// Chromium under chromedriver, both from the distribution.
+struct Browser {
+    driver: Child,
+    profile: tempfile::TempDir,
+    port: u16,
+}
+
+impl Browser {
+    fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed: cargo xtask setup");
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.split("on port ").nth(1)?.trim_end_matches('.').parse().ok())
+            .expect("chromedriver says its port");
+        Self { driver, profile: tempfile::tempdir().unwrap(), port }
+    }
+
+    /// A session; with a proxy when one is given.
+    async fn open(&self, name: &str, proxy: Option<&str>) -> Client {
+        let mut arguments: Vec<String> = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--disable-dev-shm-usage", "--window-size=1280,1600",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        arguments.push(format!("--user-data-dir={}", self.profile.path().join(name).display()));
+        if let Some(proxy) = proxy {
+            arguments.push(format!("--proxy-server=http://{proxy}"));
+        }
+        let mut capabilities = serde_json::Map::new();
+        capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
+        ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{}", self.port))
+            .await
+            .expect("a browser session")
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// Keeps a picture of the page below target/screenshots.
+async fn picture(client: &Client, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(format!("{name}.png"));
+    let image = client.screenshot().await.unwrap();
+    assert!(image.len() > 4_000, "an empty picture of {name}");
+    std::fs::write(&path, image).unwrap();
+    path
+}
+
+async fn text_of(client: &Client, css: &str) -> String {
+    let element = client.wait().at_most(Duration::from_secs(5)).for_element(Locator::Css(css)).await;
+    element.unwrap_or_else(|error| panic!("{css}: {error}")).text().await.unwrap()
+}
+
+/// Waits until the page's text holds `word`.
+async fn wait_for(client: &Client, word: &str) -> String {
+    let mut text = String::new();
+    for _ in 0..100 {
+        text = text_of(client, "body").await;
+        if text.contains(word) {
+            return text;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{word:?} did not appear on the page:\n{text}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_as_people_see_them() {
+    let demo = Demo::start(38);
+    let browser = Browser::start();
+    acme_through_the_caches(&demo, &browser).await;
+    netview(&demo, &browser).await;
+}
+
+async fn acme_through_the_caches(demo: &Demo, browser: &Browser) {
+    let client = browser.open("acme", Some(&format!("{}:7681", demo.at(1)))).await;
+    client.goto("http://static.acme.test/").await.unwrap();
+    assert_eq!(client.title().await.unwrap(), "Acme Outdoor");
+    assert!(text_of(&client, "h1").await.contains("Acme Outdoor"));
+    let loaded = client
+        .execute("const i = document.querySelector('img'); return i.complete && i.naturalWidth", vec![])
+        .await
+        .unwrap();
+    assert_eq!(loaded, json!(320), "the image of the page is shown");
+    picture(&client, "acme").await;
+    client.close().await.unwrap();
+}
+
+async fn netview(demo: &Demo, browser: &Browser) {
+    let client = browser.open("netview", None).await;
+    let home = format!("http://{}:7600/", demo.at(1));
+    client.goto(&home).await.unwrap();
+    assert!(client.current_url().await.unwrap().path().starts_with("/login"), "without a session");
+    picture(&client, "login").await;
+    client.goto(demo.ready["netview"].as_str().unwrap()).await.unwrap();
+    for word in ["iad1", "fra1", "nrt1", "up"] {
+        wait_for(&client, word).await;
+    }
+    // What happens now is on the page without loading it again.
+    demo.curl(7682, "http://static.acme.test/hello.txt");
+    demo.dig(11, &["-b", &format!("{}.2.1", demo.net), "static.acme.test"]);
+    wait_for(&client, "BEST_SCORE").await;
+    picture(&client, "overview").await;
+
+    client.goto(&format!("{home}c/acme")).await.unwrap();
+    wait_for(&client, "static.acme.test").await;
+    picture(&client, "customer").await;
+
+    client.goto(&format!("{home}c/acme/purge")).await.unwrap();
+    picture(&client, "purge").await;
+    purge_by_form(demo, &client).await;
+    client.close().await.unwrap();
+}
+
+async fn purge_by_form(demo: &Demo, client: &Client) {
+    demo.curl(7682, "http://static.acme.test/tent.svg");
+    assert!(demo.curl(7682, "http://static.acme.test/tent.svg").field("cache-status").contains("; hit"));
+    let form = client.form(Locator::Css("form[action$='/purge']")).await.unwrap();
+    form.set_by_name("what", "url").await.unwrap();
+    form.set_by_name("text", "http://static.acme.test/tent.svg").await.unwrap();
+    form.set_by_name("kind", "hard").await.unwrap();
+    form.submit().await.unwrap();
+    let page = wait_for(client, "applied").await;
+    for node in ["edge1.iad1", "edge1.fra1", "edge1.nrt1"] {
+        assert!(page.contains(node), "{node} is missing:\n{page}");
+    }
+    picture(client, "purged").await;
+    let after = demo.curl(7682, "http://static.acme.test/tent.svg");
+    assert!(after.field("cache-status").contains("fwd="), "{}", after.head);
+}
