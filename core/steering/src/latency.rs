@@ -72,7 +72,7 @@ pub(crate) struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { parts: vec![Arc::new(Part::new()); PARTS], units: 0 }
+        Self { parts: (0..PARTS).map(|_| Arc::default()).collect(), units: 0 }
     }
 }
 

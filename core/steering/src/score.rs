@@ -141,13 +141,13 @@ impl<'a> Around<'a> {
         match (preset, self.client) {
             (Preset::GeoOnly, _) => self.by_place(target),
             (Preset::SumNs, Client::Unit(_)) => self.by_name_server(target),
-            (_, Client::Pop(pop)) => self.from_pop(pop, target),
-            (_, Client::Unit(unit)) => self.from_unit(*unit, target),
+            (_, Client::Pop(pop)) => self.of_pop(pop, target),
+            (_, Client::Unit(unit)) => self.of_unit(*unit, target),
         }
     }
 
     /// The first rung of the ladder that is believed by half, else the first that says anything.
-    fn from_unit(&self, unit: IpNet, target: &Target) -> Option<Distance> {
+    fn of_unit(&self, unit: IpNet, target: &Target) -> Option<Distance> {
         let exact = self.exact.get_or_init(|| self.view.exact(unit));
         let measured = self.through(exact, target, RttSource::Measured);
         if measured.as_ref().is_some_and(Distance::is_sure) {
@@ -196,7 +196,7 @@ impl<'a> Around<'a> {
     }
 
     /// From a POP of ours: what its probe measures, else the distance on the globe.
-    fn from_pop(&self, pop: &PopId, target: &Target) -> Option<Distance> {
+    fn of_pop(&self, pop: &PopId, target: &Target) -> Option<Distance> {
         if let Some((rtt, age)) = self.view.connect(pop, &target.id) {
             let source = RttSource::Measured;
             return Some(Distance { rtt, loss: 0, source, age: Some(age), confidence: 1_000 });
