@@ -79,6 +79,8 @@ pub enum RoleStatus {
         missing: u64,
         /// Customers it keeps.
         customers: Vec<CustomerId>,
+        /// Batches and connections dropped since start, by reason.
+        dropped: Vec<(Arc<str>, u64)>,
     },
 }
 

@@ -1,0 +1,314 @@
+//! The books: which batches have arrived, exact counters, and an index of the newest detail
+//! records, in one SQLite database so that one transaction holds all three.
+//!
+//! A batch is known by its number and its closing time. The number alone is not enough: a node
+//! whose disk was replaced starts at 1 again, and its batches are not the old ones.
+
+mod keep;
+mod reader;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use popnet_tally::{Arrivals, Arrived, Rollup, question};
+use popnet_terms::Timestamp;
+use popnet_wire::asking::RecordKind;
+use popnet_wire::frame::{Conversation, encode};
+use popnet_wire::logging::{Batch, BatchId, Counter, Receipt, Record};
+use rusqlite::types::Type;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+
+pub(crate) use keep::{Keep, Kept, ago};
+pub(crate) use reader::Reader;
+
+/// Readers beside the writer never block it; two writers there are not.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// A record from a clock that runs ahead would stay the newest for ever.
+const AHEAD_MAX: Duration = Duration::from_secs(300);
+
+/// The ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    /// What SQLite says.
+    #[error("{0}")]
+    Database(#[from] rusqlite::Error),
+    /// Written by a later program.
+    #[error("it has layout {0}; this program knows layouts up to {known}", known = schema::VERSION)]
+    Newer(i64),
+    /// The raw files from which it is built again.
+    #[error("{0}")]
+    Raw(#[from] std::io::Error),
+}
+
+/// The writing side.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    db: Connection,
+    is_new: bool,
+}
+
+/// What was decided about a batch inside a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Booked: its octets go to the raw files before the commit.
+    New,
+    /// For the acknowledgement, as it is.
+    Known(Receipt),
+}
+
+impl Ledger {
+    /// The ledger at `path`, made when there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
+        let is_new = !path.exists();
+        let mut db = Connection::open(path)?;
+        db.busy_timeout(BUSY_MAX)?;
+        // An acknowledgement is a promise: the journal is synced at every commit.
+        db.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;",
+        )?;
+        schema::prepare(&mut db)?;
+        Ok(Self { db, is_new })
+    }
+
+    /// Whether there was none at this place before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Starts booking a group of batches.
+    pub(crate) fn begin(&mut self, now: Timestamp, index: bool) -> rusqlite::Result<Booking<'_>> {
+        let work = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Booking { work, sums: Rollup::new(), now, index, unindexed: 0 })
+    }
+}
+
+/// One transaction.
+pub(crate) struct Booking<'a> {
+    work: Transaction<'a>,
+    sums: Rollup,
+    now: Timestamp,
+    /// Whether detail records are indexed.
+    index: bool,
+    /// Detail records that were not.
+    pub(crate) unindexed: u64,
+}
+
+/// One line of the arrival table.
+struct Line {
+    arrivals: Arrivals,
+    dropped: i64,
+    forgotten: i64,
+}
+
+impl Booking<'_> {
+    /// Books `batch` unless it is there already.
+    pub(crate) fn book(&mut self, batch: &Batch) -> rusqlite::Result<Verdict> {
+        let id = &batch.id;
+        let Ok(seq) = i64::try_from(id.seq) else { return Ok(Verdict::Known(Receipt::Corrupt)) };
+        let mut line = self.line(id)?;
+        if line.arrivals.insert(id.seq) == Arrived::Before {
+            return self.known(batch, seq, &line).map(Verdict::Known);
+        }
+        self.work
+            .prepare_cached(
+                "INSERT INTO batch (customer, sender, role, seq, closed, arrived)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                id.customer.as_str(),
+                id.sender.as_str(),
+                id.role.name(),
+                seq,
+                batch.closed.0,
+                self.now.0
+            ])?;
+        self.write_line(batch, &line)?;
+        for counter in &batch.counters {
+            self.sums.add(&id.customer, counter);
+        }
+        if self.index {
+            batch.records.iter().try_for_each(|record| self.index_record(id, record))?;
+        } else {
+            self.unindexed += batch.records.len() as u64;
+        }
+        Ok(Verdict::New)
+    }
+
+    /// What to say of a batch whose number has arrived before.
+    fn known(&self, batch: &Batch, seq: i64, line: &Line) -> rusqlite::Result<Receipt> {
+        let id = &batch.id;
+        let closed: Option<i64> = self
+            .work
+            .prepare_cached(
+                "SELECT closed FROM batch
+                 WHERE customer = ?1 AND sender = ?2 AND role = ?3 AND seq = ?4",
+            )?
+            .query_row(
+                params![id.customer.as_str(), id.sender.as_str(), id.role.name(), seq],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let same = match closed {
+            Some(closed) => closed == batch.closed.0,
+            // No longer listed: what was closed later than everything forgotten is another batch.
+            None => batch.closed.0 <= line.forgotten,
+        };
+        let last = line.arrivals.last().unwrap_or(id.seq);
+        Ok(if same { Receipt::Duplicate } else { Receipt::Taken { last } })
+    }
+
+    fn line(&self, id: &BatchId) -> rusqlite::Result<Line> {
+        let found = self
+            .work
+            .prepare_cached(
+                "SELECT ranges, lost, dropped, forgotten FROM arrival
+                 WHERE customer = ?1 AND sender = ?2 AND role = ?3",
+            )?
+            .query_row(params![id.customer.as_str(), id.sender.as_str(), id.role.name()], |row| {
+                let ranges: String = row.get(0)?;
+                Ok(Line {
+                    arrivals: arrivals(&ranges, row.get(1)?)?,
+                    dropped: row.get(2)?,
+                    forgotten: row.get(3)?,
+                })
+            })
+            .optional()?;
+        Ok(found.unwrap_or(Line { arrivals: Arrivals::new(), dropped: 0, forgotten: i64::MIN }))
+    }
+
+    fn write_line(&self, batch: &Batch, line: &Line) -> rusqlite::Result<()> {
+        let id = &batch.id;
+        let ranges = serde_json::to_string(line.arrivals.ranges())
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        self.work
+            .prepare_cached(
+                "INSERT OR REPLACE INTO arrival
+                     (customer, sender, role, ranges, lost, last_at, dropped, forgotten)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                id.customer.as_str(),
+                id.sender.as_str(),
+                id.role.name(),
+                ranges,
+                signed(line.arrivals.lost()),
+                self.now.0,
+                line.dropped.saturating_add(signed(batch.dropped)),
+                line.forgotten
+            ])?;
+        Ok(())
+    }
+
+    fn index_record(&self, id: &BatchId, record: &Record) -> rusqlite::Result<()> {
+        let decision = match record {
+            Record::Decision(decision) => Some(decision.id.cast_signed()),
+            Record::Access(_) | Record::Event(_) => None,
+        };
+        let ts = question::time(record).min(self.now.after(AHEAD_MAX));
+        self.work
+            .prepare_cached(
+                "INSERT INTO record (kind, customer, ts, site, sender, decision, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                kind_number(question::kind(record)),
+                id.customer.as_str(),
+                ts.0,
+                question::site(record),
+                id.sender.as_str(),
+                decision,
+                encode(Conversation::Logging, record)
+            ])?;
+        Ok(())
+    }
+
+    /// Adds the group's counters and makes everything durable.
+    pub(crate) fn commit(self) -> rusqlite::Result<()> {
+        {
+            // min(): a sum beyond the range would turn into a rounded number.
+            let mut add = self.work.prepare_cached(
+                "INSERT INTO counter VALUES
+                     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT DO UPDATE SET
+                     requests     = min(requests     + excluded.requests,     9223372036854775807),
+                     bytes_out    = min(bytes_out    + excluded.bytes_out,    9223372036854775807),
+                     bytes_in     = min(bytes_in     + excluded.bytes_in,     9223372036854775807),
+                     bytes_origin = min(bytes_origin + excluded.bytes_origin, 9223372036854775807),
+                     hits         = min(hits         + excluded.hits,         9223372036854775807),
+                     hit_bytes    = min(hit_bytes    + excluded.hit_bytes,    9223372036854775807),
+                     s1           = min(s1           + excluded.s1,           9223372036854775807),
+                     s2           = min(s2           + excluded.s2,           9223372036854775807),
+                     s3           = min(s3           + excluded.s3,           9223372036854775807),
+                     s4           = min(s4           + excluded.s4,           9223372036854775807),
+                     s5           = min(s5           + excluded.s5,           9223372036854775807),
+                     queries      = min(queries      + excluded.queries,      9223372036854775807)",
+            )?;
+            for (customer, row) in self.sums.rows() {
+                let Counter { minute, site, pop, status: [s1, s2, s3, s4, s5], .. } = row;
+                add.execute(params![
+                    customer.as_str(),
+                    minute,
+                    site.as_str(),
+                    pop.as_str(),
+                    signed(row.requests),
+                    signed(row.bytes_out),
+                    signed(row.bytes_in),
+                    signed(row.bytes_origin),
+                    signed(row.hits),
+                    signed(row.hit_bytes),
+                    signed(*s1),
+                    signed(*s2),
+                    signed(*s3),
+                    signed(*s4),
+                    signed(*s5),
+                    signed(row.queries)
+                ])?;
+            }
+        }
+        self.work.commit()
+    }
+}
+
+/// SQLite's integers are signed; counters end at its largest.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// A kind as the table has it.
+fn kind_number(kind: RecordKind) -> i64 {
+    match kind {
+        RecordKind::Access => 1,
+        RecordKind::Decision => 2,
+        RecordKind::Event => 3,
+    }
+}
+
+/// Arrivals as the table has them. A damaged text is an error, not an empty list: batches that have
+/// arrived must not be booked again.
+fn arrivals(ranges: &str, lost: i64) -> rusqlite::Result<Arrivals> {
+    let parsed = serde_json::from_str(ranges).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(3, Type::Text, Box::new(error))
+    })?;
+    Ok(Arrivals::from_parts(parsed, unsigned(lost)))
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(BUSY_MAX)?;
+    Ok(db)
+}
+
+/// Counts by customer.
+type ByCustomer = BTreeMap<String, u64>;
