@@ -38,7 +38,7 @@ fn everything_goes_wrong() {
         total.commits += world.decided.len();
         total.aborts += world.aborted;
         total.crashes += world.crashes;
-        total.refused += world.refusals.len();
+        total.refused += world.refused;
     }
     // The run is worth something only if it shows each case often.
     assert!(total.commits > 200, "{total:?}");
@@ -87,8 +87,8 @@ impl Faults {
 struct Node {
     relay: Relay,
     coordinator: Option<Coordinator>,
-    /// Ask → who asked, with its round.
-    asked: BTreeMap<u64, (NodeName, u64)>,
+    /// Ask → who asked, in which life, in which round.
+    asked: BTreeMap<u64, (NodeName, u64, u64)>,
     life: u64,
 }
 
@@ -118,6 +118,7 @@ struct World {
     outcomes: Vec<(bool, usize)>,
     aborted: usize,
     crashes: usize,
+    refused: usize,
 }
 
 impl World {
@@ -140,6 +141,7 @@ impl World {
             outcomes: Vec::new(),
             aborted: 0,
             crashes: 0,
+            refused: 0,
         };
         for node in nodes {
             world.start(&node);
@@ -207,7 +209,7 @@ impl World {
     fn check_healed(&self) {
         let epochs: BTreeSet<Epoch> = self.disks.values().map(Ledger::epoch).collect();
         assert_eq!(epochs.len(), 1, "seed {}: {epochs:?}", self.seed);
-        let last = self.decided.keys().max().copied().unwrap_or_default();
+        let last = self.committed.keys().max().copied().unwrap_or_default();
         assert_eq!(epochs.first(), Some(&last), "seed {}: the newest decision wins", self.seed);
     }
 
@@ -240,8 +242,8 @@ impl World {
         match step {
             Step::Tell(down) => {
                 if let Down::Commit { epoch, digest, fenced } = &down {
-                    let double = self.decided.insert(*epoch, *digest);
-                    assert!(double.is_none(), "seed {}: {epoch} decided twice", self.seed);
+                    let before = self.decided.insert(*epoch, *digest);
+                    assert!(before.is_none(), "seed {}: {epoch} decided twice", self.seed);
                     for (node, disk) in &self.disks {
                         let stored = disk.staged.as_ref().is_some_and(|s| {
                             (s.version.epoch, s.version.digest) == (*epoch, *digest)
@@ -257,7 +259,7 @@ impl World {
                             || disk.promised.values().any(|promised| promised > epoch);
                         assert!(
                             fenced.contains(node) || stored || moved,
-                            "seed {}: {node} is not prepared for {epoch}",
+                            "seed {}: {node} is not prepared for {epoch}: {disk:?}",
                             self.seed
                         );
                     }
@@ -296,8 +298,13 @@ impl World {
                 let refuses = self.chance(self.faults.refuse);
                 let found =
                     if refuses { Err("cannot".to_owned()) } else { Ok(tree(&version.master)) };
+                // Asked again after its answer was lost, a node may come to another result.
+                let about = (name.clone(), version.epoch);
                 if refuses {
-                    self.refusals.insert((name.clone(), version.epoch));
+                    self.refused += 1;
+                    self.refusals.insert(about);
+                } else {
+                    self.refusals.remove(&about);
                 }
                 let now = self.now;
                 self.with(name, |node| node.relay.handle_checked(version.epoch, found, now));
@@ -346,10 +353,9 @@ impl World {
                 assert!(self.disks[name].staged.is_some(), "said prepared before it was durable");
             }
         }
-        let Some((to, round)) = self.alive.get_mut(name).unwrap().asked.remove(&asker) else {
+        let Some((to, life, round)) = self.alive.get_mut(name).unwrap().asked.remove(&asker) else {
             return;
         };
-        let life = self.alive.get(&to).map_or(0, |node| node.life);
         let from = name.clone();
         self.messages.push(Message::Reply { to, life, round, from, up: Ok(up) });
     }
@@ -399,7 +405,7 @@ impl World {
                 let (now, asker) = (self.now, self.next_ask);
                 self.next_ask += 1;
                 self.with(&to, |node| {
-                    node.asked.insert(asker, (from, round));
+                    node.asked.insert(asker, (from, life, round));
                     node.relay.handle_down(asker, down, now);
                 });
                 self.work(&to);
