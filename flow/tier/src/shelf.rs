@@ -99,7 +99,8 @@ pub trait Writer: Send + 'static {
     /// readable.
     fn append(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), ShelfError>> + Send;
 
-    /// Reads the octets added so far, and later ones after they were added.
+    /// Reads the octets added so far, and later ones after they were added. What was added stays
+    /// readable to it when the writer is dropped or finished.
     fn reader(&self) -> Self::Reader;
 
     /// The content is whole: from now on it can be found. Replaces entries of the same key and

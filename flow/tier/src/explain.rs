@@ -1,0 +1,122 @@
+//! "Why?": the answer to a URL, found by the functions that serve it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use popnet_cache::key::Key;
+use popnet_cache::reuse::{Rule, Verdict, is_cacheable_request, reuse};
+use popnet_cache::stored::Stored;
+use popnet_terms::CacheReason;
+use popnet_wire::explaining::{ExplainUrl, UrlStory};
+use popnet_wire::sheet::SiteSheet;
+
+use crate::shelf::Shelf;
+use crate::tier::{Tier, wish_of};
+use crate::upstream::Upstream;
+
+impl<S: Shelf, U: Upstream> Tier<S, U> {
+    /// What a GET of this URL would get here just now. Nothing is fetched.
+    pub async fn explain(&self, url: &ExplainUrl, site: Option<&SiteSheet>) -> UrlStory {
+        let mut story = UrlStory {
+            node: self.settings.node.clone(),
+            tier: self.settings.kind.into(),
+            site: None,
+            key: "".into(),
+            verdict: "refuse".into(),
+            reason: CacheReason::RuleBypass,
+            ttl: None,
+            age: None,
+            variants: 0,
+            not_stored: None,
+            checks: Vec::new(),
+        };
+        let Some(site) = site else {
+            check(&mut story, "host", &format!("no site is named {}, and there is no *", url.host));
+            return story;
+        };
+        story.site = Some(site.site.as_str().into());
+        let fields = fields(url);
+        let rule = Rule::of(site, &url.path);
+        let key = Key::of(&url.scheme, &url.host, &url.path, &site.cache);
+        story.key = key.as_str().into();
+        check(&mut story, "host", &format!("site {}", site.site));
+        if let Err(reason) = is_cacheable_request(&Method::GET, false, rule) {
+            check(&mut story, "rules", "a path rule says bypass");
+            story.verdict = "forward".into();
+            story.reason = reason;
+            return story;
+        }
+        check(&mut story, "rules", "passes");
+        check(&mut story, "key", key.as_str());
+        self.judge(&mut story, &key, &fields, site, rule).await;
+        story
+    }
+
+    async fn judge(
+        &self,
+        story: &mut UrlStory,
+        key: &Key,
+        fields: &HeaderMap,
+        site: &SiteSheet,
+        rule: Rule,
+    ) {
+        let now = self.now();
+        let entries = self.shelf.find(key).await;
+        story.variants = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let absence = self.absences.recall(key, now).map(|absence| absence.reason);
+        story.not_stored = absence.filter(|reason| *reason != CacheReason::Purged);
+        let Some(entry) = entries.iter().find(|entry| entry.stored.variant.selects(fields)) else {
+            story.verdict = "forward".into();
+            story.reason = match (entries.is_empty(), absence) {
+                (false, _) => CacheReason::NewVariant,
+                (true, Some(reason)) => reason,
+                (true, None) => CacheReason::NeverSeen,
+            };
+            let known: Vec<_> =
+                entries.iter().map(|entry| entry.stored.variant.readable()).collect();
+            let found = if known.is_empty() {
+                "nothing is stored".to_owned()
+            } else {
+                format!("stored only for {}", known.join(" | "))
+            };
+            check(story, "stored", &found);
+            return;
+        };
+        check(story, "stored", &describe(&entry.stored));
+        let judged = reuse(&wish_of(fields), &entry.stored, site, rule, now);
+        story.ttl = Some(judged.ttl);
+        story.age = Some(judged.age);
+        let (verdict, reason) = match judged.verdict {
+            Verdict::Reuse => ("hit", self.settings.hit),
+            Verdict::ReuseWhileValidating => ("hit", CacheReason::StaleRevalidating),
+            Verdict::Validate { reason, .. } => ("validate", reason),
+        };
+        story.verdict = verdict.into();
+        story.reason = reason;
+        let fresh = format!("age {} s, {} s left", judged.age, judged.ttl);
+        check(story, "freshness", &fresh);
+    }
+}
+
+fn describe(stored: &Stored) -> String {
+    let length = stored.length.map_or_else(|| "?".to_owned(), |length| length.to_string());
+    let variant = stored.variant.readable();
+    let variant = if variant.is_empty() { String::new() } else { format!(", vary: {variant}") };
+    format!("{}, {length} octets{variant}", stored.status)
+}
+
+fn check(story: &mut UrlStory, name: &str, found: &str) {
+    story.checks.push((name.into(), Arc::from(found)));
+}
+
+fn fields(url: &ExplainUrl) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for (name, value) in &url.fields {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(&**name), HeaderValue::try_from(&**value))
+        {
+            fields.append(name, value);
+        }
+    }
+    fields
+}

@@ -1,0 +1,466 @@
+//! One fetch from the next tier: asks, decides what becomes of the answer, and brings it onto the
+//! shelf. Runs as a task of its own, so that it outlives the request that started it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use popnet_cache::freshness;
+use popnet_cache::reuse::Rule;
+use popnet_cache::storable::{Arrived, Kept, Plan, storable};
+use popnet_cache::stored::Stored;
+use popnet_cache::validate::{freshened, make_conditional, make_plain};
+use popnet_field::{chain, hop};
+use popnet_http::body::Body;
+use popnet_http::failure::{Failure, FailureKind};
+use popnet_terms::{CacheReason, Timestamp};
+use popnet_wire::sheet::SiteSheet;
+use tokio::sync::oneshot;
+
+use crate::fill::Fill;
+use crate::flight::{Flight, Landing, Listed, Wanted};
+use crate::shelf::{Entry, Shelf, ShelfError, Writer};
+use crate::tier::Tier;
+use crate::upstream::Upstream;
+
+/// What to fetch and under which rules.
+pub(crate) struct Mission {
+    pub(crate) site: Arc<SiteSheet>,
+    pub(crate) rule: Rule,
+    pub(crate) wanted: Wanted,
+    /// What is stored and to be validated.
+    pub(crate) base: Option<Base>,
+    /// Ask as the client asked, with its own preconditions and ranges.
+    pub(crate) as_asked: bool,
+    /// The answer may be stored.
+    pub(crate) may_store: bool,
+    /// Look at the shelf once more before asking: another fetch may just have ended.
+    pub(crate) look_again: bool,
+}
+
+/// A stored response that is validated.
+#[derive(Clone)]
+pub(crate) struct Base {
+    pub(crate) entry: Entry,
+    /// It may be served if this fails.
+    pub(crate) on_error: bool,
+}
+
+/// What a mission brings to the request that started it.
+pub(crate) struct Brought<R> {
+    pub(crate) what: What<R>,
+    /// `popnet-*` fields of the answer.
+    pub(crate) inside: HeaderMap,
+    /// Its status.
+    pub(crate) status: Option<u16>,
+}
+
+pub(crate) enum What<R> {
+    /// The same as for everybody.
+    Shared(Landing<R>),
+    /// A response for it alone, and why it is not stored.
+    Own(Box<Response<Body>>, CacheReason),
+}
+
+/// An answer's head with its times.
+struct Got {
+    status: StatusCode,
+    fields: HeaderMap,
+    length: Option<u64>,
+    inside: HeaderMap,
+    requested: Timestamp,
+    received: Timestamp,
+}
+
+impl Got {
+    /// The response as it came.
+    fn with(self, content: Body) -> Response<Body> {
+        let mut response = Response::new(content);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.fields;
+        response
+    }
+}
+
+type Answering<R> = oneshot::Sender<Brought<R>>;
+
+impl<S: Shelf, U: Upstream> Tier<S, U> {
+    /// Starts `mission` as `flight`.
+    pub(crate) fn launch(
+        self: &Arc<Self>,
+        flight: Arc<Flight<S::Reader>>,
+        mission: Mission,
+    ) -> oneshot::Receiver<Brought<S::Reader>> {
+        let (answer, brought) = oneshot::channel();
+        let tier = Arc::clone(self);
+        tokio::spawn(async move {
+            let _listed = Listed { flights: &tier.flights, flight: &flight };
+            tier.fly(&flight, mission, answer).await;
+        });
+        brought
+    }
+
+    async fn fly(
+        &self,
+        flight: &Arc<Flight<S::Reader>>,
+        mut mission: Mission,
+        answer: Answering<S::Reader>,
+    ) {
+        if mission.look_again
+            && let Some(entry) = self.fresh_after_all(flight, &mission).await
+        {
+            return land(flight, answer, Landing::Valid(entry), HeaderMap::new(), None);
+        }
+        // Once with what is stored; once more without, where that turned out to be of no use.
+        for _ in 0..2 {
+            let (got, content) = match self.ask(&mission).await {
+                Ok(answer) => answer,
+                Err(failure) => return self.failed(flight, &mission, answer, failure),
+            };
+            let status = got.status;
+            if let Some(base) = mission.base.clone() {
+                if status == StatusCode::NOT_MODIFIED && !mission.as_asked {
+                    match self.validated(flight, &mission, &base, &got).await {
+                        Some(entry) => {
+                            let valid = Landing::Valid(entry);
+                            return land(flight, answer, valid, got.inside, Some(304));
+                        }
+                        None => {
+                            mission.base = None;
+                            continue;
+                        }
+                    }
+                }
+                if is_failure(status) && base.on_error {
+                    let stale = Landing::Stale(base.entry, Some(status.as_u16()));
+                    return land(flight, answer, stale, got.inside, Some(status.as_u16()));
+                }
+            }
+            return self.arrived(flight, &mission, answer, got, content).await;
+        }
+        let failure = Failure::new(FailureKind::Protocol, "", "304 to a request without condition");
+        self.failed(flight, &mission, answer, failure);
+    }
+
+    async fn fresh_after_all(
+        &self,
+        flight: &Flight<S::Reader>,
+        mission: &Mission,
+    ) -> Option<Entry> {
+        let entries = self.shelf.find(&flight.key).await;
+        let now = self.now();
+        entries.into_iter().find(|entry| {
+            let stored = &entry.stored;
+            stored.variant.selects(&mission.wanted.fields)
+                && self.is_reusable(
+                    &mission.wanted.fields,
+                    stored,
+                    &mission.site,
+                    mission.rule,
+                    now,
+                )
+        })
+    }
+
+    async fn ask(&self, mission: &Mission) -> Result<(Got, Body), Failure> {
+        let wanted = &mission.wanted;
+        let mut fields = wanted.fields.clone();
+        if !mission.as_asked {
+            make_plain(&mut fields);
+            if let Some(base) = &mission.base {
+                make_conditional(&mut fields, &base.entry.stored);
+            }
+        }
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = if mission.as_asked { wanted.method.clone() } else { Method::GET };
+        *request.uri_mut() = wanted.uri.clone();
+        *request.headers_mut() = fields;
+        self.prepare(&mut request, wanted.version);
+        self.exchange(&mission.site, request).await
+    }
+
+    /// Makes a client's request one to the next tier.
+    pub(crate) fn prepare(&self, request: &mut Request<Body>, version: http::Version) {
+        let host = request.uri().host().and_then(|host| HeaderValue::from_str(host).ok());
+        let fields = request.headers_mut();
+        hop::strip(fields);
+        fields.remove(header::EXPECT);
+        if let Some(host) = host {
+            fields.insert(header::HOST, host);
+        }
+        chain::add_via(fields, version, &self.settings.name);
+    }
+
+    async fn exchange(
+        &self,
+        site: &Arc<SiteSheet>,
+        request: Request<Body>,
+    ) -> Result<(Got, Body), Failure> {
+        let requested = self.now();
+        let (head, content) = self.upstream.fetch(site, request).await?.into_parts();
+        let received = self.now();
+        let mut fields = head.headers;
+        let inside = hop::take_internal(&mut fields);
+        hop::strip(&mut fields);
+        let (status, length) = (head.status, content.length());
+        Ok((Got { status, fields, length, inside, requested, received }, content))
+    }
+
+    /// The next tier's answer to `request`, with its `popnet-*` fields apart.
+    pub(crate) async fn forward(
+        &self,
+        site: &Arc<SiteSheet>,
+        request: Request<Body>,
+    ) -> Result<(Response<Body>, HeaderMap), Failure> {
+        self.exchange(site, request).await.map(|(mut got, content)| {
+            let inside = std::mem::take(&mut got.inside);
+            (got.with(content), inside)
+        })
+    }
+
+    fn failed(
+        &self,
+        flight: &Flight<S::Reader>,
+        mission: &Mission,
+        answer: Answering<S::Reader>,
+        failure: Failure,
+    ) {
+        tracing::debug!(key = %flight.key, %failure, "fetch failed");
+        let landing = match &mission.base {
+            Some(base) if base.on_error => Landing::Stale(base.entry.clone(), None),
+            Some(_) | None => Landing::Failed(failure),
+        };
+        self.absences.remember(&flight.key, CacheReason::RespOriginError, self.now());
+        land(flight, answer, landing, HeaderMap::new(), None);
+    }
+
+    /// The stored response after a 304; `None` when it is no longer there or not the one meant.
+    async fn validated(
+        &self,
+        flight: &Flight<S::Reader>,
+        mission: &Mission,
+        base: &Base,
+        got: &Got,
+    ) -> Option<Entry> {
+        let fields = &got.fields;
+        let old = &base.entry.stored;
+        let Some(new) = freshened(old, fields, &mission.site, got.requested, got.received) else {
+            self.shelf.remove(base.entry.id).await;
+            return None;
+        };
+        let _storing = self.storing.read().await;
+        if flight.is_purged() {
+            return None;
+        }
+        self.shelf.freshen(base.entry.id, new).await.ok()
+    }
+
+    async fn arrived(
+        &self,
+        flight: &Arc<Flight<S::Reader>>,
+        mission: &Mission,
+        answer: Answering<S::Reader>,
+        got: Got,
+        content: Body,
+    ) {
+        let stored = match self.plan(flight, mission, &got).await {
+            Plan::Store(stored) => *stored,
+            Plan::Pass(reason) => {
+                return self.passed(flight, mission, answer, (got, content), reason).await;
+            }
+        };
+        let writer = match self.shelf.begin(stored.clone()).await {
+            Ok(writer) => writer,
+            Err(error) => {
+                let reason = refused(&error);
+                return self.passed(flight, mission, answer, (got, content), reason).await;
+            }
+        };
+        let fill = Arc::new(Fill::new(Arc::new(stored), writer.reader()));
+        let status = got.status.as_u16();
+        let landing = Landing::Fill(Arc::clone(&fill));
+        land(flight, answer, landing, got.inside, Some(status));
+        let most = mission.site.cache.max_object;
+        self.pump(flight, &fill, writer, content, most).await;
+    }
+
+    async fn plan(&self, flight: &Flight<S::Reader>, mission: &Mission, got: &Got) -> Plan {
+        // A part or a 304 answers the client's own question, and a HEAD's answer has no content.
+        let status = got.status;
+        if mission.as_asked
+            && (mission.wanted.method != Method::GET || status == StatusCode::NOT_MODIFIED)
+        {
+            return Plan::Pass(CacheReason::RespStatus);
+        }
+        let entries = self.shelf.find(&flight.key).await;
+        let others =
+            entries.iter().filter(|entry| !entry.stored.variant.selects(&mission.wanted.fields));
+        let kept = Kept { site: &mission.site, rule: mission.rule };
+        let length = got.length;
+        if !mission.may_store && length.is_none() {
+            // The last time it proved too large on the way.
+            return Plan::Pass(CacheReason::RespTooLarge);
+        }
+        storable(
+            &kept,
+            &Arrived {
+                key: flight.key.clone(),
+                request: &mission.wanted.fields,
+                status,
+                fields: &got.fields,
+                length,
+                requested: got.requested,
+                received: got.received,
+                variants: u32::try_from(others.count()).unwrap_or(u32::MAX),
+            },
+        )
+    }
+
+    /// Hands a response that is not stored to the one who asked, and lets the others go.
+    async fn passed(
+        &self,
+        flight: &Flight<S::Reader>,
+        mission: &Mission,
+        answer: Answering<S::Reader>,
+        (mut got, content): (Got, Body),
+        reason: CacheReason,
+    ) {
+        let status = got.status;
+        if let Some(base) = &mission.base
+            && !mission.as_asked
+            && !status.is_server_error()
+        {
+            // RFC 9111 4.3.3: a full answer takes the place of what was to be validated.
+            self.shelf.remove(base.entry.id).await;
+        }
+        self.absences.remember(&flight.key, reason, self.now());
+        flight.land(Landing::Released(reason));
+        let inside = std::mem::take(&mut got.inside);
+        let what = What::Own(Box::new(got.with(content)), reason);
+        // If the client has gone, nobody needs it.
+        let _ = answer.send(Brought { what, inside, status: Some(status.as_u16()) });
+    }
+
+    /// Brings the content onto the shelf and to everybody who follows.
+    async fn pump(
+        &self,
+        flight: &Arc<Flight<S::Reader>>,
+        fill: &Arc<Fill<S::Reader>>,
+        mut writer: S::Writer,
+        mut content: Body,
+        most: u64,
+    ) {
+        let mut taken: u64 = 0;
+        loop {
+            let piece = match content.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(failure) => {
+                    tracing::debug!(key = %flight.key, %failure, "content broke off");
+                    let now = self.now();
+                    self.absences.remember(&flight.key, CacheReason::RespIncomplete, now);
+                    self.flights.remove(flight);
+                    return fill.broken(failure);
+                }
+            };
+            let size = piece.len();
+            let fits = taken.saturating_add(size as u64) <= most;
+            let put = if fits { writer.append(piece.clone()).await } else { Err(ShelfError::Full) };
+            match put {
+                Ok(()) => {
+                    taken += size as u64;
+                    fill.grown(size);
+                }
+                Err(error) => {
+                    let reason = refused(&error);
+                    self.absences.remember(&flight.key, reason, self.now());
+                    self.flights.remove(flight);
+                    return overflow(fill, piece, content).await;
+                }
+            }
+        }
+        if fill.stored.length.is_some_and(|length| length != taken) {
+            let detail = "content ended before its announced length";
+            return fill.broken(Failure::new(FailureKind::Incomplete, "", detail));
+        }
+        let storing = self.storing.read().await;
+        if !flight.is_purged() {
+            match writer.finish(taken).await {
+                Ok(_) => self.absences.forget(&flight.key),
+                Err(error) => {
+                    tracing::debug!(key = %flight.key, %error, "not kept");
+                    self.absences.remember(&flight.key, refused(&error), self.now());
+                }
+            }
+        }
+        drop(storing);
+        // Only now: who looked at the shelf too early finds the flight, and who finds no flight
+        // looks at the shelf again.
+        self.flights.remove(flight);
+        fill.done();
+    }
+
+    /// Whether `stored` answers a request with `fields` just now.
+    pub(crate) fn is_reusable(
+        &self,
+        fields: &HeaderMap,
+        stored: &Stored,
+        site: &SiteSheet,
+        rule: Rule,
+        now: Timestamp,
+    ) -> bool {
+        use popnet_cache::reuse::{Verdict, Wish, reuse};
+        match reuse(&Wish::of(fields), stored, site, rule, now).verdict {
+            Verdict::Reuse | Verdict::ReuseWhileValidating => true,
+            Verdict::Validate { .. } => false,
+        }
+    }
+}
+
+/// The rest of a response that the shelf has no room for.
+async fn overflow<R: crate::shelf::Reader>(fill: &Fill<R>, piece: bytes::Bytes, mut content: Body) {
+    let mut next = Ok(Some(piece));
+    loop {
+        match next {
+            Ok(Some(piece)) => {
+                if !fill.overflow(piece).await {
+                    let kind = FailureKind::Internal;
+                    return fill.broken(Failure::new(kind, "", "nobody reads any more"));
+                }
+            }
+            Ok(None) => return fill.done(),
+            Err(failure) => return fill.broken(failure),
+        }
+        next = content.next().await;
+    }
+}
+
+fn land<R>(
+    flight: &Flight<R>,
+    answer: Answering<R>,
+    landing: Landing<R>,
+    inside: HeaderMap,
+    status: Option<u16>,
+) {
+    flight.land(landing.clone());
+    // If the client has gone, the others still have their landing.
+    let _ = answer.send(Brought { what: What::Shared(landing), inside, status });
+}
+
+/// RFC 5861 4: what counts as an error.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn refused(error: &ShelfError) -> CacheReason {
+    match error {
+        ShelfError::Full => CacheReason::RespTooLarge,
+        ShelfError::Gone | ShelfError::Broken(_) => CacheReason::NotAdmitted,
+    }
+}
+
+/// The remaining lifetime and the age of `stored`.
+pub(crate) fn figures(stored: &Stored, site: &SiteSheet, rule: Rule, now: Timestamp) -> (i64, u32) {
+    let age = freshness::age(stored, now);
+    let lifetime = stored.policy.lifetime(&site.cache, rule.default_ttl).unwrap_or(0);
+    (i64::from(lifetime) - i64::from(age), age)
+}

@@ -1,0 +1,502 @@
+//! The way of a request: looks at the shelf, carries out the verdict, makes the answer.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, StatusCode};
+use popnet_cache::invalidate::invalidated;
+use popnet_cache::key::Key;
+use popnet_cache::reuse::{Rule, Verdict, Wish, is_cacheable_request, reuse};
+use popnet_cache::serve;
+use popnet_cache::status::{Facts, forwarded};
+use popnet_cache::stored::Stored;
+use popnet_http::body::Body;
+use popnet_http::client::has_content;
+use popnet_http::failure::Failure;
+use popnet_terms::{CacheReason, NodeName, Timestamp};
+use popnet_wire::logging::CacheResult;
+use popnet_wire::sheet::SiteSheet;
+use tokio::sync::RwLock;
+
+use crate::absence::Absences;
+use crate::content;
+use crate::dress;
+use crate::fill::Fill;
+use crate::flight::{Boarded, Flights, Landing, Wanted};
+use crate::mission::{Base, Brought, Mission, What, figures};
+use crate::outcome::{Answer, Outcome};
+use crate::shelf::{Entry, Shelf};
+use crate::upstream::Upstream;
+
+/// Who a tier is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name in `Cache-Status` and `Via`, such as `mem.fra1`.
+    pub name: String,
+    /// Its node.
+    pub node: NodeName,
+    /// `mem` or `disk`.
+    pub kind: &'static str,
+    /// The reason of a hit here.
+    pub hit: CacheReason,
+    /// The result of a hit here.
+    pub hit_result: CacheResult,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+}
+
+/// A request for a tier.
+#[derive(Debug)]
+pub struct Ask {
+    /// The site whose rules apply.
+    pub site: Arc<SiteSheet>,
+    /// The request, with an absolute URI: scheme, host in lower case without port, path.
+    pub request: Request<Body>,
+}
+
+/// A caching tier.
+pub struct Tier<S: Shelf, U> {
+    pub(crate) settings: Settings,
+    pub(crate) shelf: S,
+    pub(crate) upstream: U,
+    pub(crate) flights: Flights<S::Reader>,
+    pub(crate) absences: Absences,
+    /// Held for reading while something becomes findable, for writing while a purge marks what is
+    /// under way: nothing slips in between.
+    pub(crate) storing: RwLock<()>,
+}
+
+/// A request on its way, taken apart.
+struct Seeker {
+    site: Arc<SiteSheet>,
+    rule: Rule,
+    key: Key,
+    wish: Wish,
+    wanted: Wanted,
+}
+
+/// How often a request looks again after something moved away under it, before it goes alone.
+const LOOKS_MAX: usize = 4;
+
+impl<S: Shelf, U: Upstream> Tier<S, U> {
+    /// A tier over `shelf` in front of `upstream`.
+    #[must_use]
+    pub fn new(settings: Settings, shelf: S, upstream: U) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            shelf,
+            upstream,
+            flights: Flights::new(),
+            absences: Absences::new(),
+            storing: RwLock::new(()),
+        })
+    }
+
+    /// The shelf.
+    #[must_use]
+    pub fn shelf(&self) -> &S {
+        &self.shelf
+    }
+
+    /// The next tier.
+    #[must_use]
+    pub fn upstream(&self) -> &U {
+        &self.upstream
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.settings.now)()
+    }
+
+    /// Answers a request.
+    pub async fn serve(self: &Arc<Self>, ask: Ask) -> Answer {
+        let Ask { site, request } = ask;
+        let rule = Rule::of(&site, request.uri().path());
+        let key = key_of(&request, &site);
+        if let Err(reason) = is_cacheable_request(request.method(), has_content(&request), rule) {
+            return self.bypass(&site, &key, request, reason).await;
+        }
+        let (head, _) = request.into_parts();
+        let seeker = Seeker {
+            wish: Wish::of(&head.headers),
+            wanted: Wanted {
+                uri: head.uri,
+                method: head.method,
+                version: head.version,
+                fields: head.headers,
+            },
+            site,
+            rule,
+            key,
+        };
+        Box::pin(self.seek(&seeker)).await
+    }
+
+    /// Passes on what no cache answers, and notes what it changes (RFC 9111 section 4.4).
+    async fn bypass(
+        self: &Arc<Self>,
+        site: &Arc<SiteSheet>,
+        key: &Key,
+        mut request: Request<Body>,
+        reason: CacheReason,
+    ) -> Answer {
+        let method = request.method().clone();
+        let version = request.version();
+        self.prepare(&mut request, version);
+        let mut outcome = Outcome::new(CacheResult::Bypass, reason);
+        outcome.forwarded = true;
+        match self.forward(site, request).await {
+            Ok((response, inside)) => {
+                let status = response.status();
+                let fields = response.headers();
+                let keys = invalidated(&method, key, status, fields, &site.cache);
+                self.invalidate(&keys).await;
+                outcome.inside = inside;
+                self.dressed(response, outcome, Some(status.as_u16()))
+            }
+            Err(failure) => self.error(&failure, outcome),
+        }
+    }
+
+    async fn seek(self: &Arc<Self>, seeker: &Seeker) -> Answer {
+        for _ in 0..LOOKS_MAX {
+            let entries = self.shelf.find(&seeker.key).await;
+            let selected =
+                entries.iter().find(|entry| entry.stored.variant.selects(&seeker.wanted.fields));
+            let Some(entry) = selected else {
+                let reason = self.why_absent(seeker, !entries.is_empty());
+                if let Some(answer) = self.missed(seeker, reason).await {
+                    return answer;
+                }
+                continue;
+            };
+            let now = self.now();
+            let judged = reuse(&seeker.wish, &entry.stored, &seeker.site, seeker.rule, now);
+            let served = match judged.verdict {
+                Verdict::Reuse => self.hit(seeker, entry, false).await,
+                Verdict::ReuseWhileValidating => {
+                    self.validate_meanwhile(seeker, entry);
+                    self.hit(seeker, entry, true).await
+                }
+                Verdict::Validate { reason, on_error } => {
+                    let base = Base { entry: entry.clone(), on_error };
+                    self.stale(seeker, base, reason).await
+                }
+            };
+            if let Some(answer) = served {
+                return answer;
+            }
+        }
+        self.alone(seeker, CacheReason::NotAdmitted).await
+    }
+
+    fn why_absent(&self, seeker: &Seeker, other_variants: bool) -> CacheReason {
+        if other_variants {
+            return CacheReason::NewVariant;
+        }
+        match self.absences.recall(&seeker.key, self.now()).map(|absence| absence.reason) {
+            Some(CacheReason::Purged) => CacheReason::Purged,
+            Some(CacheReason::Evicted) => CacheReason::Evicted,
+            Some(_) | None => CacheReason::NeverSeen,
+        }
+    }
+
+    /// Serves what is stored; `None` when it has gone meanwhile.
+    async fn hit(&self, seeker: &Seeker, entry: &Entry, stale: bool) -> Option<Answer> {
+        let outcome = if stale {
+            Outcome::new(CacheResult::Stale, CacheReason::StaleRevalidating)
+        } else {
+            Outcome::new(self.settings.hit_result, self.settings.hit)
+        };
+        self.from_shelf(seeker, entry, outcome, None).await
+    }
+
+    async fn missed(self: &Arc<Self>, seeker: &Seeker, reason: CacheReason) -> Option<Answer> {
+        if seeker.wish.only_if_cached() {
+            return Some(self.not_cached(reason));
+        }
+        let absence = self.absences.recall(&seeker.key, self.now());
+        let unstorable = absence.is_some_and(|absence| absence.is_unstorable());
+        if seeker.wanted.method == Method::HEAD || seeker.wish.no_store() || unstorable {
+            return Some(self.alone(seeker, reason).await);
+        }
+        self.share(seeker, None, reason).await
+    }
+
+    async fn stale(
+        self: &Arc<Self>,
+        seeker: &Seeker,
+        base: Base,
+        reason: CacheReason,
+    ) -> Option<Answer> {
+        if seeker.wish.only_if_cached() {
+            return Some(self.not_cached(reason));
+        }
+        if seeker.wish.no_store() {
+            return Some(self.alone(seeker, CacheReason::ReqNoStore).await);
+        }
+        self.share(seeker, Some(base), reason).await
+    }
+
+    /// Waits for one fetch together with everybody else who wants the same.
+    async fn share(
+        self: &Arc<Self>,
+        seeker: &Seeker,
+        base: Option<Base>,
+        reason: CacheReason,
+    ) -> Option<Answer> {
+        let site = &seeker.site;
+        let now = self.now();
+        let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |fill| {
+            fill.stored.variant.selects(&seeker.wanted.fields)
+                && fill.is_open_to_all()
+                && self.is_reusable(&seeker.wanted.fields, &fill.stored, site, seeker.rule, now)
+        });
+        match boarded {
+            Boarded::First(flight) => {
+                let mission = Mission {
+                    site: Arc::clone(site),
+                    rule: seeker.rule,
+                    wanted: seeker.wanted.clone(),
+                    look_again: base.is_none(),
+                    base,
+                    as_asked: false,
+                    may_store: true,
+                };
+                let brought = self.launch(flight, mission).await.ok()?;
+                self.brought(seeker, brought, reason).await
+            }
+            Boarded::With(flight) => {
+                let mut outcome = Outcome::new(CacheResult::Miss, reason);
+                outcome.collapsed = true;
+                self.landed(seeker, flight.landing().await, outcome, None).await
+            }
+        }
+    }
+
+    /// A fetch for this request only.
+    async fn alone(self: &Arc<Self>, seeker: &Seeker, reason: CacheReason) -> Answer {
+        let site = &seeker.site;
+        let absence = self.absences.recall(&seeker.key, self.now());
+        let too_large = absence.is_some_and(|absence| {
+            absence.is_unstorable() && absence.reason == CacheReason::RespTooLarge
+        });
+        let flight = self.flights.alone(&seeker.key, &site.site, &site.customer);
+        let mission = Mission {
+            site: Arc::clone(site),
+            rule: seeker.rule,
+            wanted: seeker.wanted.clone(),
+            base: None,
+            as_asked: true,
+            may_store: !too_large,
+            look_again: false,
+        };
+        let answer = match self.launch(flight, mission).await {
+            Ok(brought) => self.brought(seeker, brought, reason).await,
+            Err(_) => None,
+        };
+        answer.unwrap_or_else(|| {
+            let kind = popnet_http::failure::FailureKind::Internal;
+            let failure = Failure::new(kind, "", "the fetch ended without an answer");
+            self.error(&failure, Outcome::new(CacheResult::Error, CacheReason::RespOriginError))
+        })
+    }
+
+    async fn brought(
+        self: &Arc<Self>,
+        seeker: &Seeker,
+        brought: Brought<S::Reader>,
+        reason: CacheReason,
+    ) -> Option<Answer> {
+        let Brought { what, inside, status } = brought;
+        let mut outcome = Outcome::new(CacheResult::Miss, reason);
+        outcome.forwarded = true;
+        outcome.inside = inside;
+        match what {
+            What::Shared(landing) => self.landed(seeker, landing, outcome, status).await,
+            What::Own(response, reason) => {
+                // The request's own cause comes first: it would have gone forward in any case.
+                let own = matches!(outcome.reason, CacheReason::ReqNoStore);
+                outcome.reason = if own { outcome.reason } else { reason };
+                Some(self.dressed(*response, outcome, status))
+            }
+        }
+    }
+
+    async fn landed(
+        self: &Arc<Self>,
+        seeker: &Seeker,
+        landing: Landing<S::Reader>,
+        mut outcome: Outcome,
+        status: Option<u16>,
+    ) -> Option<Answer> {
+        match landing {
+            Landing::Fill(fill) => self.from_fill(seeker, &fill, outcome, status),
+            Landing::Valid(entry) => {
+                if !entry.stored.variant.selects(&seeker.wanted.fields) {
+                    return None;
+                }
+                if status.is_none() && !outcome.collapsed {
+                    // Another fetch had just brought it.
+                    outcome = Outcome::new(self.settings.hit_result, self.settings.hit);
+                } else {
+                    outcome.result = CacheResult::Revalidated;
+                }
+                self.from_shelf(seeker, &entry, outcome, status).await
+            }
+            Landing::Stale(entry, failed_with) => {
+                if !entry.stored.variant.selects(&seeker.wanted.fields) {
+                    return None;
+                }
+                outcome.result = CacheResult::Stale;
+                outcome.reason = CacheReason::StaleOnError;
+                self.from_shelf(seeker, &entry, outcome, failed_with).await
+            }
+            Landing::Failed(failure) => Some(self.error(&failure, outcome)),
+            Landing::Released(reason) => Some(self.alone(seeker, reason).await),
+        }
+    }
+
+    async fn from_shelf(
+        &self,
+        seeker: &Seeker,
+        entry: &Entry,
+        mut outcome: Outcome,
+        status: Option<u16>,
+    ) -> Option<Answer> {
+        let stored = &entry.stored;
+        let wanted = &seeker.wanted;
+        let made = serve::answer(&wanted.method, &wanted.fields, stored, stored.length);
+        let body = match made.octets.clone() {
+            None => Body::empty(),
+            Some(octets) => {
+                let reader = self.shelf.open(entry.id).await.ok()?;
+                content::of(reader, octets).await.ok()?
+            }
+        };
+        self.note(&mut outcome, seeker, stored);
+        Some(self.finished(made, body, outcome, status))
+    }
+
+    fn from_fill(
+        &self,
+        seeker: &Seeker,
+        fill: &Arc<Fill<S::Reader>>,
+        mut outcome: Outcome,
+        status: Option<u16>,
+    ) -> Option<Answer> {
+        let stored = &fill.stored;
+        let wanted = &seeker.wanted;
+        if !stored.variant.selects(&wanted.fields) {
+            return None;
+        }
+        let made = serve::answer(&wanted.method, &wanted.fields, stored, stored.length);
+        let body = match made.octets.clone() {
+            None => Body::empty(),
+            Some(octets) => fill.body(octets)?,
+        };
+        outcome.stored = !outcome.collapsed;
+        self.note(&mut outcome, seeker, stored);
+        Some(self.finished(made, body, outcome, status))
+    }
+
+    fn note(&self, outcome: &mut Outcome, seeker: &Seeker, stored: &Stored) {
+        let (ttl, age) = figures(stored, &seeker.site, seeker.rule, self.now());
+        outcome.ttl = Some(ttl);
+        outcome.age = Some(age);
+    }
+
+    fn finished(
+        &self,
+        made: serve::Answer,
+        body: Body,
+        outcome: Outcome,
+        status: Option<u16>,
+    ) -> Answer {
+        let mut response = http::Response::new(body);
+        *response.status_mut() = made.status;
+        *response.headers_mut() = made.fields;
+        self.dressed(response, outcome, status)
+    }
+
+    fn dressed(
+        &self,
+        mut response: http::Response<Body>,
+        outcome: Outcome,
+        forward_status: Option<u16>,
+    ) -> Answer {
+        let went = outcome.forwarded || outcome.collapsed;
+        let facts = Facts {
+            cache: &self.settings.name,
+            reason: outcome.reason,
+            forwarded: went.then(|| forwarded(outcome.reason)),
+            forward_status,
+            status: response.status().as_u16(),
+            stored: outcome.stored,
+            collapsed: outcome.collapsed,
+            ttl: outcome.ttl,
+        };
+        dress::dress(response.headers_mut(), &facts, outcome.age, self.now());
+        Answer { response, outcome }
+    }
+
+    fn error(&self, failure: &Failure, mut outcome: Outcome) -> Answer {
+        outcome.result = CacheResult::Error;
+        outcome.reason = CacheReason::RespOriginError;
+        let response = dress::failed(&self.settings.name, failure);
+        self.dressed(response, outcome, None)
+    }
+
+    /// RFC 9111 5.2.1.7.
+    fn not_cached(&self, reason: CacheReason) -> Answer {
+        let what = "The request wants an answer from this cache only, and it has none.";
+        let response = dress::page(StatusCode::GATEWAY_TIMEOUT, what);
+        self.dressed(response, Outcome::new(CacheResult::Error, reason), None)
+    }
+
+    /// Starts a validation in the background unless one is under way (RFC 5861 section 3).
+    fn validate_meanwhile(self: &Arc<Self>, seeker: &Seeker, entry: &Entry) {
+        let site = &seeker.site;
+        if self.flights.is_flying(&seeker.key) {
+            return;
+        }
+        let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |_| true);
+        if let Boarded::First(flight) = boarded {
+            let mission = Mission {
+                site: Arc::clone(site),
+                rule: seeker.rule,
+                wanted: seeker.wanted.clone(),
+                base: Some(Base { entry: entry.clone(), on_error: true }),
+                as_asked: false,
+                may_store: true,
+                look_again: false,
+            };
+            drop(self.launch(flight, mission));
+        }
+    }
+
+    async fn invalidate(&self, keys: &[Key]) {
+        if keys.is_empty() {
+            return;
+        }
+        let marking = self.storing.write().await;
+        self.flights.purge(|flight| keys.contains(&flight.key));
+        drop(marking);
+        for key in keys {
+            for entry in self.shelf.find(key).await {
+                self.shelf.remove(entry.id).await;
+            }
+        }
+    }
+}
+
+/// The key of a request with an absolute URI.
+pub(crate) fn key_of<B>(request: &Request<B>, site: &SiteSheet) -> Key {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Key::of(uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or(""), path, &site.cache)
+}
+
+/// What a request without anything but `fields` would wish.
+pub(crate) fn wish_of(fields: &HeaderMap) -> Wish {
+    Wish::of(fields)
+}
