@@ -31,6 +31,12 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 /// A record from a clock that runs ahead would stay the newest for ever.
 const AHEAD_MAX: Duration = Duration::from_secs(300);
 
+/// A spool may be months old; a year is a wrong clock.
+const MINUTES_LATE_MAX: i64 = 366 * 1_440;
+
+/// A day ahead is a wrong clock.
+const MINUTES_AHEAD_MAX: i64 = 1_440;
+
 /// The ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
@@ -129,7 +135,8 @@ impl Booking<'_> {
             ])?;
         self.write_line(batch, &line)?;
         for counter in &batch.counters {
-            self.sums.add(&id.customer, counter);
+            let minute = plausible(counter.minute, self.now);
+            self.sums.add(&id.customer, &Counter { minute, ..counter.clone() });
         }
         if self.index {
             batch.records.iter().try_for_each(|record| self.index_record(id, record))?;
@@ -272,6 +279,14 @@ impl Booking<'_> {
         }
         self.work.commit()
     }
+}
+
+/// The minute to book under. A counter from a clock that was not set yet, or runs far ahead, is
+/// booked when it arrives: under its own minute it would be out of every bill.
+fn plausible(minute: i64, now: Timestamp) -> i64 {
+    let arrival = now.unix_seconds().div_euclid(60);
+    let range = arrival.saturating_sub(MINUTES_LATE_MAX)..arrival.saturating_add(MINUTES_AHEAD_MAX);
+    if range.contains(&minute) { minute } else { arrival }
 }
 
 /// SQLite's integers are signed; counters end at its largest.

@@ -21,8 +21,10 @@ use crate::quic::{Connection, Endpoint};
 const WINDOW: usize = 8;
 /// The name server answers in a moment or not at all.
 const LOCATE_MAX: Duration = Duration::from_secs(5);
-/// Sending, the log server's disk, and the acknowledgement.
-const FLIGHT_MAX: Duration = Duration::from_secs(20);
+/// Sending, the log server's disk, and the acknowledgement: first and longest patience. A server
+/// that was killed says nothing, so the first is short; one that is only slow stores what it got
+/// and calls the next attempt a duplicate, so it doubles.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(32));
 /// An acknowledgement is a few names and a sentence.
 const ACK_MAX: usize = 4 << 10;
 /// First and longest wait after a failure.
@@ -84,6 +86,7 @@ enum Landing {
     /// Acknowledged meanwhile, or damaged and put aside.
     Gone,
     Failed(String),
+    Late,
 }
 
 /// One customer's courier.
@@ -96,6 +99,7 @@ pub(super) struct Courier {
     aloft: BTreeSet<u64>,
     grounded: BTreeMap<u64, Instant>,
     backoff: Backoff,
+    patience: Duration,
     resume: Option<Instant>,
 }
 
@@ -111,6 +115,7 @@ impl Courier {
             aloft: BTreeSet::new(),
             grounded: BTreeMap::new(),
             backoff: Backoff::new(PAUSES.0, PAUSES.1),
+            patience: PATIENCE.0,
             resume: None,
         }
     }
@@ -149,10 +154,10 @@ impl Courier {
                 Err(why) => return self.pause(&why),
             };
             self.aloft.insert(seq);
-            let queue = Arc::clone(&self.queue);
+            let (queue, patience) = (Arc::clone(&self.queue), self.patience);
             self.flights.spawn(async move {
-                let flight = timeout(FLIGHT_MAX, fly(queue, connection, seq)).await;
-                (seq, flight.unwrap_or_else(|_| Landing::Failed("no acknowledgement".to_owned())))
+                let flight = timeout(patience, fly(queue, connection, seq)).await;
+                (seq, flight.unwrap_or(Landing::Late))
             });
         }
     }
@@ -176,6 +181,7 @@ impl Courier {
             Landing::Answered(Receipt::Stored | Receipt::Duplicate) => {
                 self.queue.acknowledge(seq);
                 self.backoff.reset();
+                self.patience = PATIENCE.0;
                 self.resume = None;
             }
             Landing::Answered(Receipt::Corrupt) => {
@@ -198,6 +204,13 @@ impl Courier {
             }
             Landing::Gone => {}
             Landing::Failed(why) => self.pause(&why),
+            Landing::Late => {
+                if let Some(line) = &self.line {
+                    line.close("no acknowledgement");
+                    self.patience = (self.patience * 2).min(PATIENCE.1);
+                }
+                self.pause("no acknowledgement");
+            }
         }
     }
 
