@@ -72,6 +72,12 @@ impl Object {
         reads
     }
 
+    /// The newest segment with a piece of it.
+    #[must_use]
+    pub fn newest_segment(&self) -> SegmentId {
+        self.segments().max().unwrap_or(self.first)
+    }
+
     fn segments(&self) -> impl Iterator<Item = SegmentId> {
         std::iter::once(self.first)
             .chain(std::iter::once(self.head.segment))

@@ -141,6 +141,12 @@ impl Store {
         Ok(plan)
     }
 
+    /// Where the pieces of an open object lie, in order.
+    #[must_use]
+    pub fn pieces(&self, id: ObjectId) -> &[Extent] {
+        self.open.get(&id).map_or(&[], |open| open.object.chunks.as_slice())
+    }
+
     /// The object is whole. Once the plan is carried out, [`Store::publish`] it; the objects in
     /// `replaces` are gone at that moment.
     ///
@@ -250,6 +256,18 @@ impl Store {
             }
             self.reclaim(&mut plan, &[oldest]);
         }
+        plan
+    }
+
+    /// Gives up every segment up to `newest`: for objects whose removal could not be written down,
+    /// so that a restart does not bring them back.
+    pub fn give_up_through(&mut self, newest: SegmentId) -> Plan {
+        let mut plan = Plan::default();
+        let gone: Vec<SegmentId> = self.lengths.range(..=newest).map(|(id, _)| *id).collect();
+        if self.active.is_some_and(|active| active <= newest) {
+            self.active = None;
+        }
+        self.reclaim(&mut plan, &gone);
         plan
     }
 

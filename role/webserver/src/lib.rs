@@ -1,1 +1,202 @@
-//! The disk tier, and the way to the best origin.
+//! The disk tier, and the way to the best origin (W1–W8).
+//!
+//! [`start`] opens the shelf on disk, listens for the POP's WebCaches on a Unix socket and, where
+//! told so, on a mutually authenticated TLS port, and fetches from origins what it does not have.
+//! The rules of caching are `popnet_cache`'s, carried out by `popnet_tier`; the order of origins is
+//! the directory's. There is no access log here: WebCaches log misses too (W6); what fails is
+//! reported.
+
+mod control;
+pub mod disk;
+mod events;
+mod origins;
+mod roots;
+mod serve;
+mod sites;
+mod suspects;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use popnet_directory::Directory;
+use popnet_http::server::{Limits, Listener, Server};
+use popnet_runtime::bind::{self, BindError};
+use popnet_runtime::files::create_private_dir;
+use popnet_runtime::link::serve_local;
+use popnet_runtime::ship::{Locate, Shipper};
+use popnet_runtime::{Context, Published, Running, StartError, clock};
+use popnet_terms::{CacheReason, CustomerId, Role};
+use popnet_tier::Tier;
+use popnet_wire::logging::CacheResult;
+
+use crate::control::Control;
+use crate::disk::DiskShelf;
+use crate::events::Events;
+use crate::origins::Origins;
+use crate::serve::{Store, Totals};
+use crate::sites::Sites;
+
+/// The Unix socket for this node's WebCache, below the node's run folder.
+pub const STORE_SOCKET: &str = "store.sock";
+
+/// Events that wait for a log server: errors only, so this is months of them.
+const SPOOL_MAX: u64 = 64 << 20;
+
+/// How long unsent events may hold up the end.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What a webserver is told at its start; everything else it finds by name.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where WebCaches of other nodes of the POP connect, with TLS and our certificates; none:
+    /// only this node's own, over the Unix socket.
+    pub store: Vec<SocketAddr>,
+    /// Octets of the disk tier; 0: nothing is stored, requests pass through.
+    pub disk: u64,
+    /// Threads that answer; one a core when unset.
+    pub workers: Option<u32>,
+}
+
+/// Starts the role. Its sockets are bound when this returns.
+///
+/// # Errors
+/// A port or a folder cannot be used. A disk that cannot be used is no error: the role then passes
+/// everything through, and says so.
+pub async fn start(
+    context: Context,
+    settings: Settings,
+    directory: Arc<Directory>,
+) -> Result<Running, StartError> {
+    let role_dir = context.role_dir(Role::Webserver);
+    create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
+    create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
+    let socket = context.run_dir.join(STORE_SOCKET);
+    let workers = listeners(&context, &settings, &socket)?;
+    let shipper = shipper(&context, &directory)?;
+    let events = Events::new(Some(shipper.clone()));
+    let shelf = open_shelf(role_dir.join("store"), settings.disk, events.clone()).await;
+    let tls = roots::client_tls(&role_dir).map_err(|error| StartError::Io {
+        what: "TLS towards origins".to_owned(),
+        source: std::io::Error::other(error),
+    })?;
+    let origins = Origins::new(Arc::clone(&directory), tls, events);
+    let tier = Tier::new(tier_settings(&context), shelf.clone(), origins);
+    let sheet = directory.sheet().borrow().clone();
+    let store = Arc::new(Store {
+        tier,
+        sites: Published::new(Arc::new(Sites::of(sheet.as_deref()))),
+        totals: Arc::<Totals>::default(),
+    });
+    let server = Server::start("store", workers, Limits::default(), &store, &context.shutdown)
+        .map_err(StartError::io("threads for the disk tier"))?;
+    let control = Control { node: context.node.clone(), store: Arc::clone(&store) };
+    let asked = serve_local(
+        &context.role_socket(Role::Webserver),
+        Arc::new(control),
+        context.shutdown.clone(),
+    )?;
+    let task = tokio::spawn(async move {
+        follow_sheet(&context, &store, &directory).await;
+        server.wait().await;
+        asked.wait().await;
+        shelf.close().await;
+        shipper.drain(DRAIN).await;
+        let _ = fs::remove_file(socket);
+    });
+    Ok(Running::new(Role::Webserver, task))
+}
+
+fn tier_settings(context: &Context) -> popnet_tier::Settings {
+    popnet_tier::Settings {
+        name: format!("disk.{}", context.node.pop()),
+        node: context.node.clone(),
+        kind: "disk",
+        hit: CacheReason::HitDisk,
+        hit_result: CacheResult::HitDisk,
+        now: clock::now,
+    }
+}
+
+/// For each worker its own TCP sockets, and a share in the one Unix socket.
+fn listeners(
+    context: &Context,
+    settings: &Settings,
+    socket: &Path,
+) -> Result<Vec<Vec<Listener>>, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = settings.workers.and_then(|count| usize::try_from(count).ok());
+    let count = wanted.filter(|count| *count > 0).unwrap_or(cores);
+    let local = bind_socket(socket)?;
+    let tls = Arc::new(context.identity.server_tls_for(b"http/1.1"));
+    let mut workers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let share = local.try_clone().map_err(StartError::io(socket.display()))?;
+        let mut sockets = vec![Listener::Unix(share)];
+        for address in &settings.store {
+            let listener = bind::tcp(*address, count > 1)?;
+            sockets.push(Listener::Tls(listener, Arc::clone(&tls)));
+        }
+        workers.push(sockets);
+    }
+    Ok(workers)
+}
+
+fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
+    if path.exists() {
+        // A socket that nobody serves is left from a process that was killed.
+        if UnixStream::connect(path).is_ok() {
+            return Err(BindError::SocketTaken { path: path.display().to_string() }.into());
+        }
+        fs::remove_file(path).map_err(StartError::io(path.display()))?;
+    }
+    let listener = UnixListener::bind(path).map_err(StartError::io(path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(StartError::io(path.display()))?;
+    Ok(listener)
+}
+
+fn shipper(context: &Context, directory: &Arc<Directory>) -> Result<Shipper, StartError> {
+    let directory = Arc::clone(directory);
+    let locate: Locate = Arc::new(move |customer: CustomerId| {
+        let directory = Arc::clone(&directory);
+        Box::pin(async move {
+            let service = directory.log_server(&customer).await?;
+            Some((service.addr, service.hostname))
+        })
+    });
+    Shipper::start(context, Role::Webserver, context.node.pop(), locate, SPOOL_MAX)
+}
+
+async fn open_shelf(folder: PathBuf, disk: u64, events: Events) -> DiskShelf {
+    let opening = tokio::task::spawn_blocking(move || {
+        DiskShelf::open(&folder, disk, move |trouble| events.disk(&trouble))
+    });
+    opening.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the disk tier could not be opened; requests pass through");
+        DiskShelf::none()
+    })
+}
+
+/// Puts each new sheet in force, until shutdown.
+async fn follow_sheet(context: &Context, store: &Store, directory: &Directory) {
+    let mut sheets = directory.sheet();
+    loop {
+        let sheet = sheets.borrow_and_update().clone();
+        store.sites.store(Arc::new(Sites::of(sheet.as_deref())));
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            changed = sheets.changed() => {
+                if changed.is_err() {
+                    // Nobody can send another sheet: this one stays in force.
+                    context.shutdown.cancelled().await;
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Segments as files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use popnet_store::{Action, Extent, SegmentId};
+
+/// A folder of segments. Readers share one descriptor a segment; a segment that is removed stays
+/// readable to those who have it open.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    open: Mutex<BTreeMap<SegmentId, Weak<File>>>,
+}
+
+impl Files {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), open: Mutex::default() }
+    }
+
+    fn path(&self, segment: SegmentId) -> PathBuf {
+        self.folder.join(segment.file_name())
+    }
+
+    /// The segments in the folder, in order.
+    pub(super) fn list(&self) -> io::Result<Vec<SegmentId>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            found.extend(name.to_str().and_then(SegmentId::of_file));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// A whole file.
+    pub(super) fn read(&self, segment: SegmentId) -> io::Result<Vec<u8>> {
+        fs::read(self.path(segment))
+    }
+
+    /// A segment for reading.
+    pub(super) fn get(&self, segment: SegmentId) -> io::Result<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&segment).and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(self.path(segment))?);
+        open.retain(|_, file| file.strong_count() > 0);
+        open.insert(segment, Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    /// Carries one step out; `writing` is the segment that is being written.
+    pub(super) fn step(
+        &self,
+        action: &Action,
+        writing: &mut Option<(SegmentId, File)>,
+    ) -> io::Result<()> {
+        match action {
+            Action::Create(segment) => {
+                let file = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(self.path(*segment))?;
+                *writing = Some((*segment, file));
+                // The name must be there after a crash: a gap would be taken for a loss.
+                File::open(&self.folder)?.sync_all()
+            }
+            Action::Write { segment, offset, parts } => {
+                let file = of(writing, *segment)?;
+                let mut at = u64::from(*offset);
+                for part in parts {
+                    file.write_all_at(part, at)?;
+                    at += part.len() as u64;
+                }
+                Ok(())
+            }
+            Action::Sync(segment) => of(writing, *segment)?.sync_data(),
+            Action::Cut(segment, length) => {
+                let file = OpenOptions::new().write(true).open(self.path(*segment))?;
+                file.set_len(u64::from(*length))?;
+                file.sync_all()
+            }
+            Action::Delete(segment) => self.delete(*segment),
+        }
+    }
+
+    fn delete(&self, segment: SegmentId) -> io::Result<()> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
+        match fs::remove_file(self.path(segment)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn of(writing: &Option<(SegmentId, File)>, segment: SegmentId) -> io::Result<&File> {
+    match writing {
+        Some((id, file)) if *id == segment => Ok(file),
+        Some(_) | None => Err(io::Error::other("the segment is not open for writing")),
+    }
+}
+
+/// Reads and checks what lies at `extent`.
+pub(super) fn read_extent(file: &File, extent: Extent) -> io::Result<Bytes> {
+    let length = usize::try_from(extent.length).map_err(io::Error::other)?;
+    let mut octets = vec![0; length];
+    file.read_exact_at(&mut octets, u64::from(extent.offset))?;
+    if extent.holds(&octets) {
+        Ok(octets.into())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "checksum does not match"))
+    }
+}

@@ -1,0 +1,192 @@
+//! The way to a site's origins: the order is the directory's (W3); one that fails before it has
+//! answered is passed over where asking twice does no harm.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response};
+use popnet_directory::Directory;
+use popnet_field::hop;
+use popnet_http::body::Body;
+use popnet_http::client::{Client, Patience, Place};
+use popnet_http::failure::{Failure, FailureKind};
+use popnet_tier::inside::{self, Asked};
+use popnet_tier::upstream::Upstream;
+use popnet_wire::sheet::{OriginAddress, SiteSheet};
+use rustls::ClientConfig;
+
+use crate::events::Events;
+use crate::suspects::Suspects;
+
+/// To connect to an origin, TLS included.
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+
+/// From the request to the first octet of the answer.
+pub(crate) const FIRST_OCTET: Duration = Duration::from_secs(30);
+
+/// Silence in the middle of an answer, and how long an unused connection is kept.
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
+
+/// Origins asked for one request.
+const ATTEMPTS: usize = 4;
+
+/// Forwards to origins.
+pub(crate) struct Origins {
+    directory: Arc<Directory>,
+    client: Client,
+    tls: Arc<ClientConfig>,
+    suspects: Suspects,
+    events: Events,
+}
+
+impl Origins {
+    pub(crate) fn new(directory: Arc<Directory>, tls: Arc<ClientConfig>, events: Events) -> Self {
+        let patience = Patience {
+            connect: CONNECT,
+            first_octet: FIRST_OCTET,
+            stall: IDLE,
+            idle: IDLE,
+            ..Patience::default()
+        };
+        let (client, suspects) = (Client::new(patience), Suspects::default());
+        Self { directory, client, tls, suspects, events }
+    }
+
+    async fn ask(
+        &self,
+        site: &SiteSheet,
+        origin: &OriginAddress,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
+        let asked_for_head = *request.method() == Method::HEAD;
+        let place = self.place(origin, &request);
+        match self.client.send(&place, request).await {
+            Ok(mut response) => {
+                if self.suspects.answered(&origin.id) {
+                    self.events.origin_back(site, &origin.id);
+                }
+                mark(&mut response, origin, asked_for_head);
+                Ok(response)
+            }
+            Err(failure) => {
+                // A client that broke off its own request says nothing about the origin.
+                if failure.kind != FailureKind::Request
+                    && self.suspects.failed_now(&origin.id, Instant::now())
+                {
+                    self.events.origin_failed(site, &origin.id, &failure);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn place(&self, origin: &OriginAddress, request: &Request<Body>) -> Place {
+        let (host, port) = (Arc::clone(&origin.host), origin.port);
+        if !origin.tls {
+            return Place::Tcp { host, port };
+        }
+        // An origin given as an address shows the certificate of the site itself.
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let name = if bare.parse::<std::net::IpAddr>().is_ok() {
+            request.uri().host().unwrap_or_default().into()
+        } else {
+            Arc::clone(&host)
+        };
+        Place::Tls { host, port, name, config: Arc::clone(&self.tls) }
+    }
+}
+
+impl Upstream for Origins {
+    async fn fetch(
+        &self,
+        site: &Arc<SiteSheet>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
+        let order = self.suspects.last(self.directory.origins(site).await, Instant::now());
+        let mut last = Failure::new(FailureKind::NoServer, "", "the site has no origin");
+        for origin in order.iter().take(ATTEMPTS) {
+            let again = copy_of(&request);
+            match self.ask(site, origin, request).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => {
+                    let other = another_may_be_asked(failure.kind);
+                    last = failure;
+                    match again.filter(|_| other) {
+                        Some(copy) => request = copy,
+                        None => break,
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Whether the next origin may do better. One that took the request and fell silent for long is
+/// the client's own wait already.
+fn another_may_be_asked(kind: FailureKind) -> bool {
+    kind.is_before_request() || matches!(kind, FailureKind::Terminated | FailureKind::Protocol)
+}
+
+/// The same request once more, where it has no content and asking twice does no harm (RFC 9110
+/// 9.2.1).
+fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !safe || request.body().length() != Some(0) {
+        return None;
+    }
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Says which origin was asked, in place of whatever internal fields an origin may have thought up.
+fn mark(response: &mut Response<Body>, origin: &OriginAddress, asked_for_head: bool) {
+    hop::take_internal(response.headers_mut());
+    let asked = Asked {
+        origin: origin.id.clone(),
+        status: response.status().as_u16(),
+        bytes: if asked_for_head { Some(0) } else { response.body().length() },
+    };
+    inside::tell_origin(response.headers_mut(), &asked);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use popnet_terms::OriginId;
+
+    #[test]
+    fn origins_cannot_speak_for_us() {
+        let origin = OriginAddress {
+            id: OriginId { group: "www".into(), server: "west".into() },
+            host: "127.0.0.1".into(),
+            port: 80,
+            tls: false,
+        };
+        let mut response = Response::new(Body::whole("four"));
+        let fields = response.headers_mut();
+        fields.append("popnet-origin", HeaderValue::from_static("other/one"));
+        fields.append("popnet-load", HeaderValue::from_static("1"));
+        mark(&mut response, &origin, false);
+        assert_eq!(response.headers().len(), 1);
+        assert_eq!(response.headers()[inside::ORIGIN], "www/west; status=200; bytes=4");
+    }
+
+    #[test]
+    fn what_may_be_asked_twice() {
+        let request = |method: Method, body: Body| {
+            let mut request = Request::new(body);
+            *request.method_mut() = method;
+            copy_of(&request).is_some()
+        };
+        assert!(request(Method::GET, Body::empty()));
+        assert!(!request(Method::POST, Body::empty()));
+        assert!(!request(Method::GET, Body::whole("x")));
+        assert!(another_may_be_asked(FailureKind::Refused));
+        assert!(!another_may_be_asked(FailureKind::ResponseTimeout));
+    }
+}
