@@ -1,1 +1,203 @@
-//! Authoritative DNS that steers.
+//! Authoritative DNS that steers (N1–N27).
+//!
+//! - `serve`: one packet in, one answer out; the same path for UDP, TCP and "why?".
+//! - `udp`, `tcp`: sockets. UDP workers are plain threads that take and send packets in batches
+//!   and wait for nobody.
+//! - `table`: what a configuration means here; built aside and published whole. `zones`: the zone
+//!   files behind it; a broken one leaves the last good zone in place.
+//! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
+//! - `control`: the role's own socket.
+//!
+//! Client subnets count unless a policy says `never`; the two modes that need a list of resolvers
+//! (`only-public-resolvers`, `require-trusted`) trust nobody until there is such a list. Rows for
+//! `persist.mode = "bound"` are not kept.
+
+mod control;
+mod counters;
+mod measure;
+mod needs;
+mod notes;
+mod serve;
+mod shared;
+mod state;
+mod steer;
+mod table;
+mod tcp;
+mod udp;
+mod zones;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use popnet_config::Held;
+use popnet_config::network::{Node, Service};
+use popnet_runtime::quic::Endpoint;
+use popnet_runtime::ship::{Locate, Shipper};
+use popnet_runtime::{Context, Running, StartError, bind, clock, link};
+use popnet_terms::{CustomerId, Octets, Role};
+use popnet_wire::control::Problem;
+use popnet_wire::logging::{Event, Record};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::shared::Shared;
+use crate::zones::Zones;
+
+/// How long the last batches may take to leave when the role ends.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Records wait on disk for their log server in at most this, unless the configuration says else.
+const SPOOL: Octets = Octets(1 << 30);
+
+/// Starts the role. Every port is bound when this returns.
+///
+/// # Errors
+/// A port is taken, or the configuration has no such node.
+pub async fn start(
+    context: Context,
+    config: watch::Receiver<Arc<Held>>,
+) -> Result<Running, StartError> {
+    let held = Arc::clone(&config.borrow());
+    let node = held.network.node(&context.node).cloned().ok_or_else(|| {
+        let what = format!("the configuration has no node {}", context.node);
+        StartError::Refused(Problem::new("R10", what, "popnet config get pops"))
+    })?;
+    let sockets = Sockets::bind(&context, &node)?;
+    let role_dir = context.role_dir(Role::Nameserver);
+    std::fs::create_dir_all(&role_dir).map_err(StartError::io(role_dir.display()))?;
+    let spool = held.network.logs.spool.unwrap_or(SPOOL).0;
+    let pop = context.node.pop();
+    let shipper = Shipper::start(&context, Role::Nameserver, pop, locate(config.clone()), spool)?;
+
+    let (zones, table) = load(Zones::new(&context), Arc::clone(&held)).await;
+    let (wishes, wished) = needs::channel();
+    let shared = Arc::new(Shared::new(&context, table, shipper.clone(), wishes)?);
+    tell_problems(&shared, &shared.table.load());
+    let control = Arc::new(control::Control::new(Arc::clone(&shared)));
+    let socket = context.role_socket(Role::Nameserver);
+    let served = link::serve_local(&socket, control, context.shutdown.clone())?;
+
+    let workers = udp::start(sockets.udp, &shared, &context.shutdown)?;
+    let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+    for listener in sockets.tcp {
+        tasks.push(tcp::start(listener, Arc::clone(&shared), context.shutdown.clone()));
+    }
+    let reload = reload(zones, config.clone(), Arc::clone(&shared), context.clone());
+    tasks.push(tokio::spawn(reload));
+    tasks.push(measure::start(&context, sockets.probe, config, Arc::clone(&shared), wished));
+    let shutdown = context.shutdown.clone();
+    let task = tokio::spawn(async move {
+        shutdown.cancelled().await;
+        for task in tasks {
+            let _ = task.await;
+        }
+        served.wait().await;
+        let _ = tokio::task::spawn_blocking(move || workers.join()).await;
+        shipper.drain(DRAIN_MAX).await;
+    });
+    Ok(Running::new(Role::Nameserver, task))
+}
+
+/// Every port of the role, bound before anything else happens.
+struct Sockets {
+    udp: Vec<std::net::UdpSocket>,
+    tcp: Vec<tokio::net::TcpListener>,
+    probe: Vec<Endpoint>,
+}
+
+impl Sockets {
+    fn bind(context: &Context, node: &Node) -> Result<Self, StartError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let configured = node.workers.dns.and_then(|count| usize::try_from(count).ok());
+        let workers = configured.unwrap_or(cores).max(1);
+        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        for address in node.listens(Service::Dns) {
+            // One socket a worker: the kernel spreads the askers over them.
+            for _ in 0..workers {
+                udp.push(bind::udp(address, workers > 1)?);
+            }
+            tcp.push(bind::tcp_async(address, false)?);
+        }
+        let probe = node.listens(Service::Probe);
+        let listen = |address: SocketAddr| Endpoint::listen(address, &context.identity);
+        let probe = probe.into_iter().map(listen).collect::<Result<_, _>>()?;
+        Ok(Self { udp, tcp, probe })
+    }
+}
+
+/// Log servers are in the configuration, which this role holds: it needs to ask nobody (N18).
+fn locate(config: watch::Receiver<Arc<Held>>) -> Locate {
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    Arc::new(move |customer: CustomerId| {
+        let held = Arc::clone(&config.borrow());
+        let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::pin(std::future::ready(log_server(&held, &customer, turn)))
+    })
+}
+
+/// One of the customer's log servers; another one each turn, so that a dead one is not asked for
+/// ever.
+fn log_server(held: &Held, customer: &CustomerId, turn: usize) -> Option<(SocketAddr, String)> {
+    let network = &held.network;
+    let own = network.customers.get(customer).and_then(|known| known.logs.as_ref());
+    let own = own.map(|logs| &logs.servers).filter(|servers| !servers.is_empty());
+    let servers = own.unwrap_or(&network.logs.default);
+    let name = servers.get(turn.checked_rem(servers.len())?)?;
+    let address = network.node(name)?.listens(Service::Logs).first().copied()?;
+    Some((address, network.hostname(name)))
+}
+
+/// Reads zones and compiles the table off the threads that answer.
+async fn load(zones: Zones, held: Arc<Held>) -> (Zones, table::Table) {
+    let compile = move || {
+        let mut zones = zones;
+        let table = table::Table::build(&held, &mut zones);
+        (zones, table)
+    };
+    match tokio::task::spawn_blocking(compile).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Builds the next table on each change of the configuration; answers flow from the old one
+/// meanwhile.
+async fn reload(
+    mut zones: Zones,
+    mut config: watch::Receiver<Arc<Held>>,
+    shared: Arc<Shared>,
+    context: Context,
+) {
+    loop {
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            changed = config.changed() => if changed.is_err() { return },
+        }
+        let held = Arc::clone(&config.borrow_and_update());
+        let epoch = held.epoch;
+        let (kept, table) = load(zones, held).await;
+        zones = kept;
+        tracing::info!(%epoch, names = table.catalog.len(), "name table published");
+        let before = shared.table.load_full();
+        if before.problems != table.problems {
+            tell_problems(&shared, &table);
+        }
+        shared.table.store(Arc::new(table));
+    }
+}
+
+/// Zones that are not served as their files stand are the operator's business.
+fn tell_problems(shared: &Shared, table: &table::Table) {
+    for problem in &table.problems {
+        let event = Event {
+            ts: clock::now(),
+            kind: "zone".into(),
+            subject: problem.zone.as_str().into(),
+            from: "".into(),
+            to: if problem.kept { "kept as it was" } else { "not served" }.into(),
+            reason: problem.mistakes.join("\n").into(),
+        };
+        shared.shipper.record(&CustomerId::network(), Record::Event(event));
+    }
+}

@@ -1,0 +1,66 @@
+//! What the role has done since it started, for its status.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use popnet_dns::Dropped;
+
+/// Counts since start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) queries: AtomicU64,
+    pub(crate) steered: AtomicU64,
+    /// Packets too short for a header.
+    pub(crate) short: AtomicU64,
+    /// Responses sent to the query port.
+    pub(crate) response: AtomicU64,
+    /// Queries answered with an error of form.
+    pub(crate) malformed: AtomicU64,
+    /// Answers that the socket did not take.
+    pub(crate) unsent: AtomicU64,
+    /// TCP connections over the limit.
+    pub(crate) tcp_full: AtomicU64,
+    /// Datagrams on the probe port that are no message.
+    pub(crate) probe_junk: AtomicU64,
+    /// Probe connections or reports of nodes that are no probe.
+    pub(crate) probe_foreign: AtomicU64,
+    /// Reports for which the board had no time.
+    pub(crate) probe_overload: AtomicU64,
+    /// Wishes for latencies that found no room.
+    pub(crate) need_overload: AtomicU64,
+    /// Mistakes of ours that ended a worker's turn.
+    pub(crate) panics: AtomicU64,
+}
+
+/// Adds one.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn drop_packet(&self, why: Dropped) {
+        count(match why {
+            Dropped::Short => &self.short,
+            Dropped::Response => &self.response,
+        });
+    }
+
+    /// What was dropped, by reason; reasons that never came up are left out.
+    pub(crate) fn dropped(&self) -> Vec<(Arc<str>, u64)> {
+        let all = [
+            ("short", &self.short),
+            ("response", &self.response),
+            ("malformed", &self.malformed),
+            ("socket_buffer", &self.unsent),
+            ("tcp_full", &self.tcp_full),
+            ("probe_junk", &self.probe_junk),
+            ("probe_foreign", &self.probe_foreign),
+            ("probe_overload", &self.probe_overload),
+            ("need_overload", &self.need_overload),
+            ("panic", &self.panics),
+        ];
+        let counted = all.map(|(reason, counter)| (reason, counter.load(Ordering::Relaxed)));
+        let some = counted.into_iter().filter(|(_, count)| *count > 0);
+        some.map(|(reason, count)| (Arc::from(reason), count)).collect()
+    }
+}

@@ -1,0 +1,320 @@
+//! Measurements: probes connect here, report, and are told what is wished for (N12–N17).
+//!
+//! One task owns the board. Readers of connections bring it reports through a bounded queue; it
+//! publishes the next view at most 50 ms after the first of them, and every second in any case,
+//! because ages grow.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use popnet_config::Held;
+use popnet_runtime::quic::{Connection, Endpoint};
+use popnet_runtime::{Context, clock};
+use popnet_steering::Board;
+use popnet_terms::{NodeName, PopId, Role, SiteName};
+use popnet_wire::frame::{Conversation, decode, encode};
+use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Hits, Need, Report};
+use popnet_wire::rollout::Epoch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::count;
+use crate::needs::{self, Pending, Wished};
+use crate::shared::Shared;
+use crate::state;
+
+/// Reports that wait for the board: several seconds of a large network's.
+const REPORTS: usize = 4_096;
+/// Reports that come this close together share one view.
+const COALESCE: Duration = Duration::from_millis(50);
+/// Ages grow: a view is never older.
+const VIEW_MAX: Duration = Duration::from_secs(1);
+/// One slot of wishes.
+const NEEDS_SLOT: Duration = Duration::from_millis(100);
+/// How often probes are told how busy sites are.
+const HITS_SLOT: Duration = Duration::from_secs(10);
+/// How often the board is written to disk.
+const KEEP_SLOT: Duration = Duration::from_secs(5);
+/// How often what counts for nothing is dropped.
+const FORGET_SLOT: Duration = Duration::from_mins(1);
+/// Sites in one datagram of hits.
+const SITES_PER_DATAGRAM: usize = 12;
+
+/// Starts to take measurements in.
+pub(crate) fn start(
+    context: &Context,
+    endpoints: Vec<Endpoint>,
+    config: watch::Receiver<Arc<Held>>,
+    shared: Arc<Shared>,
+    wished: Wished,
+) -> JoinHandle<()> {
+    let (sender, reports) = mpsc::channel(REPORTS);
+    let probes = Arc::new(Probes::default());
+    let shutdown = context.shutdown.clone();
+    let door = Arc::new(Door {
+        config: config.clone(),
+        shared: Arc::clone(&shared),
+        probes: Arc::clone(&probes),
+        sender,
+        shutdown: shutdown.clone(),
+    });
+    for endpoint in endpoints {
+        tokio::spawn(admit(endpoint, Arc::clone(&door)));
+    }
+    let mut desk = BoardDesk {
+        board: Board::new(),
+        shared,
+        probes,
+        pending: Pending::default(),
+        file: state::path(&context.role_dir(Role::Nameserver)),
+        is_changed: false,
+        is_kept: true,
+    };
+    tokio::spawn(async move { desk.run(reports, wished, config, shutdown).await })
+}
+
+/// The probes that are connected now, the newest connection of each.
+#[derive(Debug, Default)]
+struct Probes {
+    connections: Mutex<BTreeMap<NodeName, Connection>>,
+}
+
+impl Probes {
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<NodeName, Connection>) -> T) -> T {
+        act(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A probe that has come back has a second connection for a while: the newer one counts.
+    fn enter(&self, name: &NodeName, connection: &Connection) {
+        self.with(|all| all.insert(name.clone(), connection.clone()));
+    }
+
+    fn leave(&self) {
+        self.with(|all| all.retain(|_, connection| !connection.is_closed()));
+    }
+
+    fn send(&self, to: impl Fn(&NodeName) -> bool, octets: &Bytes) {
+        let chosen: Vec<Connection> = self.with(|all| {
+            all.iter().filter(|(name, _)| to(name)).map(|(_, known)| known.clone()).collect()
+        });
+        for connection in chosen {
+            if let Err(error) = connection.send_datagram(octets.clone()) {
+                tracing::debug!(peer = connection.peer(), %error, "datagram not sent");
+            }
+        }
+    }
+}
+
+/// Lets probes in.
+struct Door {
+    config: watch::Receiver<Arc<Held>>,
+    shared: Arc<Shared>,
+    probes: Arc<Probes>,
+    sender: mpsc::Sender<Report>,
+    shutdown: CancellationToken,
+}
+
+impl Door {
+    /// The node called `hostname`, when the configuration in force makes it a probe.
+    fn probe(&self, hostname: &str) -> Option<NodeName> {
+        let held = self.config.borrow();
+        let network = &held.network;
+        let found = network.nodes().find(|(name, _, node)| {
+            node.runs(Role::Netprobe) && network.hostname(name).eq_ignore_ascii_case(hostname)
+        });
+        found.map(|(name, _, _)| name)
+    }
+}
+
+async fn admit(endpoint: Endpoint, door: Arc<Door>) {
+    loop {
+        let connection = tokio::select! {
+            () = door.shutdown.cancelled() => break,
+            connection = endpoint.accept() => connection,
+        };
+        let Some(connection) = connection else { return };
+        let Some(name) = door.probe(connection.peer()) else {
+            count(&door.shared.counters.probe_foreign);
+            tracing::warn!(peer = connection.peer(), "not a probe of this network: turned away");
+            connection.close("not a probe");
+            continue;
+        };
+        door.probes.enter(&name, &connection);
+        tokio::spawn(listen(name, connection, Arc::clone(&door)));
+    }
+    endpoint.close().await;
+}
+
+/// Reads one probe's datagrams until it leaves.
+async fn listen(name: NodeName, connection: Connection, door: Arc<Door>) {
+    tracing::debug!(probe = %name, "connected");
+    loop {
+        let read = tokio::select! {
+            () = door.shutdown.cancelled() => break,
+            read = connection.read_datagram() => read,
+        };
+        let Ok(octets) = read else { break };
+        let Some(report) = report_in(&octets) else {
+            count(&door.shared.counters.probe_junk);
+            continue;
+        };
+        // Nobody speaks for another, and a node that is no probe any more speaks for nobody.
+        if report.publisher != name || door.probe(connection.peer()).is_none() {
+            count(&door.shared.counters.probe_foreign);
+            continue;
+        }
+        if door.sender.try_send(report).is_err() {
+            count(&door.shared.counters.probe_overload);
+        }
+    }
+    connection.close("done");
+    door.probes.leave();
+    tracing::debug!(probe = %name, "left");
+}
+
+/// The report in a datagram; nothing else is for us.
+pub(crate) fn report_in(octets: &[u8]) -> Option<Report> {
+    match decode(Conversation::Probing, octets) {
+        Ok(Datagram::Report(report)) => Some(report),
+        Ok(Datagram::Needs(_) | Datagram::Hits(_)) | Err(_) => None,
+    }
+}
+
+/// The board's one owner.
+struct BoardDesk {
+    board: Board,
+    shared: Arc<Shared>,
+    probes: Arc<Probes>,
+    pending: Pending,
+    file: PathBuf,
+    /// Something came in since the last view.
+    is_changed: bool,
+    /// The file has what the board has.
+    is_kept: bool,
+}
+
+impl BoardDesk {
+    async fn run(
+        &mut self,
+        mut reports: mpsc::Receiver<Report>,
+        mut wished: Wished,
+        mut config: watch::Receiver<Arc<Held>>,
+        shutdown: CancellationToken,
+    ) {
+        let held = Arc::clone(&config.borrow_and_update());
+        self.configure(&held);
+        let kept = state::load(&self.file);
+        self.board.import(&kept);
+        self.publish();
+        let (mut needs, mut hits) = (ticks(NEEDS_SLOT), ticks(HITS_SLOT));
+        let (mut keep, mut forget) = (ticks(KEEP_SLOT), ticks(FORGET_SLOT));
+        let mut next_view = Instant::now() + VIEW_MAX;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(report) = reports.recv() => {
+                    if self.record(&report) {
+                        next_view = next_view.min(Instant::now() + COALESCE);
+                    }
+                }
+                Some(need) = wished.recv() => self.wish(need),
+                () = sleep_until(next_view) => {
+                    self.publish();
+                    next_view = Instant::now() + VIEW_MAX;
+                }
+                Ok(()) = config.changed() => {
+                    let held = Arc::clone(&config.borrow_and_update());
+                    self.configure(&held);
+                    self.publish();
+                }
+                _ = needs.tick() => self.send_needs(),
+                _ = hits.tick() => self.send_hits(),
+                _ = keep.tick() => self.keep().await,
+                _ = forget.tick() => self.board.forget(clock::now()),
+            }
+        }
+        self.is_kept = false;
+        self.keep().await;
+    }
+
+    fn configure(&mut self, held: &Held) {
+        // Epoch 0: straight from a file, nobody is ever behind it.
+        let epoch = Some(held.epoch).filter(|epoch| *epoch > Epoch(0));
+        self.board.configure(&held.network, epoch, clock::now());
+    }
+
+    /// Whether the report had any news.
+    fn record(&mut self, report: &Report) -> bool {
+        let recorded = self.board.record(report, clock::now());
+        let news = recorded.accepted > 0;
+        self.is_changed |= news;
+        self.is_kept &= !news;
+        news
+    }
+
+    fn publish(&mut self) {
+        self.shared.view.store(Arc::new(self.board.view(clock::now())));
+        self.is_changed = false;
+    }
+
+    fn wish(&mut self, need: Need) {
+        if needs::is_probeable(need.resolver) && !self.pending.add(need, clock::now()) {
+            count(&self.shared.counters.need_overload);
+        }
+    }
+
+    /// Tells each POP's probes what is wished for and not known from there.
+    fn send_needs(&mut self) {
+        let now = clock::now();
+        let mut by_pop: BTreeMap<PopId, Vec<Need>> = BTreeMap::new();
+        for need in self.pending.take(now) {
+            for pop in self.board.needs(need.client, now) {
+                by_pop.entry(pop).or_default().push(need.clone());
+            }
+        }
+        for (pop, needs) in by_pop {
+            let octets = needs::datagram(&self.shared.node, now, needs).into();
+            self.probes.send(|probe| probe.pop() == pop, &octets);
+        }
+    }
+
+    /// Tells every probe how often each site was asked for (N17).
+    fn send_hits(&self) {
+        let table = self.shared.table.load();
+        let mut counted: Vec<(SiteName, u32)> = Vec::new();
+        for site in table.sites() {
+            let hits = site.hits.swap(0, Ordering::Relaxed);
+            if hits > 0 {
+                counted.push((site.name.clone(), hits));
+            }
+        }
+        for sites in counted.chunks(SITES_PER_DATAGRAM) {
+            let hits = Hits { asker: self.shared.node.clone(), sites: sites.to_vec() };
+            let octets = encode(Conversation::Probing, &Datagram::Hits(hits));
+            // Sites with names of the greatest length: rather untold than cut off.
+            if octets.len() <= DATAGRAM_MAX {
+                self.probes.send(|_| true, &octets.into());
+            }
+        }
+    }
+
+    async fn keep(&mut self) {
+        if std::mem::replace(&mut self.is_kept, true) {
+            return;
+        }
+        let (file, reports) = (self.file.clone(), self.board.export());
+        let _ = tokio::task::spawn_blocking(move || state::save(&file, &reports)).await;
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,74 @@
+//! What a batch of answers leaves to be told elsewhere. Kept by each thread for itself and handed
+//! on once a batch, so that no answer waits for it.
+
+use std::sync::atomic::Ordering;
+
+use popnet_answer::SiteIndex;
+use popnet_terms::{CustomerId, Timestamp};
+use popnet_wire::logging::{Decision, Record};
+use popnet_wire::probing::Need;
+
+use crate::shared::Shared;
+use crate::table::Table;
+
+/// One thread's notes.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The time of the batch.
+    pub(crate) now: Timestamp,
+    queries: u64,
+    steered: u64,
+    hits: Vec<(SiteIndex, u32)>,
+    decisions: Vec<(CustomerId, Decision)>,
+    needs: Vec<Need>,
+}
+
+impl Notes {
+    /// Empty notes of this moment.
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self { now, ..Self::default() }
+    }
+
+    pub(crate) fn query(&mut self) {
+        self.queries += 1;
+    }
+
+    /// A query for a site.
+    pub(crate) fn hit(&mut self, site: SiteIndex) {
+        match self.hits.iter_mut().find(|(known, _)| *known == site) {
+            Some((_, count)) => *count += 1,
+            None => self.hits.push((site, 1)),
+        }
+    }
+
+    pub(crate) fn steered(&mut self) {
+        self.steered += 1;
+    }
+
+    pub(crate) fn decision(&mut self, customer: CustomerId, decision: Decision) {
+        self.decisions.push((customer, decision));
+    }
+
+    pub(crate) fn need(&mut self, need: Need) {
+        self.needs.push(need);
+    }
+
+    /// Hands everything on. Never waits: what finds no room is counted and dropped.
+    pub(crate) fn hand_on(&mut self, shared: &Shared, table: &Table) {
+        shared.counters.queries.fetch_add(std::mem::take(&mut self.queries), Ordering::Relaxed);
+        shared.counters.steered.fetch_add(std::mem::take(&mut self.steered), Ordering::Relaxed);
+        for (index, count) in self.hits.drain(..) {
+            let Some(site) = table.site(index) else { continue };
+            site.hits.fetch_add(count, Ordering::Relaxed);
+            shared.shipper.count(&site.customer, &site.name, |counter| {
+                counter.queries = counter.queries.saturating_add(u64::from(count));
+            });
+        }
+        for (customer, decision) in self.decisions.drain(..) {
+            shared.shipper.record(&customer, Record::Decision(decision));
+        }
+        for need in self.needs.drain(..) {
+            shared.wishes.wish(need, &shared.counters);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! From a steered question to a choice, and from the choice to what is answered and written down.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use popnet_config::network::Ecs;
+use popnet_dns::{Name, Query, Rtype};
+use popnet_steering::{Choice, Client, Family, Question, SiteRules, View, choose};
+use popnet_terms::{PopId, Seconds, TargetId, client_unit};
+use popnet_wire::logging::Decision;
+
+use crate::shared::Shared;
+use crate::table::{SiteEntry, Table};
+
+/// Who asks, as far as it matters to a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) resolver: IpAddr,
+    /// The client subnet of the query.
+    pub(crate) subnet: Option<IpNet>,
+}
+
+impl Asker {
+    pub(crate) fn of(query: &Query<'_>, resolver: IpAddr) -> Self {
+        let subnet = query.edns.and_then(|edns| edns.client_subnet?.net());
+        Self { resolver, subnet }
+    }
+
+    /// The unit that speaks for the client: of the client subnet where the rules let it count,
+    /// else of the resolver (N9).
+    pub(crate) fn unit(&self, rules: &SiteRules) -> IpNet {
+        match (rules.ecs, self.subnet) {
+            (Ecs::Prefer, Some(subnet)) => {
+                let unit = client_unit(subnet.addr());
+                // A resolver that gives away less than a unit is looked up as it is.
+                if subnet.prefix_len() < unit.prefix_len() { subnet.trunc() } else { unit }
+            }
+            (Ecs::Prefer, None)
+            | (Ecs::Never | Ecs::OnlyPublicResolvers | Ecs::RequireTrusted, _) => {
+                client_unit(self.resolver)
+            }
+        }
+    }
+
+    /// Whether the client subnet was what counted: only then has an answer a scope.
+    pub(crate) fn is_by_subnet(&self, rules: &SiteRules) -> bool {
+        self.subnet.is_some() && rules.ecs == Ecs::Prefer
+    }
+}
+
+/// A choice and how it was come by.
+#[derive(Debug)]
+pub(crate) struct Steered<'t> {
+    pub(crate) choice: Choice,
+    pub(crate) unit: IpNet,
+    /// The name to answer where what was chosen has no address in the configuration.
+    pub(crate) alias: Option<&'t Name>,
+}
+
+/// Chooses addresses for a client.
+pub(crate) fn for_client<'t>(
+    table: &'t Table,
+    view: &View,
+    site: &SiteEntry,
+    asker: &Asker,
+    qtype: Rtype,
+) -> Steered<'t> {
+    let unit = asker.unit(&site.answered);
+    let family = if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 };
+    let question = |family| Question { client: Client::Unit(unit), family, bound: None };
+    let choice = choose(view, &site.answered, &question(family));
+    if !choice.targets.is_empty() {
+        return Steered { choice, unit, alias: None };
+    }
+    // Nothing has such an address; but a server that is configured by name may have one.
+    let any = choose(view, &site.answered, &question(Family::Any));
+    let first = any.targets.first().filter(|chosen| chosen.addresses.is_empty());
+    let alias = first.and_then(|chosen| host(table, &chosen.target));
+    let choice = if alias.is_some() { any } else { choice };
+    Steered { choice, unit, alias }
+}
+
+fn host<'t>(table: &'t Table, target: &TargetId) -> Option<&'t Name> {
+    match target {
+        TargetId::Origin(origin) => table.host(origin),
+        TargetId::Pop(_) => None,
+    }
+}
+
+/// Chooses origins for a POP (W3).
+pub(crate) fn for_pop(view: &View, site: &SiteEntry, pop: &PopId) -> Choice {
+    let client = Client::Pop(pop.clone());
+    choose(view, &site.fetched, &Question { client, family: Family::Any, bound: None })
+}
+
+/// A choice's place in the log.
+pub(crate) struct Story<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) unit: IpNet,
+    pub(crate) query: &'a Query<'a>,
+    pub(crate) site: &'a SiteEntry,
+    pub(crate) rules: &'a SiteRules,
+    pub(crate) answers: Vec<IpAddr>,
+}
+
+impl Story<'_> {
+    /// The decision as it is written down.
+    pub(crate) fn tell(
+        self,
+        shared: &Shared,
+        table: &Table,
+        id: u64,
+        now: popnet_terms::Timestamp,
+        choice: Choice,
+    ) -> Decision {
+        Decision {
+            id,
+            ts: now,
+            ns: shared.node.clone(),
+            config: table.epoch,
+            resolver: self.asker.resolver,
+            ecs: self.asker.subnet,
+            client: self.unit,
+            qname: self.query.qname.to_name().to_host().into(),
+            qtype: self.query.qtype.to_int(),
+            site: self.site.name.clone(),
+            policy: self.rules.policy.clone(),
+            answers: self.answers,
+            ttl: if choice.targets.is_empty() { Seconds(0) } else { choice.ttl },
+            chosen: choice.targets.into_iter().map(|chosen| chosen.target).collect(),
+            because: choice.because,
+            margin: choice.margin,
+            candidates: choice.candidates,
+        }
+    }
+}

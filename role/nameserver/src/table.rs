@@ -1,0 +1,148 @@
+//! What a configuration means to a name server: names, rules, and where origins listen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use popnet_answer::{Catalog, Service, SiteIndex};
+use popnet_config::Held;
+use popnet_config::network::{Network, OriginServer};
+use popnet_dns::Name;
+use popnet_steering::{Rules, SiteRules};
+use popnet_terms::{CustomerId, OriginId, SiteName};
+use popnet_wire::rollout::Epoch;
+
+use crate::zones::{ZoneProblem, Zones};
+
+/// One configuration, compiled. Never changed, save for the hit counts.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) epoch: Epoch,
+    pub(crate) catalog: Catalog,
+    sites: Vec<SiteEntry>,
+    origins: BTreeMap<OriginId, Origin>,
+    /// Decisions whose scrambled number is at most this are recorded.
+    pub(crate) sample: u64,
+    pub(crate) problems: Vec<ZoneProblem>,
+}
+
+/// One site.
+#[derive(Debug)]
+pub(crate) struct SiteEntry {
+    pub(crate) name: SiteName,
+    pub(crate) customer: CustomerId,
+    /// What may be answered to clients.
+    pub(crate) answered: Arc<SiteRules>,
+    /// Where POPs fetch its content.
+    pub(crate) fetched: Arc<SiteRules>,
+    /// Queries since the probes were told last (N17).
+    pub(crate) hits: AtomicU32,
+}
+
+/// A customer's server by name.
+#[derive(Debug)]
+struct Origin {
+    /// `SERVER.GROUP.origins.DOMAIN` and the port.
+    service: Service,
+    /// Its host, when it is configured by name.
+    host: Option<Name>,
+}
+
+impl Table {
+    /// Compiles `held`, reading zone files through `zones`.
+    pub(crate) fn build(held: &Held, zones: &mut Zones) -> Self {
+        let network = &held.network;
+        let (files, problems) = zones.load(held);
+        // Serial numbers compare modulo 2^32 (RFC 1982); one push more is always newer.
+        let serial = u32::try_from(held.epoch.0 & 0xffff_ffff).unwrap_or(0).max(1);
+        let catalog = Catalog::build(network, serial, &files);
+        for problem in catalog.problems() {
+            tracing::warn!(%problem, "left out of the name table");
+        }
+        let rules = Rules::compile(network);
+        let sites = catalog.sites().iter().filter_map(|name| {
+            let site = network.sites.get(name)?;
+            Some(SiteEntry {
+                name: name.clone(),
+                customer: site.customer.clone(),
+                answered: Arc::clone(rules.site(name.as_str())?),
+                fetched: Arc::clone(rules.origins(name.as_str())?),
+                hits: AtomicU32::new(0),
+            })
+        });
+        let sites: Vec<SiteEntry> = sites.collect();
+        Self {
+            epoch: held.epoch,
+            sites,
+            origins: origins(network),
+            catalog,
+            sample: threshold(network.logs.decision_sample.unwrap_or(1.0)),
+            problems,
+        }
+    }
+
+    /// The site with this number in the catalog.
+    pub(crate) fn site(&self, index: SiteIndex) -> Option<&SiteEntry> {
+        self.sites.get(index as usize)
+    }
+
+    /// Every site.
+    pub(crate) fn sites(&self) -> &[SiteEntry] {
+        &self.sites
+    }
+
+    /// What an SRV answer says of `origin`.
+    pub(crate) fn service(&self, origin: &OriginId) -> Option<&Service> {
+        self.origins.get(origin).map(|known| &known.service)
+    }
+
+    /// The host of an origin that is configured by name.
+    pub(crate) fn host(&self, origin: &OriginId) -> Option<&Name> {
+        self.origins.get(origin)?.host.as_ref()
+    }
+}
+
+fn origins(network: &Network) -> BTreeMap<OriginId, Origin> {
+    let mut known = BTreeMap::new();
+    for (group, servers) in &network.origin_groups {
+        for (key, server) in &servers.servers {
+            let name = format!("{key}.{group}.origins.{}", network.network.domain);
+            let Ok(target) = name.parse() else { continue };
+            let (host, port) = endpoint(server);
+            let host = if host.parse::<IpAddr>().is_ok() { None } else { host.parse().ok() };
+            let id = OriginId { group: group.clone(), server: key.as_str().into() };
+            known.insert(id, Origin { service: Service { target, port }, host });
+        }
+    }
+    known
+}
+
+/// Host and port of `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
+fn endpoint(server: &OriginServer) -> (&str, u16) {
+    let usual = if server.tls.unwrap_or(false) { 443 } else { 80 };
+    let address = server.address.as_str();
+    if address.parse::<IpAddr>().is_ok() {
+        return (address, usual);
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().unwrap_or(usual)),
+        None => (address, usual),
+    };
+    (host.trim_start_matches('[').trim_end_matches(']'), port)
+}
+
+/// `share` of all 64-bit numbers.
+fn threshold(share: f64) -> u64 {
+    if share >= 1.0 {
+        return u64::MAX;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "between 0 and 1 just here; what is no number becomes 0"
+    )]
+    let limit = (share.max(0.0) * u64::MAX as f64) as u64;
+    limit
+}
