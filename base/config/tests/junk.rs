@@ -62,11 +62,12 @@ proptest! {
     #[test]
     fn swapped_words(at in 0..3_000usize, by in 0..3_000usize) {
         let words: Vec<&str> = SAMPLE.split_inclusive([' ', '\n', ',']).collect();
-        let swapped: String = words
-            .iter()
-            .enumerate()
-            .map(|(here, word)| if here == at % words.len() { words[by % words.len()] } else { word })
-            .collect();
+        let (at, by) = (at % words.len(), by % words.len());
+        let swap = |(here, word): (usize, &&str)| {
+            let word = if here == at { words[by] } else { *word };
+            word.to_owned()
+        };
+        let swapped: String = words.iter().enumerate().map(swap).collect();
         survives(swapped.as_bytes());
     }
 }

@@ -1,0 +1,82 @@
+//! What has to be on the system beside Rust and a C compiler, from Debian's or Ubuntu's packages.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A program from a package.
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+    reason: &'static str,
+}
+
+/// What tests need.
+pub(crate) const TESTS: &[Tool] = &[
+    Tool { program: "cc", package: "build-essential", reason: "builds SQLite, zstd and AWS-LC" },
+    Tool { program: "git", package: "git", reason: "lists the files that tidy looks at" },
+    Tool { program: "curl", package: "curl", reason: "a client of the caches that is not ours" },
+    Tool { program: "dig", package: "bind9-dnsutils", reason: "a resolver that is not ours" },
+    Tool { program: "chromium", package: "chromium", reason: "looks at NetView and at pages" },
+    Tool { program: "chromedriver", package: "chromium-driver", reason: "steers the browser" },
+];
+
+/// What benchmarks need.
+pub(crate) const BENCH: &[Tool] = &[
+    Tool { program: "nginx", package: "nginx-light", reason: "the cache to compare with" },
+    Tool { program: "gdnsd", package: "gdnsd", reason: "the name server to compare with" },
+    Tool { program: "taskset", package: "util-linux", reason: "gives each side its own core" },
+    Tool { program: "dnsperf", package: "dnsperf", reason: "asks many DNS questions" },
+    Tool { program: "wrk", package: "wrk", reason: "asks for many pages" },
+];
+
+/// Folders of programs that a person's `PATH` may lack.
+const MORE_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Installs what is missing of `tools` when run as root; else the error is the command.
+pub(crate) fn run(tools: &[Tool]) -> Result<(), String> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !has(tool.program)).collect();
+    if missing.is_empty() {
+        println!("setup: nothing is missing");
+        return Ok(());
+    }
+    for Tool { program, package, reason } in &missing {
+        println!("missing: {program} (package {package}): {reason}");
+    }
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let install = format!("apt-get install --yes --no-install-recommends {}", packages.join(" "));
+    if !is_root() {
+        return Err(format!("next: sudo apt-get update && sudo {install}"));
+    }
+    // Lists of packages may be missing or stale; an update that fails shows in the next command.
+    let _ = apt("apt-get update");
+    apt(&install)
+}
+
+fn apt(command: &str) -> Result<(), String> {
+    println!("$ {command}");
+    let mut words = command.split(' ');
+    let status = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Packages with a server must not start it: its ports belong to whoever runs this machine.
+        .env("RUNLEVEL", "1")
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command}: {status}")),
+        Err(error) => Err(format!("{command}: {error}; is this Debian or Ubuntu?")),
+    }
+}
+
+/// Whether `program` is on this system.
+pub(crate) fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.iter().map(Into::into));
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}
+
+/// Whether we may install: the owner of `/proc/self` is the user we run as.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0)
+}
