@@ -19,7 +19,8 @@ mod time;
 mod units;
 
 pub use id::{
-    CustomerId, NodeName, OriginGroupId, OriginId, PopId, ProbeId, SiteName, TargetId, UnknownTarget,
+    CustomerId, NodeName, OriginGroupId, OriginId, PopId, ProbeId, SiteName, TargetId,
+    UnknownTarget,
 };
 pub use prefix::{client_unit, host_prefix};
 pub use reason::{Because, CacheReason, Removed, RttSource};

@@ -69,13 +69,18 @@ impl fmt::Display for Role {
 
 /// The text names no role.
 #[derive(Debug, thiserror::Error)]
-#[error("no role is called {0:?}; roles: master nameserver netprobe webcache webserver logserver netview")]
+#[error(
+    "no role is called {0:?}; roles: master nameserver netprobe webcache webserver logserver netview"
+)]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.name() == text).ok_or_else(|| UnknownRole(text.into()))
+        Self::ALL
+            .into_iter()
+            .find(|role| role.name() == text)
+            .ok_or_else(|| UnknownRole(text.into()))
     }
 }
