@@ -130,7 +130,7 @@ impl Writer {
     ) -> Result<Self, LedgerError> {
         let mut writer =
             Self { ledger, raw, config, tallies, indexed: 0, raw_tidied: None, said: None };
-        if writer.ledger.is_new() {
+        if writer.ledger.is_unbuilt()? {
             writer.rebuild()?;
         }
         writer.indexed = writer.ledger.records()?;
@@ -155,6 +155,7 @@ impl Writer {
             if group.len() < QUEUE_MAX { Ok(()) } else { book(&mut group) }
         })?;
         book(&mut group)?;
+        self.ledger.built()?;
         if booked > 0 {
             tracing::warn!(
                 batches = booked,
@@ -273,5 +274,126 @@ impl Writer {
             self.said = Some(Instant::now());
             tracing::error!(%error, "the log server cannot write; senders keep their batches");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use popnet_runtime::ship::{pack, unpack};
+    use popnet_tally::question::Counted;
+    use popnet_terms::{Role, Timestamp};
+    use popnet_wire::asking::Scope;
+    use popnet_wire::logging::{BatchId, Counter};
+    use popnet_wire::rollout::{Digest, Epoch};
+
+    use super::*;
+    use crate::ledger::Reader;
+
+    fn config() -> watch::Receiver<Arc<Held>> {
+        let text = "[network]\nname = \"lab\"\nschema = 1\ndomain = \"lab.test\"\n";
+        let network = popnet_config::load(text, "test.toml").unwrap().network;
+        let held = Held {
+            epoch: Epoch(0),
+            digest: Digest([0; 32]),
+            network,
+            base_dir: std::path::PathBuf::new(),
+        };
+        watch::channel(Arc::new(held)).1
+    }
+
+    fn writer(folder: &Path) -> Writer {
+        let ledger = Ledger::open(&folder.join("ledger.db")).unwrap();
+        let raw = Raw::open(folder.join("raw")).unwrap();
+        Writer::new(ledger, raw, config(), Arc::default()).unwrap()
+    }
+
+    fn job(seq: u64, requests: u64) -> (Job, oneshot::Receiver<Receipt>) {
+        let minute = clock::now().unix_seconds() / 60;
+        let counter = Counter { requests, ..Counter::new(minute, "a.test".into(), "fra1".into()) };
+        let batch = Batch {
+            id: BatchId {
+                sender: "edge1.fra1".into(),
+                role: Role::Webcache,
+                customer: "acme".into(),
+                seq,
+            },
+            closed: Timestamp(i64::try_from(seq).unwrap()),
+            counters: vec![counter],
+            records: Vec::new(),
+            dropped: 0,
+        };
+        let (reply, told) = oneshot::channel();
+        let packed = pack(&batch).unwrap();
+        (Job { batch, packed, reply }, told)
+    }
+
+    fn requests(folder: &Path) -> u64 {
+        let all = Counted { from: 0, to: i64::MAX, site: None };
+        let rows = Reader::new(folder.join("ledger.db")).counters(&Scope::Network, &all).unwrap();
+        rows.unwrap().iter().map(|(_, counter)| counter.requests).sum()
+    }
+
+    fn raw_numbers(folder: &Path) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for day in fs::read_dir(folder.join("raw/acme")).unwrap() {
+            for file in fs::read_dir(day.unwrap().path()).unwrap() {
+                let octets = fs::read(file.unwrap().path()).unwrap();
+                let batches = crate::raw::entries(&octets);
+                numbers.extend(batches.iter().map(|packed| unpack(packed).unwrap().id.seq));
+            }
+        }
+        numbers
+    }
+
+    #[test]
+    fn killed_between_the_raw_file_and_the_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, _) = job(1, 5);
+        {
+            let mut writer = writer(folder.path());
+            let now = clock::now();
+            let mut booking = writer.ledger.begin(now, true).unwrap();
+            assert_eq!(booking.book(&first.batch).unwrap(), Verdict::New);
+            let entry = Entry { customer: &first.batch.id.customer, packed: &first.packed };
+            writer.raw.append(&[entry], now).unwrap();
+            // Dropped here: the transaction was never committed, nothing was acknowledged.
+        }
+        assert_eq!((requests(folder.path()), raw_numbers(folder.path())), (0, vec![1]));
+        // The sender sends it again.
+        let mut writer = writer(folder.path());
+        let (again, told) = job(1, 5);
+        writer.store(vec![again]);
+        assert_eq!(told.blocking_recv().unwrap(), Receipt::Stored);
+        assert_eq!((requests(folder.path()), raw_numbers(folder.path())), (5, vec![1, 1]));
+
+        // A lost database is built again, and what lies there twice counts once.
+        drop(writer);
+        for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+            let _ = fs::remove_file(folder.path().join(file));
+        }
+        let mut writer = self::writer(folder.path());
+        assert_eq!(requests(folder.path()), 5);
+        let (again, told) = job(1, 5);
+        writer.store(vec![again]);
+        assert_eq!(told.blocking_recv().unwrap(), Receipt::Duplicate);
+    }
+
+    #[test]
+    fn one_that_cannot_be_stored_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
+        // A file where globex's folder should be.
+        fs::write(folder.path().join("raw/globex"), "in the way").unwrap();
+        let (good, told) = job(1, 3);
+        let (mut bad, untold) = job(1, 4);
+        bad.batch.id.customer = "globex".into();
+        writer.store(vec![bad, good]);
+        assert_eq!(told.blocking_recv().unwrap(), Receipt::Stored);
+        assert!(untold.blocking_recv().is_err(), "no word: the sender tries again");
+        assert_eq!(requests(folder.path()), 3);
+        assert_eq!(writer.tallies.unwritten.load(Ordering::Relaxed), 1);
     }
 }

@@ -63,6 +63,12 @@ impl Keep {
         self.access.max(self.decisions).max(self.events)
     }
 
+    /// Keeps fewer records.
+    #[cfg(test)]
+    pub(crate) fn limit_records(&mut self, records: u64) {
+        self.records = records;
+    }
+
     fn of_kind(&self, kind: RecordKind) -> Duration {
         match kind {
             RecordKind::Access => self.access,

@@ -55,7 +55,6 @@ pub(crate) enum LedgerError {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     db: Connection,
-    is_new: bool,
 }
 
 /// What was decided about a batch inside a transaction.
@@ -70,7 +69,6 @@ pub(crate) enum Verdict {
 impl Ledger {
     /// The ledger at `path`, made when there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
-        let is_new = !path.exists();
         let mut db = Connection::open(path)?;
         db.busy_timeout(BUSY_MAX)?;
         // An acknowledgement is a promise: the journal is synced at every commit.
@@ -78,12 +76,17 @@ impl Ledger {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;",
         )?;
         schema::prepare(&mut db)?;
-        Ok(Self { db, is_new })
+        Ok(Self { db })
     }
 
-    /// Whether there was none at this place before.
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
+    /// Whether it is new, or building it from raw batches was broken off.
+    pub(crate) fn is_unbuilt(&self) -> Result<bool, LedgerError> {
+        schema::is_unbuilt(&self.db)
+    }
+
+    /// Notes that every raw batch is booked.
+    pub(crate) fn built(&self) -> Result<(), LedgerError> {
+        schema::built(&self.db)
     }
 
     /// Starts booking a group of batches.
@@ -327,3 +330,152 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Counts by customer.
 type ByCustomer = BTreeMap<String, u64>;
+
+#[cfg(test)]
+mod tests {
+    use popnet_terms::{Role, SiteName};
+    use popnet_wire::asking::{RecordKind, Scope};
+    use popnet_wire::logging::{Counter, Event};
+
+    use popnet_tally::question::{Counted, Wanted};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+    const DAY: i64 = 86_400_000_000;
+    const MINUTE: i64 = NOW.0 / 60_000_000;
+
+    struct Books {
+        folder: tempfile::TempDir,
+        ledger: Ledger,
+    }
+
+    impl Books {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
+            Self { folder, ledger }
+        }
+
+        fn reader(&self) -> Reader {
+            Reader::new(self.folder.path().join("ledger.db"))
+        }
+
+        fn book(&mut self, batch: &Batch, now: Timestamp) -> Verdict {
+            let mut booking = self.ledger.begin(now, true).unwrap();
+            let verdict = booking.book(batch).unwrap();
+            booking.commit().unwrap();
+            verdict
+        }
+
+        fn rows(&self) -> Vec<Counter> {
+            let all = Counted { from: i64::MIN, to: i64::MAX, site: None };
+            let rows = self.reader().counters(&Scope::Network, &all).unwrap().unwrap();
+            rows.into_iter().map(|(_, counter)| counter).collect()
+        }
+
+        fn events(&self) -> Vec<i64> {
+            let wanted = Wanted { kind: RecordKind::Event, site: None, before: None, limit: 1_000 };
+            let rows = self.reader().records(&Scope::Network, &wanted).unwrap();
+            rows.iter().map(|(_, _, record)| question::time(record).0).collect()
+        }
+    }
+
+    fn batch(seq: u64, minute: i64, requests: u64, events: &[i64]) -> Batch {
+        let counter =
+            Counter { requests, ..Counter::new(minute, SiteName::new("a.test"), "fra1".into()) };
+        let event = |ts: &i64| {
+            Record::Event(Event {
+                ts: Timestamp(*ts),
+                kind: "test".into(),
+                subject: "".into(),
+                from: "".into(),
+                to: "".into(),
+                reason: "".into(),
+            })
+        };
+        Batch {
+            id: BatchId {
+                sender: "edge1.fra1".into(),
+                role: Role::Webcache,
+                customer: "acme".into(),
+                seq,
+            },
+            closed: Timestamp(NOW.0 + i64::try_from(seq).unwrap()),
+            counters: vec![counter],
+            records: events.iter().map(event).collect(),
+            dropped: 1,
+        }
+    }
+
+    #[test]
+    fn sums_end_at_the_largest_number() {
+        let mut books = Books::new();
+        for seq in 1..=3 {
+            books.book(&batch(seq, MINUTE, u64::MAX / 2, &[]), NOW);
+        }
+        assert_eq!(books.rows()[0].requests, u64::try_from(i64::MAX).unwrap());
+    }
+
+    #[test]
+    fn a_wrong_clock_does_not_lose_a_counter() {
+        let mut books = Books::new();
+        for (seq, minute) in [(1, 0), (2, MINUTE), (3, i64::MAX), (4, i64::MIN), (5, MINUTE - 60)] {
+            books.book(&batch(seq, minute, 1, &[]), NOW);
+        }
+        let rows: Vec<(i64, u64)> = books.rows().iter().map(|c| (c.minute, c.requests)).collect();
+        assert_eq!(rows, [(MINUTE - 60, 1), (MINUTE, 4)]);
+    }
+
+    #[test]
+    fn forgotten_batches_are_still_told_from_new_ones() {
+        let mut books = Books::new();
+        let keep = Keep::of(&popnet_config::network::Logs::default());
+        for seq in 1..=3 {
+            assert_eq!(books.book(&batch(seq, MINUTE, 1, &[]), NOW), Verdict::New);
+        }
+        let later = Timestamp(NOW.0 + 8 * DAY);
+        assert_eq!(books.ledger.tidy(&keep, later).unwrap(), Kept::AsWished);
+        let listed: i64 =
+            books.ledger.db.query_row("SELECT count(*) FROM batch", (), |row| row.get(0)).unwrap();
+        assert_eq!(listed, 0);
+        let again = books.book(&batch(2, MINUTE, 1, &[]), later);
+        assert_eq!(again, Verdict::Known(Receipt::Duplicate));
+        let mut other = batch(2, MINUTE, 1, &[]);
+        other.closed = later;
+        let said = books.book(&other, later);
+        assert_eq!(said, Verdict::Known(Receipt::Taken { last: 3 }));
+        assert_eq!(books.rows()[0].requests, 3);
+        let arrivals = books.reader().completeness(&Scope::Network).unwrap();
+        assert_eq!((arrivals[0].last_seq, arrivals[0].missing, arrivals[0].dropped), (3, 0, 3));
+    }
+
+    #[test]
+    fn old_and_many_records_go_and_counters_stay() {
+        let mut books = Books::new();
+        let mut keep = Keep::of(&popnet_config::network::Logs::default());
+        let times: Vec<i64> = (0..50).map(|n| NOW.0 - n * DAY).collect();
+        books.book(&batch(1, MINUTE, 1, &times), NOW);
+        books.ledger.tidy(&keep, NOW).unwrap();
+        assert_eq!(books.events().len(), 31, "thirty days and today");
+        keep.limit_records(4);
+        books.ledger.tidy(&keep, NOW).unwrap();
+        assert_eq!(books.events(), times[..4]);
+        assert_eq!(books.rows().len(), 1);
+        let after = Timestamp(NOW.0 + 801 * DAY);
+        assert_eq!(books.ledger.tidy(&keep, after).unwrap(), Kept::More);
+        assert_eq!((books.events().len(), books.rows().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_later_layout_is_left_alone() {
+        let books = Books::new();
+        let path = books.folder.path().join("ledger.db");
+        assert!(Ledger::open(&path).is_ok(), "our own");
+        books.ledger.db.execute("INSERT INTO schema (version) VALUES (9)", ()).unwrap();
+        assert!(matches!(Ledger::open(&path), Err(LedgerError::Newer(9))));
+        let path = books.folder.path().join("other.db");
+        std::fs::write(&path, b"not a database, but long enough to look at").unwrap();
+        assert!(matches!(Ledger::open(&path), Err(LedgerError::Database(_))));
+    }
+}

@@ -66,6 +66,19 @@ CREATE INDEX record_by_time ON record (kind, ts);
 CREATE INDEX record_by_decision ON record (decision) WHERE decision IS NOT NULL;
 ";
 
+/// A table without rows: as long as it is there, raw batches may be missing in the ledger.
+const UNBUILT: &str = "CREATE TABLE unbuilt (unused INTEGER)";
+
+/// Whether raw batches may be missing.
+pub(super) fn is_unbuilt(db: &Connection) -> Result<bool, LedgerError> {
+    Ok(db.table_exists(None, "unbuilt")?)
+}
+
+/// Every raw batch is booked.
+pub(super) fn built(db: &Connection) -> Result<(), LedgerError> {
+    Ok(db.execute_batch("DROP TABLE IF EXISTS unbuilt")?)
+}
+
 /// Makes the tables, or brings older ones up to [`VERSION`].
 pub(super) fn prepare(db: &mut Connection) -> Result<(), LedgerError> {
     let work = db.transaction()?;
@@ -78,6 +91,7 @@ pub(super) fn prepare(db: &mut Connection) -> Result<(), LedgerError> {
         0 => {
             work.execute_batch(V1)?;
             work.execute("INSERT INTO schema (version) VALUES (?1)", [VERSION])?;
+            work.execute_batch(UNBUILT)?;
         }
         VERSION => {}
         newer => return Err(LedgerError::Newer(newer)),

@@ -39,8 +39,8 @@ async fn each_batch_counts_once_however_often_it_comes() {
         (1..=40).map(|seq| pack(&batch(EDGE, "acme", seq, seq)).unwrap()).collect();
     // All at once, each three times: they share transactions with their own duplicates.
     let mut flights = tokio::task::JoinSet::new();
-    for octets in packed.iter().cycle().take(120).cloned() {
-        let connection = connection.clone();
+    for octets in packed.iter().cycle().take(120) {
+        let (connection, octets) = (connection.clone(), octets.clone());
         flights.spawn(async move { receipt(&connection, &octets).await });
     }
     let receipts = flights.join_all().await;

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use popnet_runtime::ship::{Locate, Shipper};
+use popnet_terms::Role;
 use popnet_wire::asking::{Answer, RecordKind, Scope, What};
 
-use crate::lab::{Lab, access, until};
+use crate::lab::{EDGE, Lab, access, until};
 
 const FOLDER: &str = "POPNET_TEST_LOGSERVER";
 
@@ -98,17 +101,18 @@ async fn ten_thousand_requests_while_the_log_server_is_killed_again_and_again() 
     assert_eq!(numbers, (1..=arrivals[0].last_seq).collect::<Vec<_>>());
 
     let newest = What::Records { kind: RecordKind::Access, site: None, before: None, limit: 5_000 };
-    match lab.question(Scope::Customer("acme".into()), newest).await {
-        Answer::Records(records) => assert_eq!(records.len(), 1_000, "the limit of an answer"),
-        other => panic!("{other:?}"),
-    }
+    let Answer::Records(records) = lab.question(Scope::Customer("acme".into()), newest).await
+    else {
+        panic!("records answer records")
+    };
+    assert_eq!(records.len(), 1_000, "the limit of an answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_ends_and_starts_again_goes_on_where_it_was() {
     let lab = Lab::new();
     let (acme, site) = ("acme".into(), "www.acme.test".into());
-    let count = |shipper: &popnet_runtime::ship::Shipper, requests: u64| {
+    let count = |shipper: &Shipper, requests: u64| {
         shipper.count(&acme, &site, |counter| counter.requests += requests);
     };
     // Nobody knows a log server; the process ends without a drain.
@@ -162,5 +166,49 @@ async fn counters_wait_in_memory_while_the_spool_cannot_be_written() {
     until(Duration::from_secs(5), "counted", async || lab.sums("acme").await.0 == 7).await;
     assert_eq!(lab.arrivals().await[0].dropped, 1, "the log server knows of the lost detail");
     shipper.drain(Duration::from_secs(5)).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_spool_gives_up_details_and_keeps_counters() {
+    let lab = Lab::new();
+    let server = lab.server().await;
+    let reachable = Arc::new(AtomicBool::new(false));
+    let (place, open) = (lab.locate(), Arc::clone(&reachable));
+    let locate: Locate = Arc::new(move |customer| {
+        let found = open.load(Ordering::Relaxed).then(|| place(customer));
+        Box::pin(async move {
+            match found {
+                Some(found) => found.await,
+                None => None,
+            }
+        })
+    });
+    let context = lab.context(EDGE);
+    let most = 6_000;
+    let shipper = Shipper::start(&context, Role::Webcache, "fra1".into(), locate, most).unwrap();
+    for round in 0..4u64 {
+        for customer in ["acme", "globex"] {
+            for n in 0..1_500 {
+                let (customer, site) = (customer.into(), format!("s{}.test", n % 3));
+                shipper.count(&customer, &(&*site).into(), |counter| counter.requests += 1);
+                shipper.record(&customer, access(n));
+            }
+        }
+        let closed = 2 * (round + 1);
+        until(Duration::from_secs(5), "closed", async || {
+            shipper.statistics().spooled_batches >= closed
+        })
+        .await;
+    }
+    until(Duration::from_secs(5), "shed", async || shipper.statistics().spooled_bytes <= most)
+        .await;
+    let dropped = shipper.statistics().dropped;
+    assert!(dropped > 3_000, "{dropped}");
+    reachable.store(true, Ordering::Relaxed);
+    shipper.drain(Duration::from_secs(10)).await;
+    assert_eq!((lab.sums("acme").await.0, lab.sums("globex").await.0), (6_000, 6_000));
+    let told: u64 = lab.arrivals().await.iter().map(|arrival| arrival.dropped).sum();
+    assert_eq!(told, dropped, "the log server knows how many details are lost");
     server.stop().await;
 }

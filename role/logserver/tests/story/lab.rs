@@ -155,10 +155,10 @@ logs = {{ servers = ["edge2.fra1"] }}
 
     pub(crate) async fn counters(&self, scope: Scope) -> Vec<(CustomerId, Counter)> {
         let what = What::Counters { from: 0, to: i64::MAX, site: None };
-        match self.question(scope, what).await {
-            Answer::Counters(rows) => rows,
-            other => panic!("{other:?}"),
-        }
+        let Answer::Counters(rows) = self.question(scope, what).await else {
+            panic!("counters answer counters")
+        };
+        rows
     }
 
     /// Requests and octets sent of one customer.
@@ -168,10 +168,9 @@ logs = {{ servers = ["edge2.fra1"] }}
     }
 
     pub(crate) async fn arrivals(&self) -> Vec<Arrival> {
-        match self.question(Scope::Network, What::Completeness).await {
-            Answer::Completeness(arrivals) => arrivals,
-            other => panic!("{other:?}"),
-        }
+        let whole = self.question(Scope::Network, What::Completeness).await;
+        let Answer::Completeness(arrivals) = whole else { panic!("completeness answers itself") };
+        arrivals
     }
 
     pub(crate) async fn dropped(&self, reason: &str) -> u64 {
