@@ -1,0 +1,65 @@
+//! Reason codes in plain words, for the reader who sees one for the first time.
+
+use popnet_terms::{Because, Removed, RttSource};
+
+/// Why a candidate was removed.
+pub(crate) fn removed(reason: Removed) -> &'static str {
+    match reason {
+        Removed::DownProbe => "service probes call it down",
+        Removed::DownAgent => "its own node says it is down, or is silent",
+        Removed::Drained => "an operator drains it",
+        Removed::Warming => "new; it has not passed enough probes yet",
+        Removed::ConfigBehind => "runs an older configuration",
+        Removed::PurgeBehind => "has purges to catch up with",
+        Removed::LoadOverLimit => "load above the policy's hard limit",
+        Removed::LossOverLimit => "packet loss above the policy's limit",
+        Removed::BandwidthOverLimit => "traffic above its bandwidth",
+        Removed::MetricsStale => "its last report is too old",
+        Removed::ContentCheckFailed => "answers, but with the wrong content",
+        Removed::CertInvalid => "its certificate does not verify",
+        Removed::RegionNotAllowed => "the site may not be served from its region",
+        Removed::CostOverLimit => "dearer than the policy allows",
+        Removed::NoAddressOfFamily => "has no address of the family asked for",
+    }
+}
+
+/// Why the answer names what it names.
+pub(crate) fn because(reason: Because) -> &'static str {
+    match reason {
+        Because::BestScore => "lowest score",
+        Because::TieWithin => "as good as the best; the client's hash chose",
+        Because::Persisted => "the client was bound to it before",
+        Because::OnlyCandidate => "nothing else was left",
+        Because::Pinned => "the configuration pins it",
+        Because::FallbackLastGood => "nothing healthy: what was last well",
+        Because::FallbackAnyUp => "nothing healthy: what is not known to be down",
+        Because::FallbackAll => "nothing healthy: every address",
+        Because::StaticRecord => "the zone's own records",
+    }
+}
+
+/// Where a round-trip time is known from.
+pub(crate) fn rtt(source: RttSource) -> &'static str {
+    match source {
+        RttSource::Measured => "measured",
+        RttSource::SiblingPrefix => "from a neighbouring network",
+        RttSource::AsnMedian => "median of the client's provider",
+        RttSource::GeoEstimate => "guessed from the distance",
+        RttSource::Default => "unknown",
+    }
+}
+
+/// A record type's name.
+pub(crate) fn qtype(number: u16) -> String {
+    match number {
+        1 => "A".to_owned(),
+        2 => "NS".to_owned(),
+        5 => "CNAME".to_owned(),
+        6 => "SOA".to_owned(),
+        16 => "TXT".to_owned(),
+        28 => "AAAA".to_owned(),
+        33 => "SRV".to_owned(),
+        65 => "HTTPS".to_owned(),
+        other => format!("TYPE{other}"),
+    }
+}
