@@ -1,1 +1,53 @@
-//! Service and latency probes.
+//! NetProbe: asks every server that matters whether it is well and how far it is, and measures
+//! the way to resolvers when a name server wants to know; tells every name server.
+//!
+//! What to do when is decided by [`popnet_probe::Prober`]; here are the sockets. The role depends
+//! on nothing else of its POP (P18): when caches, name servers and log servers are gone, it goes
+//! on probing and tells whoever is left.
+//!
+//! - [`http`], [`resolver`]: one attempt each, with its limits.
+//! - `sessions`: a QUIC connection to every name server of the network.
+//! - `serve`: the loop that carries out the prober's actions.
+//!
+//! Left out here: ICMP, which needs rights that the role does not have; FTP and streaming probes.
+
+pub mod http;
+pub mod resolver;
+
+mod announce;
+mod boot;
+mod connect;
+mod serve;
+mod sessions;
+mod steady;
+mod trust;
+
+use std::sync::Arc;
+
+use popnet_config::Held;
+use popnet_runtime::{Context, Running, StartError};
+use popnet_terms::Role;
+use tokio::sync::watch;
+
+pub use sessions::decode;
+pub use trust::Trust;
+
+/// Starts the role.
+///
+/// # Errors
+/// Its folder, its socket or the way to log servers cannot be opened.
+pub async fn start(
+    context: Context,
+    config: watch::Receiver<Arc<Held>>,
+) -> Result<Running, StartError> {
+    // Files are small and local, but reading authorities may take a while on a cold disk.
+    let folder = context.role_dir(Role::Netprobe);
+    let trust = tokio::task::spawn_blocking(move || {
+        popnet_runtime::files::create_private_dir(&folder)
+            .map_err(StartError::io(folder.display()))?;
+        Ok::<Trust, StartError>(Trust::load(&folder))
+    });
+    let trust = trust.await.map_err(std::io::Error::other);
+    let trust = trust.map_err(StartError::io("reading authorities"))??;
+    serve::start(context, config, trust)
+}

@@ -1,0 +1,115 @@
+//! One burst towards a resolver (P10, P14): how long a packet takes there and back, and how many
+//! are lost. Any answer will do; its content is of no interest.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use popnet_config::network::LatencyMethod;
+use popnet_dns::{Name, Rtype, build_query};
+use popnet_probe::{Burst, MeasureJob};
+use popnet_terms::Micros;
+use popnet_wire::probing::Method;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::connect::micros;
+
+/// Where resolvers listen.
+pub const PORT: u16 = 53;
+
+/// Between two packets of a burst: one that was answered at once is no flood.
+const GAP: Duration = Duration::from_millis(20);
+
+/// Carries `job` out on `port`. Methods are tried in order until one is answered.
+pub async fn measure(job: &MeasureJob, port: u16) -> Burst {
+    let to = SocketAddr::new(job.resolver, port);
+    let mut silent = Burst { method: None, rtts: Vec::new() };
+    for method in &job.methods {
+        let (named, rtts) = match method {
+            LatencyMethod::DnsQuery => (Method::DnsQuery, queries(to, job).await),
+            LatencyMethod::Tcp53 => (Method::Tcp53, openings(to, job).await),
+            // Needs a raw socket, which this role does not have.
+            LatencyMethod::Icmp => continue,
+        };
+        if rtts.iter().any(Option::is_some) {
+            return Burst { method: Some(named), rtts };
+        }
+        silent.rtts = rtts;
+    }
+    silent
+}
+
+async fn queries(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
+    let mut rtts = Vec::new();
+    let socket = match connected(to).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(%error, "no socket towards a resolver");
+            return vec![None; usize::from(job.samples)];
+        }
+    };
+    for _ in 0..job.samples {
+        rtts.push(query(&socket, job.timeout).await);
+        tokio::time::sleep(GAP).await;
+    }
+    rtts
+}
+
+async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+    let from: IpAddr = match to.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(from, 0)).await?;
+    // Connected: the system hands us this resolver's packets alone.
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+/// Asks for the root's name servers: every resolver knows them, and a server that refuses also
+/// answers.
+async fn query(socket: &UdpSocket, limit: Duration) -> Option<Micros> {
+    let mut octets = [0; 2];
+    getrandom::fill(&mut octets).ok()?;
+    let id = u16::from_be_bytes(octets);
+    let packet = build_query(id, &Name::root(), Rtype::NS, None);
+    let begun = Instant::now();
+    socket.send(&packet).await.ok()?;
+    let mut buffer = [0; 1_500];
+    loop {
+        // A refusal by ICMP is no answer of the resolver.
+        let received = timeout_at(begun + limit, socket.recv(&mut buffer)).await.ok()?.ok()?;
+        if buffer.get(..received).is_some_and(|octets| answers(octets, id)) {
+            return Some(micros(begun.elapsed()).max(Micros(1)));
+        }
+    }
+}
+
+/// Whether `octets` are a DNS response to the query with this id.
+#[must_use]
+pub fn answers(octets: &[u8], id: u16) -> bool {
+    match octets {
+        [first, second, flags, rest @ ..] => {
+            u16::from_be_bytes([*first, *second]) == id && flags & 0x80 != 0 && rest.len() >= 9
+        }
+        _ => false,
+    }
+}
+
+async fn openings(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
+    let mut rtts = Vec::new();
+    for _ in 0..job.samples {
+        let begun = Instant::now();
+        let opened = timeout(job.timeout, TcpStream::connect(to)).await;
+        let answered = match opened {
+            Ok(Ok(_)) => true,
+            // A reset came all the way from there and back as well.
+            Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
+            Err(_) => false,
+        };
+        rtts.push(answered.then(|| micros(begun.elapsed()).max(Micros(1))));
+        tokio::time::sleep(GAP).await;
+    }
+    rtts
+}

@@ -1,0 +1,189 @@
+//! The loop: the prober says what to do, sockets do it, the prober hears what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use popnet_config::Held;
+use popnet_probe::{Action, JobId, Outcome, Prober, pack};
+use popnet_runtime::link::{Handler, Peer, ReplySink, serve_local};
+use popnet_runtime::quic::Endpoint;
+use popnet_runtime::{Context, Running, StartError, clock};
+use popnet_terms::{NodeName, Role};
+use popnet_wire::control::{Ask, Problem, Reply};
+use popnet_wire::frame::{Conversation, encode};
+use popnet_wire::probing::{Datagram, Report, Sample};
+use popnet_wire::status::RoleStatus;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::announce::Announcer;
+use crate::connect::tcp;
+use crate::resolver::{PORT, measure};
+use crate::sessions::{Message, Sessions};
+use crate::steady::Steady;
+use crate::trust::Trust;
+use crate::{boot, http};
+
+/// Without anything to do the loop still looks around.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) fn start(
+    context: Context,
+    config: watch::Receiver<Arc<Held>>,
+    trust: Trust,
+) -> Result<Running, StartError> {
+    let boot = boot::number(&context.role_dir(Role::Netprobe), clock::now());
+    let endpoint = Endpoint::client(&context.identity)
+        .map_err(StartError::io("a UDP port for reports to name servers"))?;
+    let announcer = Announcer::start(&context, &config)?;
+    let shutdown = context.shutdown.clone();
+    let socket = context.role_socket(Role::Netprobe);
+    let served = serve_local(&socket, Arc::new(Desk), shutdown.clone())?;
+    let (sessions, messages) = Sessions::new(endpoint, shutdown.clone());
+    let probing = Probing {
+        steady: Steady::new(),
+        prober: Prober::new(context.node.pop(), seed(&context.node)),
+        publisher: context.node,
+        boot,
+        seq: 0,
+        config,
+        sessions,
+        announcer,
+        trust,
+        jobs: JoinSet::new(),
+    };
+    let task = tokio::spawn(async move {
+        probing.run(messages, shutdown).await;
+        served.wait().await;
+    });
+    Ok(Running::new(Role::Netprobe, task))
+}
+
+/// Spreads the probes of different nodes differently.
+fn seed(node: &NodeName) -> u64 {
+    node.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+struct Probing {
+    publisher: NodeName,
+    boot: u64,
+    seq: u64,
+    steady: Steady,
+    prober: Prober,
+    config: watch::Receiver<Arc<Held>>,
+    sessions: Sessions,
+    announcer: Announcer,
+    trust: Trust,
+    jobs: JoinSet<(JobId, Outcome)>,
+}
+
+impl Probing {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>, shutdown: CancellationToken) {
+        self.configure();
+        let mut configured = true;
+        loop {
+            self.act();
+            let wake = self.steady.instant(self.prober.poll_timeout());
+            let wake = wake.min(std::time::Instant::now() + IDLE_MAX);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                changed = self.config.changed(), if configured => match changed {
+                    Ok(()) => self.configure(),
+                    // Whoever held the configuration has ended; the last one stays in force.
+                    Err(_) => configured = false,
+                },
+                Some(message) = messages.recv() => self.hear(message),
+                Some(done) = self.jobs.join_next() => {
+                    // A job that panicked has no outcome: the prober gives it up in time.
+                    if let Ok((id, outcome)) = done {
+                        self.prober.handle_outcome(id, &outcome, self.steady.now());
+                    }
+                }
+                () = tokio::time::sleep_until(wake.into()) => {
+                    self.prober.handle_timeout(self.steady.now());
+                }
+            }
+        }
+        self.jobs.abort_all();
+        tracing::debug!(
+            tallies = ?self.prober.tallies(),
+            foreign = self.sessions.foreign(),
+            "probing ends"
+        );
+        tokio::join!(self.sessions.close(), self.announcer.finish());
+    }
+
+    fn configure(&mut self) {
+        let held = self.config.borrow_and_update().clone();
+        self.sessions.configure(&held.network);
+        self.prober.configure(&held.network, self.steady.now());
+    }
+
+    fn hear(&mut self, message: Message) {
+        let now = self.steady.now();
+        match message {
+            Message::Joined => self.prober.handle_joined(now),
+            Message::Needs(needs) => self.prober.handle_needs(&needs, now),
+            Message::Hits(hits) => self.prober.handle_hits(&hits),
+        }
+    }
+
+    /// Does everything that the prober wants done.
+    fn act(&mut self) {
+        while let Some(action) = self.prober.poll_action() {
+            match action {
+                Action::Http(job) => {
+                    let trust = self.trust.clone();
+                    self.jobs.spawn(async move { (job.id, http::attempt(&job, &trust).await) });
+                }
+                Action::Tcp(job) => {
+                    self.jobs.spawn(async move { (job.id, tcp(&job).await) });
+                }
+                Action::Measure(job) => {
+                    self.jobs
+                        .spawn(async move { (job.id, Outcome::Burst(measure(&job, PORT).await)) });
+                }
+                Action::Report(samples) => self.report(samples),
+                Action::Announce(change) => {
+                    let held = self.config.borrow().clone();
+                    self.announcer.announce(&held.network, &change);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, samples: Vec<Sample>) {
+        let head = Report {
+            publisher: self.publisher.clone(),
+            boot: self.boot,
+            seq: self.seq,
+            epoch: self.config.borrow().epoch,
+            sent: self.steady.now(),
+            samples: Vec::new(),
+        };
+        for samples in pack(&head, samples) {
+            self.seq += 1;
+            let report = Report { samples, seq: self.seq, ..head.clone() };
+            let datagram = Datagram::Report(report);
+            self.sessions.broadcast(encode(Conversation::Probing, &datagram));
+        }
+    }
+}
+
+/// Answers asks on the role's own socket.
+struct Desk;
+
+impl Handler for Desk {
+    async fn answer(&self, _: Peer, ask: Ask, out: ReplySink) {
+        if ask == Ask::RoleStatus {
+            let status = RoleStatus::Plain { role: Role::Netprobe, up: true, why: "".into() };
+            let _ = out.send(Reply::Role(status)).await;
+            return;
+        }
+        let words = "a netprobe answers how it is, and nothing else";
+        out.problem(Problem::new("R05", words, "")).await;
+    }
+}

@@ -1,0 +1,272 @@
+//! Single attempts against real servers on loopback that turn bad in every way that matters.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use popnet_config::network::{Expect, LatencyMethod};
+use popnet_netprobe::{Trust, http, resolver};
+use popnet_probe::{Address, HttpJob, JobId, MeasureJob, Outcome, check};
+use popnet_wire::probing::{Cause, Method};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_rustls::TlsAcceptor;
+
+#[tokio::test]
+async fn a_good_answer() {
+    let content = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\npopnet-load: 0.12\r\npopnet-epoch: 7\r\n\r\nacme ok";
+    let at = says(content).await;
+    let mut job = job(at);
+    job.load_field = Some("popnet-load".into());
+    job.digest = true;
+    let Outcome::Answered(answer) = http::attempt(&job, &nobody()).await else {
+        panic!("no answer");
+    };
+    let digest = "19e76fde1b1d43fdbcf83a9a9fd04e75fe99e6dba4ba3c8d2ed3a4fbbd4dd2a5";
+    let expect = Expect { body_contains: Some("acme".into()), ..Expect::default() };
+    let checked = check(&expect, &answer);
+    assert_eq!((checked.cause, checked.load), (Cause::Passed, Some(120)));
+    assert_eq!(checked.epoch.map(|epoch| epoch.0), Some(7));
+    assert!(answer.connect.0 > 0 && answer.total >= answer.connect);
+    let wrong = Expect { body_sha256: Some(digest.replace('1', "2")), ..Expect::default() };
+    assert_eq!(check(&wrong, &answer).cause, Cause::Content);
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = closed.local_addr().unwrap();
+    drop(closed);
+    failure(at, Cause::Refused, "connection refused").await;
+}
+
+#[tokio::test]
+async fn it_stalls() {
+    let at = serve(|mut stream| async move {
+        let mut buffer = [0; 1_024];
+        while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+    })
+    .await;
+    failure(at, Cause::Timeout, "no answer within 300 ms").await;
+}
+
+#[tokio::test]
+async fn it_stalls_in_the_middle() {
+    let at = serve(|mut stream| async move {
+        let mut buffer = [0; 1_024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nac").await;
+        while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+    })
+    .await;
+    failure(at, Cause::Timeout, "no answer within 300 ms").await;
+}
+
+#[tokio::test]
+async fn it_lies_about_its_length() {
+    let at = says("HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\nacme ok").await;
+    failure(at, Cause::Protocol, "connection closed before the answer was whole").await;
+}
+
+#[tokio::test]
+async fn it_speaks_something_else() {
+    let at = says("220 mail.test ESMTP\r\n").await;
+    failure(at, Cause::Protocol, "the answer is not HTTP").await;
+}
+
+#[tokio::test]
+async fn it_hangs_up() {
+    let at = serve(|mut stream| async move {
+        let mut buffer = [0; 1_024];
+        let _ = stream.read(&mut buffer).await;
+    })
+    .await;
+    failure(at, Cause::Protocol, "connection closed before the answer was whole").await;
+}
+
+#[tokio::test]
+async fn wrong_status_and_content_are_answers() {
+    let at = says("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await;
+    let Outcome::Answered(answer) = http::attempt(&job(at), &nobody()).await else {
+        panic!("no answer");
+    };
+    assert_eq!(check(&Expect::default(), &answer).cause, Cause::Status);
+    let at = says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+    let Outcome::Answered(answer) = http::attempt(&job(at), &nobody()).await else {
+        panic!("no answer");
+    };
+    let expect = Expect { body_contains: Some("acme".into()), ..Expect::default() };
+    assert_eq!(check(&expect, &answer).cause, Cause::Content);
+}
+
+#[tokio::test]
+async fn certificates_are_verified() {
+    let made = rcgen::generate_simple_self_signed(["www.test".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let at = serve_tls(certificate.clone(), key.into()).await;
+    let mut secure = job(at);
+    secure.tls = true;
+    let failed = outcome(&secure, &nobody()).await;
+    assert_eq!(failed.0, Cause::Certificate, "{}", failed.1);
+    let trust = Trust::of([certificate]);
+    assert!(matches!(http::attempt(&secure, &trust).await, Outcome::Answered(_)));
+    secure.host = "other.test".into();
+    assert_eq!(outcome(&secure, &trust).await.0, Cause::Certificate);
+    // Plain HTTP where TLS is expected is no question of certificates.
+    let plain = says("HTTP/1.1 400 Bad\r\ncontent-length: 0\r\n\r\n").await;
+    let mut secure = job(plain);
+    secure.tls = true;
+    assert_eq!(outcome(&secure, &trust).await.0, Cause::Protocol);
+}
+
+#[tokio::test]
+async fn a_resolver_answers() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 1_500];
+        let mut count = 0;
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            count += 1;
+            // A stray packet is no answer, and the second query is lost.
+            let _ = socket.send_to(b"junk", from).await;
+            if count == 2 {
+                continue;
+            }
+            let mut answer = buffer[..length].to_vec();
+            answer[2] |= 0x80;
+            answer[3] = 5;
+            let _ = socket.send_to(&answer, from).await;
+        }
+    });
+    let burst = resolver::measure(&measure(at), at.port()).await;
+    assert_eq!(burst.method, Some(Method::DnsQuery));
+    let answered: Vec<bool> = burst.rtts.iter().map(Option::is_some).collect();
+    assert_eq!(answered, [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_resolver_that_is_silent_by_udp_is_asked_by_tcp() {
+    // TCP is open, UDP silent, on the same port.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let socket = UdpSocket::bind(at).await.unwrap();
+    let burst = resolver::measure(&measure(at), at.port()).await;
+    assert_eq!(burst.method, Some(Method::Tcp53));
+    assert_eq!(burst.rtts.iter().flatten().count(), 3);
+    drop(socket);
+}
+
+#[tokio::test]
+async fn nobody_answers() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let mut job = measure(at);
+    job.methods = vec![LatencyMethod::Icmp, LatencyMethod::DnsQuery];
+    let burst = resolver::measure(&job, at.port()).await;
+    assert_eq!((burst.method, burst.rtts), (None, vec![None; 3]));
+}
+
+#[test]
+fn junk_is_no_message() {
+    for length in 0..64_u8 {
+        let junk: Vec<u8> = (0..length).map(|n| n.wrapping_mul(151).wrapping_add(length)).collect();
+        assert!(popnet_netprobe::decode(&junk).is_err());
+        assert!(!resolver::answers(&junk, 0x1234));
+    }
+    assert!(popnet_netprobe::decode(&[0xC2; 2_000]).is_err());
+}
+
+async fn failure(at: SocketAddr, cause: Cause, words: &str) {
+    assert_eq!(outcome(&job(at), &nobody()).await, (cause, words.to_owned()));
+}
+
+async fn outcome(job: &HttpJob, trust: &Trust) -> (Cause, String) {
+    match http::attempt(job, trust).await {
+        Outcome::Failed(failure) => (failure.cause, failure.words.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn job(at: SocketAddr) -> HttpJob {
+    HttpJob {
+        id: JobId(1),
+        address: Address { host: at.ip().to_string().into(), port: at.port() },
+        tls: false,
+        method: "GET".into(),
+        path: "/health".into(),
+        host: "www.test".into(),
+        timeout: Duration::from_millis(300),
+        load_field: None,
+        digest: false,
+    }
+}
+
+fn measure(at: SocketAddr) -> MeasureJob {
+    MeasureJob {
+        id: JobId(1),
+        resolver: at.ip(),
+        methods: vec![LatencyMethod::DnsQuery, LatencyMethod::Tcp53],
+        samples: 3,
+        timeout: Duration::from_millis(150),
+    }
+}
+
+fn nobody() -> Trust {
+    Trust::of([])
+}
+
+/// A server that answers every request with these octets and closes.
+async fn says(octets: &'static str) -> SocketAddr {
+    serve(move |mut stream| async move {
+        let mut buffer = [0; 1_024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(octets.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    })
+    .await
+}
+
+async fn serve<F>(conversation: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(conversation(stream));
+        }
+    });
+    at
+}
+
+async fn serve_tls(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    serve(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut buffer = [0; 1_024];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await
+}

@@ -1,0 +1,225 @@
+//! The whole role: a server to watch, and a name server that listens, over the real transport.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use popnet_config::Held;
+use popnet_config::network::Network;
+use popnet_runtime::link::Link;
+use popnet_runtime::quic::{Connection, Endpoint};
+use popnet_runtime::{Authority, Context};
+use popnet_terms::{NodeName, Role, Timestamp};
+use popnet_wire::control::{Ask, Reply};
+use popnet_wire::frame::{Conversation, encode};
+use popnet_wire::probing::{
+    Cause, DATAGRAM_MAX, Datagram, Finding, Health, Latency, Method, Need, Needs, Report, Sample,
+    Service,
+};
+use popnet_wire::rollout::{Digest, Epoch};
+use popnet_wire::status::RoleStatus;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn from_a_server_that_turns_bad_to_the_name_server() {
+    let lab = Lab::new().await;
+    let connection = lab.accept().await;
+
+    // Up at the first success, with its load and the distance that the lab's table implies.
+    let up = service(&connection, |service| service.health == Health::Up).await;
+    assert_eq!((up.cause, up.load, up.epoch), (Cause::Passed, Some(250), Some(Epoch(7))));
+    assert!(up.connect.0 >= 154_000, "{up:?}");
+
+    // The table's client network is known without being asked for.
+    let known = latency(&connection, "127.0.1.0/24").await;
+    assert_eq!((known.rtt.unwrap().0, known.method), (160_000, Method::Simulated));
+
+    // A wish for another unit of the table is answered at once.
+    let need =
+        Need { resolver: "10.1.7.7".parse().unwrap(), client: "10.1.7.0/24".parse().unwrap() };
+    let needs = Needs { asker: NodeName::new("ns1.east"), sent: Timestamp(0), needs: vec![need] };
+    let octets = encode(Conversation::Probing, &Datagram::Needs(needs));
+    connection.send_datagram(octets.into()).unwrap();
+    assert_eq!(latency(&connection, "10.1.7.0/24").await.rtt.unwrap().0, 5_000);
+
+    // Junk on the way in does no harm.
+    connection.send_datagram(vec![0xC2; 40].into()).unwrap();
+
+    // The server serves something else now.
+    lab.good.store(false, Ordering::Relaxed);
+    let down = service(&connection, |service| service.health == Health::Down).await;
+    assert_eq!(down.cause, Cause::Content);
+    assert!(down.detail.contains("content lacks"), "{}", down.detail);
+
+    // A name server that comes back is told everything without having to wait.
+    connection.close("restart");
+    let connection = lab.accept().await;
+    service(&connection, |service| service.health == Health::Down).await;
+
+    let mut link = Link::local(&lab.context.role_socket(Role::Netprobe)).await.unwrap();
+    let reply = link.ask_one(&Ask::RoleStatus).await.unwrap();
+    assert!(matches!(reply, Reply::Role(RoleStatus::Plain { up: true, .. })), "{reply:?}");
+    lab.stop().await;
+}
+
+/// A POP with a probe, a cache and a name server, all on this machine.
+struct Lab {
+    context: Context,
+    endpoint: Endpoint,
+    good: Arc<AtomicBool>,
+    running: popnet_runtime::Running,
+    _config: watch::Sender<Arc<Held>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&folder.path().join("authority"), "lab").unwrap();
+        let nameserver = authority.identity("ns1.east.lab.test").unwrap();
+        let endpoint = Endpoint::listen("127.0.0.1:0".parse().unwrap(), &nameserver).unwrap();
+        let good = Arc::new(AtomicBool::new(true));
+        let cache = cache(Arc::clone(&good)).await;
+        let network = network(endpoint.local_addr().unwrap(), cache);
+        let held = Held {
+            epoch: Epoch(3),
+            digest: Digest::default(),
+            network,
+            base_dir: folder.path().into(),
+        };
+        let (sender, config) = watch::channel(Arc::new(held));
+        let context = context(folder.path(), &authority);
+        let running = popnet_netprobe::start(context.clone(), config).await.unwrap();
+        Self { context, endpoint, good, running, _config: sender, _folder: folder }
+    }
+
+    async fn accept(&self) -> Connection {
+        let connection = timeout(PATIENCE, self.endpoint.accept()).await.unwrap().unwrap();
+        assert_eq!(connection.peer(), "probe1.east.lab.test");
+        connection
+    }
+
+    async fn stop(self) {
+        self.context.shutdown.cancel();
+        timeout(PATIENCE, self.running.wait()).await.unwrap();
+    }
+}
+
+fn context(folder: &Path, authority: &Authority) -> Context {
+    let run_dir = folder.join("run");
+    std::fs::create_dir_all(&run_dir).unwrap();
+    Context {
+        node: NodeName::new("probe1.east"),
+        hostname: "probe1.east.lab.test".into(),
+        domain: "lab.test".into(),
+        state_dir: folder.join("state"),
+        run_dir,
+        identity: authority.identity("probe1.east.lab.test").unwrap(),
+        shutdown: CancellationToken::new(),
+    }
+}
+
+fn network(nameserver: SocketAddr, cache: SocketAddr) -> Network {
+    let text = format!(
+        r#"
+        [network]
+        name = "lab"
+        schema = 1
+        domain = "lab.test"
+        [pops.east.nodes]
+        ns1 = {{ roles = ["nameserver"], address = ["127.0.0.1"], listen = {{ probe = ["{nameserver}"] }} }}
+        probe1 = {{ roles = ["netprobe"], address = ["127.0.0.1"] }}
+        [pops.west.nodes]
+        edge1 = {{ roles = ["webcache"], address = ["127.0.0.1"], listen = {{ http = ["{cache}"] }} }}
+        [probes.edge]
+        kind = "http"
+        target = {{ role = "webcache" }}
+        request = {{ path = "/.popnet/health", host = "health.popnet.invalid" }}
+        expect = {{ body_contains = "ok", load_header = "popnet-load" }}
+        interval = "100ms"
+        timeout = "1s"
+        fall = 2
+        [simulate.cities.tokyo]
+        clients = ["127.0.1.1/32"]
+        rtt = {{ east = "160ms", west = "4ms" }}
+        [simulate.cities.ashburn]
+        clients = ["10.1.0.0/16"]
+        rtt = {{ east = "5ms", west = "159ms" }}
+        "#
+    );
+    toml_edit::de::from_str(&text).unwrap()
+}
+
+/// A server that is well until it serves somebody else's page.
+async fn cache(good: Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let good = Arc::clone(&good);
+            tokio::spawn(async move {
+                let mut buffer = [0; 1_024];
+                let _ = stream.read(&mut buffer).await;
+                let content = if good.load(Ordering::Relaxed) { "ok\n" } else { "no\n" };
+                let head = "HTTP/1.1 200 OK\r\npopnet-load: 0.25\r\npopnet-epoch: 7\r\n";
+                let answer = format!("{head}content-length: 3\r\n\r\n{content}");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    at
+}
+
+/// The next report's samples, checked for what every report has to be.
+async fn samples(connection: &Connection) -> Vec<Sample> {
+    let octets = timeout(PATIENCE, connection.read_datagram()).await.unwrap().unwrap();
+    assert!(octets.len() <= DATAGRAM_MAX);
+    let Ok(Datagram::Report(report)) = popnet_netprobe::decode(&octets) else {
+        panic!("no report");
+    };
+    let Report { publisher, boot, seq, epoch, samples, .. } = report;
+    assert_eq!((publisher, epoch), (NodeName::new("probe1.east"), Epoch(3)));
+    assert!(boot > 0 && seq > 0);
+    samples
+}
+
+async fn service(connection: &Connection, wanted: impl Fn(&Service) -> bool) -> Service {
+    let search = async {
+        loop {
+            for sample in samples(connection).await {
+                match sample.finding {
+                    Finding::Service(service) if wanted(&service) => return service,
+                    Finding::Service(_) | Finding::Latency(_) => {}
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, search).await.unwrap()
+}
+
+async fn latency(connection: &Connection, client: &str) -> Latency {
+    let search = async {
+        loop {
+            for sample in samples(connection).await {
+                match sample.finding {
+                    Finding::Latency(latency) if latency.client.to_string() == client => {
+                        return latency;
+                    }
+                    Finding::Latency(_) | Finding::Service(_) => {}
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, search).await.unwrap()
+}
