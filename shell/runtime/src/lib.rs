@@ -30,4 +30,5 @@ mod trust;
 
 pub use context::{Context, Ended, Running, StartError};
 pub use identity::{Authority, Identity};
+pub use pidfile::PidFile;
 pub use publish::Published;

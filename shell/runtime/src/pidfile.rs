@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Files in the run folder that end so are process-id files.
 const ENDING: &str = "pid";
@@ -18,10 +20,12 @@ const LONGEST: u64 = 32;
 pub struct PidFile {
     path: PathBuf,
     _lock: Flock<File>,
+    _hangup: Option<Signal>,
 }
 
 impl PidFile {
-    /// Takes `run_dir/NAME.pid` for this process.
+    /// Takes `run_dir/NAME.pid` for this process. Inside the runtime, SIGHUP no longer ends the
+    /// process from then on.
     ///
     /// # Errors
     /// `AlreadyExists` with the holder's number when another process has it; what the file system
@@ -43,7 +47,10 @@ impl PidFile {
         };
         lock.set_len(0)?;
         lock.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        Ok(Self { path, _lock: lock })
+        // Whoever is listed here is told of changes by SIGHUP, which must not end a process that has
+        // nothing to read again.
+        let hangup = Handle::try_current().ok().and_then(|_| signal(SignalKind::hangup()).ok());
+        Ok(Self { path, _lock: lock, _hangup: hangup })
     }
 }
 
