@@ -1,5 +1,6 @@
 //! A table of questions and answers: zones, delegations, wildcards, aliases, and the network's
 //! own names.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::fmt::Write as _;
 use std::path::Path;

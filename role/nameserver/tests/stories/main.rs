@@ -1,0 +1,6 @@
+//! Stories of a name server over real sockets.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+mod common;
+mod steering;
+mod zones;
