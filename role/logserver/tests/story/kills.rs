@@ -1,5 +1,6 @@
 //! Whoever is killed in between, counters stay exact.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -28,13 +29,31 @@ fn log_server_process() {
     });
 }
 
-/// A log server as a process of its own; killed when dropped.
+/// Not a test of its own: a sender that counts as fast as it can until it is killed.
+#[test]
+fn sender_process() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let lab = Lab::at(Path::new(&folder));
+    let shipper = lab.shipper(lab.locate());
+    let parent = std::thread::spawn(|| std::io::stdin().read_line(&mut String::new()));
+    let mut n = 0;
+    while !parent.is_finished() {
+        n += 1;
+        shipper.count(&"acme".into(), &"www.acme.test".into(), |counter| counter.requests += 1);
+        shipper.record(&"acme".into(), access(n));
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// This binary again as a process of its own, for one role; killed when dropped.
 struct Process(Child);
 
 impl Process {
-    fn start(lab: &Lab) -> Self {
+    fn start(lab: &Lab, role: &str) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "kills::log_server_process", "--test-threads=1"])
+            .args(["--exact", &format!("kills::{role}_process"), "--test-threads=1"])
             .env(FOLDER, &lab.dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -77,11 +96,11 @@ async fn ten_thousand_requests_while_the_log_server_is_killed_again_and_again() 
         })
         .collect();
     for _ in 0..4 {
-        let server = Process::start(&lab);
+        let server = Process::start(&lab, "log_server");
         tokio::time::sleep(Duration::from_millis(550)).await;
         drop(server);
     }
-    let _server = Process::start(&lab);
+    let _server = Process::start(&lab, "log_server");
     for worker in workers {
         worker.join().unwrap();
     }
@@ -210,5 +229,42 @@ async fn a_full_spool_gives_up_details_and_keeps_counters() {
     assert_eq!((lab.sums("acme").await.0, lab.sums("globex").await.0), (6_000, 6_000));
     let told: u64 = lab.arrivals().await.iter().map(|arrival| arrival.dropped).sum();
     assert_eq!(told, dropped, "the log server knows how many details are lost");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_sender_loses_nothing_that_was_spooled() {
+    let lab = Lab::new();
+    let server = lab.server().await;
+    for _ in 0..3 {
+        let sender = Process::start(&lab, "sender");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        drop(sender);
+    }
+    // What was on its way when the sender died is stored within moments.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut batches: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut note = |packed: &[u8]| {
+        let batch = popnet_runtime::ship::unpack(packed).unwrap();
+        batches.insert(batch.id.seq, batch.counters.iter().map(|c| c.requests).sum());
+    };
+    for entry in std::fs::read_dir(lab.spool("acme")).unwrap() {
+        let octets = std::fs::read(entry.unwrap().path()).unwrap();
+        if let Some((_, packed)) = popnet_runtime::ship::unseal(&octets) {
+            note(packed);
+        }
+    }
+    lab.raw_entries("acme").iter().for_each(|packed| note(packed));
+    assert!(batches.len() > 4, "{batches:?}");
+
+    let shipper = lab.shipper(lab.locate());
+    shipper.drain(Duration::from_secs(5)).await;
+    assert_eq!(shipper.statistics().spooled_batches, 0);
+    assert_eq!(lab.sums("acme").await.0, batches.values().sum::<u64>());
+    let arrivals = lab.arrivals().await;
+    assert_eq!(
+        (arrivals[0].missing, Some(arrivals[0].last_seq)),
+        (0, batches.keys().max().copied())
+    );
     server.stop().await;
 }

@@ -182,19 +182,23 @@ logs = {{ servers = ["edge2.fra1"] }}
         }
     }
 
-    /// The numbers of every batch in the customer's raw files, in the order in which they lie there.
+    /// The numbers of every batch in the customer's raw files.
     pub(crate) fn raw_numbers(&self, customer: &str) -> Vec<u64> {
+        let number = |packed: &Vec<u8>| popnet_runtime::ship::unpack(packed).unwrap().id.seq;
+        self.raw_entries(customer).iter().map(number).collect()
+    }
+
+    /// Every batch in the customer's raw files.
+    pub(crate) fn raw_entries(&self, customer: &str) -> Vec<Vec<u8>> {
         let folder = self.context(LOG).role_dir(Role::Logserver).join("raw").join(customer);
-        let mut numbers = Vec::new();
+        let mut entries = Vec::new();
         for day in std::fs::read_dir(folder).unwrap() {
             for file in std::fs::read_dir(day.unwrap().path()).unwrap() {
                 let octets = std::fs::read(file.unwrap().path()).unwrap();
-                for entry in popnet_logserver::entries(&octets) {
-                    numbers.push(popnet_runtime::ship::unpack(&entry).unwrap().id.seq);
-                }
+                entries.extend(popnet_logserver::entries(&octets));
             }
         }
-        numbers
+        entries
     }
 }
 
