@@ -26,13 +26,15 @@ async fn a_good_answer() {
     let Outcome::Answered(answer) = http::attempt(&job, &nobody()).await else {
         panic!("no answer");
     };
-    let digest = "19e76fde1b1d43fdbcf83a9a9fd04e75fe99e6dba4ba3c8d2ed3a4fbbd4dd2a5";
+    let digest = "c647fcf4d15eb1f0184fc6ae32cfa18b9b53be4d38e720f85869613df8cc9f64";
     let expect = Expect { body_contains: Some("acme".into()), ..Expect::default() };
     let checked = check(&expect, &answer);
     assert_eq!((checked.cause, checked.load), (Cause::Passed, Some(120)));
     assert_eq!(checked.epoch.map(|epoch| epoch.0), Some(7));
     assert!(answer.connect.0 > 0 && answer.total >= answer.connect);
-    let wrong = Expect { body_sha256: Some(digest.replace('1', "2")), ..Expect::default() };
+    let right = Expect { body_sha256: Some(digest.into()), ..Expect::default() };
+    assert_eq!(check(&right, &answer).cause, Cause::Passed);
+    let wrong = Expect { body_sha256: Some(digest.replace('0', "f")), ..Expect::default() };
     assert_eq!(check(&wrong, &answer).cause, Cause::Content);
 }
 
@@ -187,10 +189,10 @@ async fn failure(at: SocketAddr, cause: Cause, words: &str) {
 }
 
 async fn outcome(job: &HttpJob, trust: &Trust) -> (Cause, String) {
-    match http::attempt(job, trust).await {
-        Outcome::Failed(failure) => (failure.cause, failure.words.to_string()),
-        other => panic!("{other:?}"),
-    }
+    let Outcome::Failed(failure) = http::attempt(job, trust).await else {
+        panic!("it did not fail");
+    };
+    (failure.cause, failure.words.to_string())
 }
 
 fn job(at: SocketAddr) -> HttpJob {

@@ -34,15 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn from_a_server_that_turns_bad_to_the_name_server() {
     let lab = Lab::new().await;
-    let connection = lab.accept().await;
+    let mut ear = Ear::new(lab.accept().await);
 
     // Up at the first success, with its load and the distance that the lab's table implies.
-    let up = service(&connection, |service| service.health == Health::Up).await;
+    let up = ear.service(Health::Up).await;
     assert_eq!((up.cause, up.load, up.epoch), (Cause::Passed, Some(250), Some(Epoch(7))));
     assert!(up.connect.0 >= 154_000, "{up:?}");
 
     // The table's client network is known without being asked for.
-    let known = latency(&connection, "127.0.1.0/24").await;
+    let known = ear.latency("127.0.1.0/24").await;
     assert_eq!((known.rtt.unwrap().0, known.method), (160_000, Method::Simulated));
 
     // A wish for another unit of the table is answered at once.
@@ -50,22 +50,22 @@ async fn from_a_server_that_turns_bad_to_the_name_server() {
         Need { resolver: "10.1.7.7".parse().unwrap(), client: "10.1.7.0/24".parse().unwrap() };
     let needs = Needs { asker: NodeName::new("ns1.east"), sent: Timestamp(0), needs: vec![need] };
     let octets = encode(Conversation::Probing, &Datagram::Needs(needs));
-    connection.send_datagram(octets.into()).unwrap();
-    assert_eq!(latency(&connection, "10.1.7.0/24").await.rtt.unwrap().0, 5_000);
+    ear.connection.send_datagram(octets.into()).unwrap();
+    assert_eq!(ear.latency("10.1.7.0/24").await.rtt.unwrap().0, 5_000);
 
     // Junk on the way in does no harm.
-    connection.send_datagram(vec![0xC2; 40].into()).unwrap();
+    ear.connection.send_datagram(vec![0xC2; 40].into()).unwrap();
 
     // The server serves something else now.
     lab.good.store(false, Ordering::Relaxed);
-    let down = service(&connection, |service| service.health == Health::Down).await;
+    let down = ear.service(Health::Down).await;
     assert_eq!(down.cause, Cause::Content);
     assert!(down.detail.contains("content lacks"), "{}", down.detail);
 
     // A name server that comes back is told everything without having to wait.
-    connection.close("restart");
-    let connection = lab.accept().await;
-    service(&connection, |service| service.health == Health::Down).await;
+    ear.connection.close("restart");
+    let mut ear = Ear::new(lab.accept().await);
+    ear.service(Health::Down).await;
 
     let mut link = Link::local(&lab.context.role_socket(Role::Netprobe)).await.unwrap();
     let reply = link.ask_one(&Ask::RoleStatus).await.unwrap();
@@ -194,32 +194,46 @@ async fn samples(connection: &Connection) -> Vec<Sample> {
     samples
 }
 
-async fn service(connection: &Connection, wanted: impl Fn(&Service) -> bool) -> Service {
-    let search = async {
-        loop {
-            for sample in samples(connection).await {
-                match sample.finding {
-                    Finding::Service(service) if wanted(&service) => return service,
-                    Finding::Service(_) | Finding::Latency(_) => {}
-                }
-            }
-        }
-    };
-    timeout(PATIENCE, search).await.unwrap()
+/// What was heard over one connection and not yet looked for.
+struct Ear {
+    connection: Connection,
+    heard: Vec<Sample>,
 }
 
-async fn latency(connection: &Connection, client: &str) -> Latency {
-    let search = async {
-        loop {
-            for sample in samples(connection).await {
-                match sample.finding {
-                    Finding::Latency(latency) if latency.client.to_string() == client => {
-                        return latency;
-                    }
-                    Finding::Latency(_) | Finding::Service(_) => {}
+impl Ear {
+    fn new(connection: Connection) -> Self {
+        Self { connection, heard: Vec::new() }
+    }
+
+    /// The first sample in which `wanted` finds something; what was heard until then is gone
+    /// through again the next time.
+    async fn wait_for<T>(&mut self, wanted: impl Fn(&Finding) -> Option<T>) -> T {
+        let search = async {
+            loop {
+                if let Some(found) = self.heard.iter().find_map(|sample| wanted(&sample.finding)) {
+                    return found;
                 }
+                self.heard.extend(samples(&self.connection).await);
             }
-        }
-    };
-    timeout(PATIENCE, search).await.unwrap()
+        };
+        timeout(PATIENCE, search).await.unwrap()
+    }
+
+    async fn service(&mut self, health: Health) -> Service {
+        self.wait_for(|finding| match finding {
+            Finding::Service(service) if service.health == health => Some(service.clone()),
+            Finding::Service(_) | Finding::Latency(_) => None,
+        })
+        .await
+    }
+
+    async fn latency(&mut self, client: &str) -> Latency {
+        self.wait_for(|finding| match finding {
+            Finding::Latency(latency) if latency.client.to_string() == client => {
+                Some(latency.clone())
+            }
+            Finding::Latency(_) | Finding::Service(_) => None,
+        })
+        .await
+    }
 }
