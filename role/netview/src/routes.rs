@@ -4,7 +4,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
@@ -22,17 +22,18 @@ const SCRIPT: &str = include_str!("../assets/netview.js");
 
 /// The routes of one listener.
 pub(crate) fn routes(app: App) -> Router {
+    // Whole paths, not nested: what asks "is this the interface?" looks at the path.
     let interface = Router::new()
-        .route("/me", get(api::me))
-        .route("/status", get(api::status))
-        .route("/pops", get(api::pops))
-        .route("/decisions", get(api::decisions))
-        .route("/decisions/{id}", get(api::decision))
-        .route("/stats/timeseries", get(api::timeseries))
-        .route("/purges", get(api::purges).post(api::order))
-        .route("/purges/{id}", get(api::purge))
-        .route("/stream", get(stream::stream))
-        .fallback(api::nothing);
+        .route("/api/v1/me", get(api::me))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/pops", get(api::pops))
+        .route("/api/v1/decisions", get(api::decisions))
+        .route("/api/v1/decisions/{id}", get(api::decision))
+        .route("/api/v1/stats/timeseries", get(api::timeseries))
+        .route("/api/v1/purges", get(api::purges).post(api::order))
+        .route("/api/v1/purges/{id}", get(api::purge))
+        .route("/api/v1/stream", get(stream::stream))
+        .route("/api/{*rest}", any(api::nothing));
     Router::new()
         .route("/", get(overview::overview))
         .route("/login", get(login::page).post(login::login))
@@ -48,7 +49,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/assets/netview.js", get(script))
         .route("/livez", get(alive))
         .route("/version", get(version))
-        .nest("/api/v1", interface)
+        .merge(interface)
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(app.clone(), guard))
