@@ -54,7 +54,8 @@ pub type Locate =
 /// Takes records and counters from a role and brings them to the log servers. Cheap to clone.
 #[derive(Clone)]
 pub struct Shipper {
-    inner: Arc<Inner>,
+    /// `None`: there is no log server, and nothing is kept for one.
+    inner: Option<Arc<Inner>>,
 }
 
 struct Inner {
@@ -126,33 +127,42 @@ impl Shipper {
             .name(format!("ship-{role}"))
             .spawn(move || closer.run())
             .map_err(StartError::io("a thread for sending logs"))?;
-        Ok(Self { inner: Arc::new(Inner { yard, closer: closer.thread().clone() }) })
+        Ok(Self { inner: Some(Arc::new(Inner { yard, closer: closer.thread().clone() })) })
+    }
+
+    /// For a network without log servers: forgets everything.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self { inner: None }
     }
 
     /// Leaves a detail record. Never waits; when there is no room the record is dropped and
     /// counted.
     pub fn record(&self, customer: &CustomerId, record: Record) {
-        match self.inner.yard.ring.record(customer, record) {
+        let Some(inner) = &self.inner else { return };
+        match inner.yard.ring.record(customer, record) {
             Fit::Kept => {}
-            Fit::KeptAndPressing => self.inner.closer.unpark(),
+            Fit::KeptAndPressing => inner.closer.unpark(),
             Fit::Dropped => {
-                self.inner.yard.totals.dropped.fetch_add(1, Ordering::Relaxed);
+                inner.yard.totals.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
     /// Adds to the customer's exact counter of `site` in this minute. Never dropped.
     pub fn count(&self, customer: &CustomerId, site: &SiteName, add: impl FnOnce(&mut Counter)) {
+        let Some(inner) = &self.inner else { return };
         let minute = clock::now().unix_seconds().div_euclid(60);
-        self.inner.yard.ring.count(customer, site, minute, add);
+        inner.yard.ring.count(customer, site, minute, add);
     }
 
     /// Closes open batches and waits until every batch is acknowledged, at most this long. The
     /// last call: what is left in the spool then goes out after the next start.
     pub async fn drain(&self, at_most: Duration) {
-        let yard = &self.inner.yard;
+        let Some(inner) = &self.inner else { return };
+        let yard = &inner.yard;
         yard.finishing.store(true, Ordering::Release);
-        self.inner.closer.unpark();
+        inner.closer.unpark();
         let emptied = async {
             yard.closed.cancelled().await;
             loop {
@@ -176,7 +186,8 @@ impl Shipper {
     /// How shipping goes.
     #[must_use]
     pub fn statistics(&self) -> ShipStatistics {
-        let totals = &self.inner.yard.totals;
+        let Some(inner) = &self.inner else { return ShipStatistics::default() };
+        let totals = &inner.yard.totals;
         ShipStatistics {
             spooled_batches: totals.batches.load(Ordering::Relaxed),
             spooled_bytes: totals.octets.load(Ordering::Relaxed),

@@ -28,10 +28,11 @@ pub(super) struct Pending {
 
 impl Pending {
     fn counter(&mut self, site: &SiteName, pop: &PopId, minute: i64) -> &mut Counter {
+        // Not `entry`: copying the name would have every thread write to its reference count.
         if !self.counters.contains_key(site) {
             self.counters.insert(site.clone(), Vec::new());
         }
-        let minutes = self.counters.entry(site.clone()).or_default();
+        let minutes = self.counters.get_mut(site).expect("inserted just above");
         let at = minutes.iter().position(|counter| counter.minute == minute).unwrap_or_else(|| {
             minutes.push(Counter::new(minute, site.clone(), pop.clone()));
             minutes.len() - 1
