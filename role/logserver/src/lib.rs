@@ -1,13 +1,13 @@
 //! LogServer (L1–L9): takes numbered batches from every node, keeps them on disk by customer, adds
 //! their counters exactly once, and answers questions about them.
 //!
-//! The way of a batch: [`receive`] reads it off its stream and checks who sends it ([`gate`]) →
-//! [`store`], one thread, takes what has queued up together: books it in one transaction
-//! ([`ledger`]), appends the octets as they came ([`raw`], synced first), commits → only then
+//! The way of a batch: `receive` reads it off its stream and checks who sends it (`gate`) →
+//! `store`, one thread, takes what has queued up together: books it in one transaction
+//! (`ledger`), appends the octets as they came (`raw`, synced first), commits → only then
 //! the acknowledgement leaves. What arrives twice is counted once, whichever of the two, sender or
 //! log server, was killed in between.
 //!
-//! Questions ([`answer`]) come over the role's own socket and read beside the writing.
+//! Questions (`answer`) come over the role's own socket and read beside the writing.
 
 use std::sync::Arc;
 
