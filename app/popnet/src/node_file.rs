@@ -64,3 +64,9 @@ impl NodeFile {
         std::fs::write(folder.join(Self::NAME), text)
     }
 }
+
+impl From<Parent> for popnet_configd::Parent {
+    fn from(parent: Parent) -> Self {
+        Self { node: parent.node, address: parent.address }
+    }
+}

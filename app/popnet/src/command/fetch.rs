@@ -32,16 +32,14 @@ pub(crate) async fn execute(
     let from = arguments.from.as_deref().map(|name| city_resolver(&network, name)).transpose()?;
     let visitor = Visitor::new(network, from);
     let mut rounds = if arguments.watch { u32::MAX } else { arguments.repeat.max(1) };
-    let mut failed = false;
     loop {
-        failed = !once(&visitor, &uri, style).await;
+        let well = once(&visitor, &uri, style).await;
         rounds -= 1;
         if rounds == 0 {
-            break;
+            return Ok(if well { Done::WELL } else { Done { exit: 1 } });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    Ok(if failed { Done { exit: 1 } } else { Done::WELL })
 }
 
 /// Fetches once and prints a line; whether it went well.

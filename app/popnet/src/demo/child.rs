@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// How long a node may take to be ready. A laptop needs a quarter of it.
 const READY_MAX: Duration = Duration::from_secs(20);
@@ -15,6 +15,8 @@ pub(crate) struct Node {
     /// NODE.POP.
     pub(crate) name: String,
     child: Child,
+    /// The pipe whose end stops the node. Kept apart: waiting for a child closes its own.
+    lifeline: Option<ChildStdin>,
     ready: tokio::net::UnixDatagram,
     log: PathBuf,
 }
@@ -33,7 +35,7 @@ impl Node {
         let log = folder.join("node.log");
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         // Paths are relative to the node's folder: the kernel limits those of sockets.
-        let child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(std::env::current_exe()?)
             .args(["run", "--config-dir", ".", "--state-dir", "state", "--until-stdin-closes"])
             .current_dir(folder)
             .env("NOTIFY_SOCKET", "notify.sock")
@@ -43,7 +45,8 @@ impl Node {
             .stderr(Stdio::from(output))
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { name: name.to_owned(), child, ready, log })
+        let lifeline = child.stdin.take();
+        Ok(Self { name: name.to_owned(), child, lifeline, ready, log })
     }
 
     /// The process.
@@ -91,7 +94,7 @@ impl Node {
 
     /// Asks it to stop and waits a little; then ends it the hard way.
     pub(crate) async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.lifeline.take());
         let asked = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
         if asked.is_err() {
             drop(self.child.kill().await);

@@ -13,7 +13,9 @@ use popnet_wire::control::Problem;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArguments;
-use crate::node_file::{NodeFile, Parent};
+use popnet_configd::Parent;
+
+use crate::node_file::NodeFile;
 
 /// A node about to run.
 pub(super) struct Me {
@@ -27,6 +29,8 @@ pub(super) struct Me {
     pub(super) base_dir: PathBuf,
     /// Where the configuration comes from.
     pub(super) source: Source,
+    /// Nobody else is in the configuration file.
+    pub(super) alone: bool,
 }
 
 /// Where the configuration comes from.
@@ -69,6 +73,7 @@ impl Me {
             Problem::new("", what.trim_end(), "").with_exit(8)
         })?;
         let network = loaded.network;
+        let alone = network.nodes().count() == 1;
         let node = network.node(name).cloned().ok_or_else(|| unknown(&network, name, &shown))?;
         let hostname = network.hostname(name);
         let identity = file_identity(arguments, &network, &hostname)?;
@@ -79,6 +84,7 @@ impl Me {
             certificates: network.certificates,
             base_dir,
             source: Source::File(file.to_owned()),
+            alone,
         })
     }
 
@@ -92,7 +98,11 @@ impl Me {
             node: file.node,
             certificates: file.certificates,
             base_dir: folder.to_owned(),
-            source: Source::Managed { parents: file.parents, nameservers: file.nameservers },
+            source: Source::Managed {
+                parents: file.parents.into_iter().map(Into::into).collect(),
+                nameservers: file.nameservers,
+            },
+            alone: false,
         })
     }
 }

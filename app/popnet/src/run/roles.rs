@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use popnet_config::Held;
 use popnet_config::network::{Node, Service};
+use popnet_configd::{Managed, Source as Authority};
 use popnet_directory::Directory;
 use popnet_runtime::{Context, Running, StartError};
 use popnet_terms::Role;
@@ -16,6 +17,11 @@ use super::me::{Me, Source};
 
 /// The configuration daemon's word on the command line.
 const CONFIGD: &str = "configd";
+
+/// Memory tier of a node that does not say.
+const MEMORY: u64 = 256 << 20;
+/// Disk tier of a node that does not say.
+const DISK: u64 = 4 << 30;
 
 /// What this process runs.
 pub(super) struct Selection {
@@ -89,11 +95,11 @@ pub(super) async fn start(
                 popnet_webcache::start(context, settings, Arc::clone(directory)).await
             }
             (Role::Webserver, _, Some(directory)) => {
-                let settings = webserver_settings(&node);
+                let settings = webserver_settings(me, &node);
                 popnet_webserver::start(context, settings, Arc::clone(directory)).await
             }
             (_, Some(held), _) => start_holder(role, context, held.clone()).await,
-            (_, None, _) | (Role::Webcache | Role::Webserver, _, None) => {
+            (_, None, _) => {
                 let what = format!("{role} needs the configuration, and this node holds none");
                 return Err(Problem::new("R0006", what, "popnet config show"));
             }
@@ -117,5 +123,80 @@ async fn start_holder(
         Role::Master | Role::Webcache | Role::Webserver => {
             unreachable!("the caller starts these otherwise")
         }
+    }
+}
+
+/// The configuration in force: from the daemon, when it runs in this process, or beside it.
+async fn configuration(
+    me: &Me,
+    selection: &Selection,
+    started: &mut Vec<Running>,
+) -> Result<Option<watch::Receiver<Arc<Held>>>, Problem> {
+    let problem = |error: StartError| error.problem();
+    let source = match &me.source {
+        Source::File(path) => Authority::File(path.clone()),
+        Source::Managed { parents, .. } => Authority::Managed(Box::new(Managed {
+            node: me.node.clone(),
+            parents: parents.clone(),
+            base_dir: me.base_dir.clone(),
+        })),
+    };
+    if selection.configd {
+        let daemon = popnet_configd::start(me.context.clone(), source).await.map_err(problem)?;
+        started.push(daemon.running);
+        return Ok(daemon.held);
+    }
+    if !me.node.holds_configuration() && matches!(me.source, Source::Managed { .. }) {
+        return Ok(None);
+    }
+    popnet_configd::follow(&me.context, &source).await.map_err(problem)
+}
+
+/// Where a cache finds the rest of the network.
+fn directory(
+    me: &Me,
+    held: Option<&watch::Receiver<Arc<Held>>>,
+) -> Result<Arc<Directory>, StartError> {
+    match (&me.source, held) {
+        (Source::File(_), Some(held)) => fixed::directory(&me.context, held.clone()),
+        (Source::Managed { nameservers, .. }, _) => {
+            Directory::dns(&me.context, nameservers.clone(), me.context.shutdown.clone())
+        }
+        (Source::File(_), None) => Directory::dns(
+            &me.context,
+            Vec::new(),
+            me.context.shutdown.clone(),
+        ),
+    }
+}
+
+fn webcache_settings(me: &Me, node: &Node) -> popnet_webcache::Settings {
+    let certificates: Vec<popnet_webcache::Certificate> = me
+        .certificates
+        .iter()
+        .map(|(name, files)| popnet_webcache::Certificate {
+            name: name.as_str().into(),
+            chain: me.base_dir.join(&files.chain),
+            key: me.base_dir.join(&files.key),
+        })
+        .collect();
+    // A node without a certificate has nothing to say on 443.
+    let https =
+        if certificates.is_empty() { Vec::new() } else { node.listens(Service::Https) };
+    popnet_webcache::Settings {
+        http: node.listens(Service::Http),
+        https,
+        certificates,
+        workers: node.workers.http,
+        memory: node.memory.map_or(MEMORY, |memory| memory.0),
+    }
+}
+
+fn webserver_settings(me: &Me, node: &Node) -> popnet_webserver::Settings {
+    popnet_webserver::Settings {
+        // A node that is alone in its file has no other to serve.
+        store: if me.alone { Vec::new() } else { node.listens(Service::Store) },
+        disk: node.disk.map_or(DISK, |disk| disk.0),
+        workers: node.workers.http,
     }
 }
