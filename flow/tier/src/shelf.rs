@@ -85,6 +85,12 @@ pub trait Shelf: Send + Sync + 'static {
     /// shelf is, when the future ends. Says how many.
     fn purge(&self, aim: &Aim, kind: PurgeKind) -> impl Future<Output = u64> + Send;
 
+    /// Whether what lay under `key` was lately removed to make room. A guess is enough.
+    fn evicted(&self, key: &Key) -> bool {
+        let _ = key;
+        false
+    }
+
     /// How full it is.
     fn usage(&self) -> Usage;
 }

@@ -195,7 +195,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         }
         match self.absences.recall(&seeker.key, self.now()).map(|absence| absence.reason) {
             Some(CacheReason::Purged) => CacheReason::Purged,
-            Some(CacheReason::Evicted) => CacheReason::Evicted,
+            Some(_) | None if self.shelf.evicted(&seeker.key) => CacheReason::Evicted,
             Some(_) | None => CacheReason::NeverSeen,
         }
     }
@@ -352,7 +352,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 self.from_shelf(seeker, &entry, outcome, failed_with).await
             }
             Landing::Failed(failure) => Some(self.error(&failure, outcome)),
-            Landing::Released(reason) => Some(self.alone(seeker, reason).await),
+            Landing::Released(reason) => Some(Box::pin(self.alone(seeker, reason)).await),
         }
     }
 

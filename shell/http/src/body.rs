@@ -47,6 +47,12 @@ impl Body {
         Self { content: Content::Stream(Box::pin(stream)) }
     }
 
+    /// The same, but what carries the content lives as long as the body even if it has no octets.
+    #[must_use]
+    pub fn kept(stream: impl HttpBody<Data = Bytes, Error = Failure> + Send + 'static) -> Self {
+        Self { content: Content::Stream(Box::pin(stream)) }
+    }
+
     /// Content that comes in over a connection with `next_hop`; nothing for `patience` is a
     /// failure.
     #[must_use]

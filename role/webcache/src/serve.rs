@@ -1,0 +1,283 @@
+//! A client's request: checked, given to its site's rules and the tier, answered and recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use popnet_field::authority::Authority;
+use popnet_field::{chain, date, hop};
+use popnet_http::body::Body;
+use popnet_http::measure::{Framing, request_head};
+use popnet_http::server::{Client, Service};
+use popnet_runtime::ship::Shipper;
+use popnet_runtime::{Published, clock};
+use popnet_terms::{CacheReason, CustomerId, SiteName};
+use popnet_tier::{Answer, Ask, Outcome, Tier};
+use popnet_wire::logging::{Access, CacheResult};
+
+use crate::health::{self, Load};
+use crate::ledger::{Ledger, Metered, Received, Totals};
+use crate::memory::Memory;
+use crate::naming::Names;
+use crate::sites::Sites;
+use crate::store::Store;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields that only the first hop may set, so what a client claims in them is dropped.
+const OURS: [&str; 5] =
+    ["x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"];
+
+/// Requests for hosts that are nobody's are counted under this name, for the network itself.
+const NOBODYS: &str = "_none";
+
+/// Answers clients.
+pub(crate) struct Front {
+    pub(crate) tier: Arc<Tier<Memory, Store>>,
+    pub(crate) sites: Arc<Published<Sites>>,
+    pub(crate) shipper: Option<Shipper>,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) names: Names,
+    /// The tier's name, to see a request that went in a circle.
+    pub(crate) name: String,
+}
+
+/// A request's own facts, kept aside while it is answered.
+struct Arrival {
+    client: Client,
+    begun: Instant,
+    framing: Framing,
+    head_octets: u64,
+    received: Arc<AtomicU64>,
+    id: Arc<str>,
+}
+
+impl Service for Front {
+    async fn answer(self: Arc<Self>, client: Client, request: Request<Body>) -> Response<Body> {
+        let begun = Instant::now();
+        let framing = Framing::of(&request, client.draining);
+        if is_health(&request) {
+            let mut response = self.load.answer(self.sites.load().epoch);
+            stamp(&mut response);
+            framing.settle(&mut response);
+            return response;
+        }
+        let arrival = Arrival {
+            client,
+            begun,
+            framing,
+            head_octets: request_head(&request),
+            received: Arc::default(),
+            id: self.names.next(clock::now()),
+        };
+        match self.check(&arrival, request) {
+            Ok((ask, access)) => {
+                let customer = ask.site.customer.clone();
+                let answer = self.tier.serve(ask).await;
+                self.finish(&arrival, answer, customer, access)
+            }
+            Err((response, access)) => {
+                let outcome = Outcome::new(CacheResult::Error, CacheReason::RuleBypass);
+                let answer = Answer { response: *response, outcome };
+                self.finish(&arrival, answer, CustomerId::network(), *access)
+            }
+        }
+    }
+}
+
+type Refusal = (Box<Response<Body>>, Box<Access>);
+
+impl Front {
+    /// Makes a request fit for the tier, or says why it is not.
+    fn check(
+        &self,
+        arrival: &Arrival,
+        mut request: Request<Body>,
+    ) -> Result<(Ask, Access), Refusal> {
+        let client = arrival.client;
+        let uri = target(&request, client.tls);
+        if let Ok(uri) = &uri {
+            *request.uri_mut() = uri.clone();
+        }
+        let address = client.address.map(|address| address.ip());
+        let id = Arc::clone(&arrival.id);
+        let mut access = Ledger::open(&request, id, None, arrival.begun, arrival.head_octets);
+        access.site = SiteName::new(NOBODYS);
+        let refuse = |status: StatusCode, what: &str, access: Access| {
+            Err((Box::new(page(status, what)), Box::new(access)))
+        };
+        let uri = match uri {
+            Ok(uri) => uri,
+            Err((status, what)) => return refuse(status, what, access),
+        };
+        let host = uri.host().unwrap_or_default();
+        let (site, epoch) = {
+            let sites = self.sites.load();
+            (sites.of_host(host).cloned(), sites.epoch)
+        };
+        access.config = epoch;
+        let Some(site) = site else {
+            let what = format!("This network has no site named {host}.");
+            return refuse(StatusCode::MISDIRECTED_REQUEST, &what, access);
+        };
+        access.site = site.site.clone();
+        access.client_ip = address.and_then(|address| site.client_ip.apply(address));
+        if chain::passed(request.headers(), &self.name) > 0 {
+            let what = "The request has passed this cache before: an origin points back here.";
+            return refuse(StatusCode::LOOP_DETECTED, what, access);
+        }
+        let fields = request.headers_mut();
+        hop::take_internal(fields);
+        for name in OURS {
+            fields.remove(name);
+        }
+        if let Some(value) = address.and_then(|ip| HeaderValue::try_from(ip.to_string()).ok()) {
+            fields.insert(FORWARDED_FOR, value);
+        }
+        let scheme = if client.tls { "https" } else { "http" };
+        fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if let Ok(value) = HeaderValue::from_str(&arrival.id) {
+            fields.insert(REQUEST_ID, value);
+        }
+        let received = Arc::clone(&arrival.received);
+        let request = request.map(|body| Body::stream(Received { body, octets: received }));
+        Ok((Ask { site, request }, access))
+    }
+
+    fn finish(
+        &self,
+        arrival: &Arrival,
+        answer: Answer,
+        customer: CustomerId,
+        mut access: Access,
+    ) -> Response<Body> {
+        let Answer { mut response, outcome } = answer;
+        let fields = response.headers_mut();
+        hop::take_internal(fields);
+        if let Ok(value) = HeaderValue::from_str(&arrival.id) {
+            fields.insert(REQUEST_ID, value);
+        }
+        stamp(&mut response);
+        let head_octets = arrival.framing.settle(&mut response);
+        access.status = response.status().as_u16();
+        let ledger = Ledger::new(
+            self.shipper.clone(),
+            Arc::clone(&self.totals),
+            customer,
+            access,
+            &outcome,
+            arrival.begun,
+            head_octets,
+            Arc::clone(&arrival.received),
+        );
+        // Not `Body::stream`, which would let go of an empty body, and its record, too early.
+        response.map(|body| Body::kept(Metered::new(body, ledger)))
+    }
+}
+
+fn is_health(request: &Request<Body>) -> bool {
+    request.uri().path() == health::PATH
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .or_else(|| request.uri().host())
+            .and_then(Authority::read)
+            .is_some_and(|authority| authority.host == health::HOST)
+}
+
+/// The absolute URI that a request means, with its host in lower case and without port; or why it
+/// means none.
+fn target(request: &Request<Body>, tls: bool) -> Result<Uri, (StatusCode, &'static str)> {
+    let bad = |what| Err((StatusCode::BAD_REQUEST, what));
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        // RFC 9112 3.2: more than one Host is a client error.
+        return bad("The request names more than one host.");
+    }
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        return bad("The request names no host.");
+    }
+    // RFC 9112 3.2.2: an absolute target counts more than Host.
+    let named = match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => host.and_then(|host| host.to_str().ok()),
+    };
+    let Some(authority) = named.and_then(Authority::read) else {
+        return bad("The request names no host that can be read.");
+    };
+    let Ok(authority) = UriAuthority::try_from(authority.host) else {
+        return bad("The request names no host that can be read.");
+    };
+    let path = match request.uri().path_and_query() {
+        Some(path) if path.as_str().starts_with('?') => {
+            PathAndQuery::try_from(format!("/{path}")).unwrap_or(PathAndQuery::from_static("/"))
+        }
+        Some(path) => path.clone(),
+        None => PathAndQuery::from_static("/"),
+    };
+    let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
+    let built = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    built.or(bad("The request's target cannot be read."))
+}
+
+fn stamp(response: &mut Response<Body>) {
+    if !response.headers().contains_key(header::DATE)
+        && let Ok(value) = HeaderValue::try_from(date::print(clock::now().unix_seconds()))
+    {
+        response.headers_mut().insert(header::DATE, value);
+    }
+}
+
+fn page(status: StatusCode, what: &str) -> Response<Body> {
+    let reason = status.canonical_reason().unwrap_or("");
+    let mut response =
+        Response::new(Body::whole(format!("{} {reason}\n{what}\n", status.as_u16())));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(target_text: &str, hosts: &[&str], expected: &str) {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = target_text.parse().unwrap();
+        for host in hosts {
+            request.headers_mut().append(header::HOST, host.parse().unwrap());
+        }
+        let found = match target(&request, false) {
+            Ok(uri) => uri.to_string(),
+            Err((status, _)) => status.as_u16().to_string(),
+        };
+        assert_eq!(found, expected, "{target_text} {hosts:?}");
+    }
+
+    #[test]
+    fn targets() {
+        check("/a?b", &["A.test:8080"], "http://a.test/a?b");
+        check("http://b.test:81/x", &["a.test"], "http://b.test/x");
+        check("http://b.test?q", &["a.test"], "http://b.test/?q");
+        check("/", &[], "400");
+        check("/", &["a.test", "a.test"], "400");
+        check("/", &["a b"], "400");
+        check("/", &["user@a.test"], "400");
+        check("http://user@a.test/", &["a.test"], "400");
+        check("/", &["[::1]:80"], "http://[::1]/");
+        check("*", &["a.test"], "http://a.test*");
+    }
+}

@@ -1,0 +1,226 @@
+//! From settings to a running role.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use popnet_directory::Directory;
+use popnet_http::certificates::server_config;
+use popnet_http::server::{Limits, Listener, Server};
+use popnet_runtime::files::create_private_dir;
+use popnet_runtime::link::{Served, serve_local};
+use popnet_runtime::ship::{Locate, Shipper};
+use popnet_runtime::{Context, Published, Running, StartError, bind, clock};
+use popnet_terms::{CacheReason, CustomerId, Role};
+use popnet_tier::Tier;
+use popnet_wire::logging::CacheResult;
+use popnet_wire::sheet::Sheet;
+use tokio::sync::watch;
+
+use crate::certificates::Certificates;
+use crate::control::Control;
+use crate::health::Load;
+use crate::ledger::Totals;
+use crate::memory::Memory;
+use crate::naming::Names;
+use crate::serve::Front;
+use crate::sites::Sites;
+use crate::store::Store;
+
+/// Octets of unsent logs kept on disk.
+const SPOOL_MAX: u64 = 1 << 30;
+
+/// How long the end waits for logs to be acknowledged.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// How often a role without a sheet says so.
+const WAITING: Duration = Duration::from_secs(10);
+
+/// A certificate of the node's own store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The name that sites call it by.
+    pub name: Arc<str>,
+    /// PEM file with the chain.
+    pub chain: PathBuf,
+    /// PEM file with the key.
+    pub key: PathBuf,
+}
+
+/// What a webcache is told at its start; everything else it finds by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens for HTTP.
+    pub http: Vec<SocketAddr>,
+    /// Where it listens for HTTPS (HTTP/1.1 and HTTP/2).
+    pub https: Vec<SocketAddr>,
+    /// Certificates for HTTPS.
+    pub certificates: Vec<Certificate>,
+    /// Threads that answer; one a core when unset.
+    pub workers: Option<u32>,
+    /// Octets of the memory tier.
+    pub memory: u64,
+}
+
+/// Starts the role. Its ports are bound when this returns; they are served as soon as there is a
+/// role sheet, whether fetched now or kept from an earlier run.
+///
+/// # Errors
+/// A port or a folder cannot be used. A certificate that cannot be used is reported, and its sites
+/// have no HTTPS.
+pub async fn start(
+    context: Context,
+    settings: Settings,
+    directory: Arc<Directory>,
+) -> Result<Running, StartError> {
+    let role_dir = context.role_dir(Role::Webcache);
+    create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
+    create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
+    let sites = Arc::new(Published::new(Arc::new(Sites::default())));
+    let listeners = listeners(&settings, &sites)?;
+    let shipper = shipper(&context, &directory)?;
+    let name = format!("mem.{}", context.node.pop());
+    let store = Store::new(&context, Arc::clone(&directory), Some(shipper.clone()));
+    let front = Arc::new(Front {
+        tier: Tier::new(tier_settings(&context, &name), Memory::new(settings.memory), store),
+        sites,
+        shipper: Some(shipper.clone()),
+        totals: Arc::<Totals>::default(),
+        load: Arc::<Load>::default(),
+        names: Names::new(&context.node),
+        name,
+    });
+    let control = Control { node: context.node.clone(), front: Arc::clone(&front) };
+    let path = context.role_socket(Role::Webcache);
+    let asked = serve_local(&path, Arc::new(control), context.shutdown.clone())?;
+    let cache = Cache { context, front, directory, shipper };
+    Ok(Running::new(Role::Webcache, tokio::spawn(cache.run(listeners, asked))))
+}
+
+fn tier_settings(context: &Context, name: &str) -> popnet_tier::Settings {
+    popnet_tier::Settings {
+        name: name.to_owned(),
+        node: context.node.clone(),
+        kind: "mem",
+        hit: CacheReason::HitMemory,
+        hit_result: CacheResult::HitMemory,
+        now: clock::now,
+    }
+}
+
+/// For each worker its own sockets.
+fn listeners(
+    settings: &Settings,
+    sites: &Arc<Published<Sites>>,
+) -> Result<Vec<Vec<Listener>>, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = settings.workers.and_then(|count| usize::try_from(count).ok());
+    let count = wanted.filter(|count| *count > 0).unwrap_or(cores);
+    let certificates = Certificates::load(&settings.certificates, Arc::clone(sites));
+    let tls = if settings.https.is_empty() {
+        None
+    } else if certificates.is_empty() {
+        tracing::error!("no usable certificate: HTTPS is not served");
+        None
+    } else {
+        Some(server_config(certificates))
+    };
+    let mut workers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut sockets = Vec::new();
+        for address in &settings.http {
+            sockets.push(Listener::Tcp(bind::tcp(*address, count > 1)?));
+        }
+        if let Some(tls) = &tls {
+            for address in &settings.https {
+                sockets.push(Listener::Tls(bind::tcp(*address, count > 1)?, Arc::clone(tls)));
+            }
+        }
+        workers.push(sockets);
+    }
+    Ok(workers)
+}
+
+fn shipper(context: &Context, directory: &Arc<Directory>) -> Result<Shipper, StartError> {
+    let directory = Arc::clone(directory);
+    let locate: Locate = Arc::new(move |customer: CustomerId| {
+        let directory = Arc::clone(&directory);
+        Box::pin(async move {
+            let service = directory.log_server(&customer).await?;
+            Some((service.addr, service.hostname))
+        })
+    });
+    Shipper::start(context, Role::Webcache, context.node.pop(), locate, SPOOL_MAX)
+}
+
+struct Cache {
+    context: Context,
+    front: Arc<Front>,
+    directory: Arc<Directory>,
+    shipper: Shipper,
+}
+
+impl Cache {
+    async fn run(self, listeners: Vec<Vec<Listener>>, asked: Served) {
+        let shutdown = self.context.shutdown.clone();
+        let measuring = tokio::spawn(Arc::clone(&self.front.load).measure(shutdown.clone()));
+        let mut sheets = self.directory.sheet();
+        if self.first_sheet(&mut sheets).await {
+            let limits = Limits::default();
+            match Server::start("webcache", listeners, limits, &self.front, &shutdown) {
+                Ok(server) => {
+                    self.follow(&mut sheets).await;
+                    server.wait().await;
+                }
+                Err(error) => tracing::error!(%error, "threads for clients"),
+            }
+        }
+        asked.wait().await;
+        // The measuring task ends with the same shutdown.
+        let _ = measuring.await;
+        self.shipper.drain(DRAIN).await;
+    }
+
+    /// Waits for the first sheet; `false` when shutdown came first.
+    async fn first_sheet(&self, sheets: &mut watch::Receiver<Option<Arc<Sheet>>>) -> bool {
+        loop {
+            let sheet = sheets.borrow_and_update().clone();
+            if sheet.is_some() {
+                self.front.sites.store(Arc::new(Sites::of(sheet.as_deref())));
+                return true;
+            }
+            tokio::select! {
+                () = self.context.shutdown.cancelled() => return false,
+                changed = sheets.changed() => {
+                    if changed.is_err() {
+                        tracing::error!("no role sheet will come: nothing is served");
+                        self.context.shutdown.cancelled().await;
+                        return false;
+                    }
+                }
+                () = tokio::time::sleep(WAITING) => {
+                    tracing::warn!("waiting for the first role sheet; nothing is served until then");
+                }
+            }
+        }
+    }
+
+    /// Puts each new sheet in force, until shutdown.
+    async fn follow(&self, sheets: &mut watch::Receiver<Option<Arc<Sheet>>>) {
+        loop {
+            tokio::select! {
+                () = self.context.shutdown.cancelled() => return,
+                changed = sheets.changed() => {
+                    if changed.is_err() {
+                        // Nobody can send another sheet: this one stays in force.
+                        self.context.shutdown.cancelled().await;
+                        return;
+                    }
+                    let sheet = sheets.borrow_and_update().clone();
+                    self.front.sites.store(Arc::new(Sites::of(sheet.as_deref())));
+                }
+            }
+        }
+    }
+}
