@@ -1,6 +1,6 @@
 //! Compiles zones, sites and the network's own names into a [`Catalog`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use popnet_config::network::Network;
@@ -53,16 +53,15 @@ struct DraftNode {
 #[derive(Default)]
 struct DraftSet {
     ttl: u32,
-    records: Vec<Box<[u8]>>,
+    /// In canonical order (RFC 4034 6.3), each once.
+    records: BTreeSet<Box<[u8]>>,
 }
 
 impl DraftSet {
     fn add(&mut self, ttl: u32, rdata: &[u8]) {
-        // RFC 2181 5.2: one TTL an RRset; the lowest is the careful one. 5.0: no record twice.
+        // RFC 2181 5.2: one TTL an RRset; the lowest is the careful one.
         self.ttl = if self.records.is_empty() { ttl } else { self.ttl.min(ttl) };
-        if !self.records.iter().any(|known| **known == *rdata) {
-            self.records.push(rdata.into());
-        }
+        self.records.insert(rdata.into());
     }
 }
 

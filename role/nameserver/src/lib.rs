@@ -26,12 +26,14 @@ mod tcp;
 mod udp;
 mod zones;
 
+pub use state::parse as parse_kept;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::Held;
-use popnet_config::network::{Node, Service};
+use popnet_config::network::{Customer, Node, Service};
 use popnet_runtime::quic::Endpoint;
 use popnet_runtime::ship::{Locate, Shipper};
 use popnet_runtime::{Context, Running, StartError, bind, clock, link};
@@ -70,7 +72,11 @@ pub async fn start(
     let pop = context.node.pop();
     let shipper = Shipper::start(&context, Role::Nameserver, pop, locate(config.clone()), spool)?;
 
-    let (zones, table) = load(Zones::new(&context), Arc::clone(&held)).await;
+    let loaded = load(Zones::new(&context), Arc::clone(&held)).await;
+    let (zones, table) = loaded.ok_or_else(|| {
+        let what = "a mistake in the program: the name table cannot be built; see the log above";
+        StartError::Refused(Problem::new("R11", what, ""))
+    })?;
     let (wishes, wished) = needs::channel();
     let shared = Arc::new(Shared::new(&context, table, shipper.clone(), wishes)?);
     tell_problems(&shared, &shared.table.load());
@@ -78,6 +84,7 @@ pub async fn start(
     let socket = context.role_socket(Role::Nameserver);
     let served = link::serve_local(&socket, control, context.shutdown.clone())?;
 
+    let watched = config.clone();
     let workers = udp::start(sockets.udp, &shared, &context.shutdown)?;
     let mut tasks: Vec<JoinHandle<()>> = Vec::new();
     for listener in sockets.tcp {
@@ -89,12 +96,14 @@ pub async fn start(
     let shutdown = context.shutdown.clone();
     let task = tokio::spawn(async move {
         shutdown.cancelled().await;
+        // Without any log server nothing can leave, and nobody waits for it.
+        let at_most = if has_log_servers(&watched.borrow()) { DRAIN_MAX } else { Duration::ZERO };
         for task in tasks {
             let _ = task.await;
         }
         served.wait().await;
         let _ = tokio::task::spawn_blocking(move || workers.join()).await;
-        shipper.drain(DRAIN_MAX).await;
+        shipper.drain(at_most).await;
     });
     Ok(Running::new(Role::Nameserver, task))
 }
@@ -148,17 +157,22 @@ fn log_server(held: &Held, customer: &CustomerId, turn: usize) -> Option<(Socket
     Some((address, network.hostname(name)))
 }
 
-/// Reads zones and compiles the table off the threads that answer.
-async fn load(zones: Zones, held: Arc<Held>) -> (Zones, table::Table) {
+fn has_log_servers(held: &Held) -> bool {
+    let own =
+        |customer: &Customer| customer.logs.as_ref().is_some_and(|logs| !logs.servers.is_empty());
+    !held.network.logs.default.is_empty() || held.network.customers.values().any(own)
+}
+
+/// Reads zones and compiles the table off the threads that answer. `None`: a mistake of ours, told
+/// in the log.
+async fn load(zones: Zones, held: Arc<Held>) -> Option<(Zones, table::Table)> {
     let compile = move || {
         let mut zones = zones;
         let table = table::Table::build(&held, &mut zones);
         (zones, table)
     };
-    match tokio::task::spawn_blocking(compile).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    let loaded = tokio::task::spawn_blocking(compile).await;
+    loaded.inspect_err(|error| tracing::error!(%error, "the name table cannot be built")).ok()
 }
 
 /// Builds the next table on each change of the configuration; answers flow from the old one
@@ -176,7 +190,10 @@ async fn reload(
         }
         let held = Arc::clone(&config.borrow_and_update());
         let epoch = held.epoch;
-        let (kept, table) = load(zones, held).await;
+        let Some((kept, table)) = load(zones, held).await else {
+            zones = Zones::new(&context);
+            continue;
+        };
         zones = kept;
         tracing::info!(%epoch, names = table.catalog.len(), "name table published");
         let before = shared.table.load_full();

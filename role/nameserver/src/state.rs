@@ -31,8 +31,10 @@ pub(crate) fn load(path: &Path) -> Vec<(Timestamp, Report)> {
     })
 }
 
-/// The content of a file.
-pub(crate) fn parse(octets: &[u8]) -> Option<Vec<(Timestamp, Report)>> {
+/// What a file of kept measurements holds: when each report came in, and the report. `None`: the
+/// octets are something else.
+#[must_use]
+pub fn parse(octets: &[u8]) -> Option<Vec<(Timestamp, Report)>> {
     postcard::from_bytes(octets).ok()
 }
 
@@ -58,5 +60,19 @@ mod tests {
         assert!(load(&file).is_empty());
         save(&file, &[]);
         assert!(load(&file).is_empty() && parse(&[0]).is_some());
+    }
+
+    #[test]
+    fn junk_never_panics() {
+        let mut state = 7u64;
+        let mut octets = [0; 64];
+        for _ in 0..5_000 {
+            for octet in &mut octets {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *octet = state.to_be_bytes()[0];
+            }
+            let _ = parse(&octets);
+            let _ = crate::measure::report_in(&octets);
+        }
     }
 }

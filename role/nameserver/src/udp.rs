@@ -145,8 +145,10 @@ impl Worker {
         let buffers = self.queries.iter().zip(&mut self.answers);
         for ((length, from), (query, answer)) in self.taken.iter().zip(buffers) {
             let packet = query.get(..*length).unwrap_or_default();
-            let Some(address) = from.as_ref().and_then(ip_of) else { continue };
-            let length = desk.answer(packet, address, Transport::Udp, &mut self.notes, answer);
+            // Each buffer has its place in the lists, also when it holds no answer.
+            let length = from.as_ref().and_then(ip_of).map_or(0, |address| {
+                desk.answer(packet, address, Transport::Udp, &mut self.notes, answer)
+            });
             self.lengths.push(length);
             self.receivers.push(*from);
         }

@@ -1,6 +1,7 @@
 //! Zone files: found, read, and kept. A file with a mistake leaves the zone as it was.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -123,7 +124,13 @@ impl Zones {
             files.push((path.to_owned(), stamp(path)));
             read(path)
         };
-        let zone = Arc::new(read_zone(apex, file, &text, &mut open)?);
+        // A text that finds a mistake in the reader costs its zone, not the name server.
+        let reading = AssertUnwindSafe(|| read_zone(apex, file, &text, &mut open));
+        let zone = catch_unwind(reading).unwrap_or_else(|_| {
+            let what = "the reader met a mistake in the program".to_owned();
+            Err(vec![Mistake { file: file.to_owned(), line: 1, column: 1, what }])
+        })?;
+        let zone = Arc::new(zone);
         self.good.insert(apex.clone(), Good { zone, files });
         Ok(())
     }
