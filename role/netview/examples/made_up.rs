@@ -1,7 +1,13 @@
 //! NetView over a made-up network, for looking at its pages: `cargo run -p popnet-netview
 //! --example made_up -- 7600` prints a link that logs in.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a toy for developers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    dead_code,
+    reason = "a toy for developers"
+)]
 
 #[path = "../tests/fake/mod.rs"]
 mod fake;

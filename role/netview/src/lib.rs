@@ -78,7 +78,7 @@ pub async fn start(
     for listener in listeners {
         serve(&context, &shared, listener, &tasks);
     }
-    let end = context.shutdown.clone();
+    let end = context.shutdown;
     let task = tokio::spawn(async move {
         end.cancelled().await;
         tasks.close();

@@ -1,5 +1,12 @@
 //! Pages over a real socket, with a made-up network behind a real admin socket.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests"
+)]
+
 mod fake;
 mod http;
 

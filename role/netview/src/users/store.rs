@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use popnet_terms::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::password::{self, PasswordError};
@@ -71,17 +71,20 @@ impl Users {
         let path = dir.join("users.db");
         // Hashes of passwords and sessions are nobody else's: created closed, not closed later.
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
-        let file = Connection::open(&path)?;
+        let mut file = Connection::open(&path)?;
         file.busy_timeout(BUSY)?;
         file.pragma_update(None, "journal_mode", "wal")?;
         file.pragma_update(None, "synchronous", "normal")?;
         file.pragma_update(None, "foreign_keys", true)?;
-        let layout: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        // The command line may open a new file at the same moment: whoever writes first lays it out.
+        let change = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let layout: i64 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match layout {
-            0 => file.execute_batch(LAYOUT)?,
+            0 => change.execute_batch(LAYOUT)?,
             SCHEMA => {}
             other => return Err(UsersError::Newer(other)),
         }
+        change.commit()?;
         Ok(Self { file: Mutex::new(file) })
     }
 
@@ -204,7 +207,6 @@ fn is_name(name: &str) -> bool {
 }
 
 const LAYOUT: &str = "
-BEGIN;
 CREATE TABLE user (
     name     TEXT PRIMARY KEY,
     role     TEXT NOT NULL,
@@ -223,7 +225,6 @@ CREATE TABLE once (
     expires INTEGER NOT NULL
 ) STRICT;
 PRAGMA user_version = 1;
-COMMIT;
 ";
 
 #[cfg(test)]
@@ -254,6 +255,18 @@ mod tests {
         assert!(users.check("ada", "quite another one").unwrap().is_some());
         again.remove("ada").unwrap();
         assert!(matches!(again.remove("ada"), Err(UsersError::Unknown(_))));
+    }
+
+    #[test]
+    fn several_processes_open_a_new_file_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Users::open(dir.path()).map(|users| users.list().unwrap().len());
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+            for one in all {
+                assert_eq!(one.join().unwrap().unwrap(), 0);
+            }
+        });
     }
 
     #[test]

@@ -10,7 +10,7 @@ const SPARK: (f64, f64) = (160.0, 32.0);
 
 /// Size of a chart, and the room that the labels need on the left and below.
 const CHART: (f64, f64) = (640.0, 180.0);
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 66.0;
 const BELOW: f64 = 22.0;
 const ABOVE: f64 = 8.0;
 

@@ -112,7 +112,7 @@ fn cards(snapshot: &Snapshot, figures: &Figures) -> Vec<Card> {
         card(
             "DNS queries/s",
             text(format::si(figures.queries_s)),
-            format!("{} steered in the last hour", format::count(figures.last_hour.queries)),
+            format!("{} in the last hour", format::count(figures.last_hour.queries)),
             &rate(|beat| beat.all.queries),
             format::si,
         ),

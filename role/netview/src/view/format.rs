@@ -73,8 +73,10 @@ pub(crate) fn bytes(value: u64) -> String {
 pub(crate) fn percent(share: Option<f64>) -> String {
     match share {
         None => "–".to_owned(),
+        Some(share) if share <= 0.0 => format!("0{NARROW}%"),
+        Some(share) if share < 0.0005 => format!("<0.1{NARROW}%"),
         Some(share) if share >= 1.0 => format!("100{NARROW}%"),
-        // Rounding must not turn "nearly" into "all".
+        // Rounding must not turn "nearly" into "all", nor "hardly any" into "none".
         Some(share) => format!("{:.1}{NARROW}%", (share * 100.0).min(99.9)),
     }
 }
@@ -157,6 +159,8 @@ mod tests {
         check(bytes(1_200_000_000), "1.20 GB");
         check(percent(Some(0.99999)), "99.9 %");
         check(percent(Some(1.0)), "100 %");
+        check(percent(Some(0.0)), "0 %");
+        check(percent(Some(0.00001)), "<0.1 %");
         check(percent(None), "–");
         check(millis(Micros(12_345)), "12.3 ms");
         check(age(Duration::from_secs(59)), "59 s");

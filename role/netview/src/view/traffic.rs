@@ -147,7 +147,7 @@ impl Traffic {
         let total = &self.total;
         vec![
             ("Requests", format::count(total.requests), "last hour"),
-            ("Sent", format::bytes(total.bytes_out), "to clients, heads included"),
+            ("Sent", format::bytes(total.bytes_out), "to clients"),
             ("Hit ratio", format::percent(total.hit_ratio()), "by requests"),
             ("Byte hit ratio", format::percent(total.byte_hit_ratio()), "by bytes"),
             ("From origins", format::bytes(total.bytes_origin), "fetched"),

@@ -1,8 +1,6 @@
 //! A made-up network behind a real admin socket: what a configuration daemon would say of three
 //! POPs, two customers and one log server.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "made-up data, for tests")]
-
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +26,7 @@ use popnet_wire::status::{NetworkStatus, NodeStatus, RoleStatus, TargetState, Ta
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [network]
 name = "northlight"
 schema = 1
@@ -73,31 +71,31 @@ origins = "acme-www"
 
 /// What the fake daemon says; changed while it runs.
 #[derive(Debug, Default)]
-pub struct World {
+pub(crate) struct World {
     /// Requests so far at each cache.
-    pub requests: AtomicU64,
+    pub(crate) requests: AtomicU64,
     /// The daemon answers nothing.
-    pub mute: AtomicBool,
+    pub(crate) mute: AtomicBool,
     /// The log server answers nothing.
-    pub logs_mute: AtomicBool,
+    pub(crate) logs_mute: AtomicBool,
     /// Every scope that the log server was asked with other than the network's.
-    pub scopes: std::sync::Mutex<Vec<Scope>>,
+    pub(crate) scopes: std::sync::Mutex<Vec<Scope>>,
 }
 
 /// A running NetView over a made-up network.
-pub struct Fake {
-    pub address: SocketAddr,
-    pub world: Arc<World>,
-    pub dir: tempfile::TempDir,
-    pub end: CancellationToken,
-    pub running: Running,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) world: Arc<World>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) end: CancellationToken,
+    pub(crate) running: Running,
     _served: Served,
     _config: watch::Sender<Arc<Held>>,
 }
 
 impl Fake {
     /// Starts it on `port` of the loopback address, or on a free one.
-    pub async fn start(port: u16) -> Self {
+    pub(crate) async fn start(port: u16) -> Self {
         let free = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
@@ -124,7 +122,7 @@ impl Fake {
     }
 
     /// NetView's folder, where its users are.
-    pub fn users(&self) -> popnet_netview::users::Users {
+    pub(crate) fn users(&self) -> popnet_netview::users::Users {
         popnet_netview::users::Users::open(&self.dir.path().join("netview")).unwrap()
     }
 }

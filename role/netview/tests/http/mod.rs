@@ -11,13 +11,13 @@ use tokio::time::timeout;
 const WAIT: Duration = Duration::from_secs(8);
 
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
-    pub cookie: Option<String>,
+    pub(crate) cookie: Option<String>,
 }
 
 #[derive(Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     method: &'static str,
     path: String,
     body: String,
@@ -25,23 +25,23 @@ pub struct Asked {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub fields: Vec<(String, String)>,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) text: String,
 }
 
 impl Asked {
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self { method: "GET", path: path.to_owned(), body: String::new(), fields: Vec::new() }
     }
 
-    pub fn post(path: &str, body: &str) -> Self {
+    pub(crate) fn post(path: &str, body: &str) -> Self {
         let form = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
         Self { method: "POST", path: path.to_owned(), body: body.to_owned(), fields: vec![form] }
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.retain(|(known, _)| known != name);
         self.fields.push((name.to_owned(), value.to_owned()));
         self
@@ -49,30 +49,30 @@ impl Asked {
 }
 
 impl Answer {
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         let found = self.fields.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 
-    pub fn cookie(&self) -> String {
+    pub(crate) fn cookie(&self) -> String {
         self.field("set-cookie").split(';').next().unwrap().to_owned()
     }
 }
 
 impl Client {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { address, cookie: None }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(Asked::get(path)).await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.ask(Asked::post(path, body)).await
     }
 
-    pub async fn ask(&self, asked: Asked) -> Answer {
+    pub(crate) async fn ask(&self, asked: Asked) -> Answer {
         let mut stream = self.send(&asked).await;
         let mut octets = Vec::new();
         timeout(WAIT, stream.read_to_end(&mut octets)).await.unwrap().unwrap();
@@ -82,14 +82,14 @@ impl Client {
     }
 
     /// The head only: streams never end.
-    pub async fn head_of(&self, path: &str) -> Answer {
+    pub(crate) async fn head_of(&self, path: &str) -> Answer {
         let mut stream = self.send(&Asked::get(path)).await;
         let text = until(&mut stream, &mut String::new(), "\r\n\r\n").await;
         parse(&text, "")
     }
 
     /// Events as they come.
-    pub async fn events(&self, path: &str) -> Events {
+    pub(crate) async fn events(&self, path: &str) -> Events {
         let mut stream = self.send(&Asked::get(path)).await;
         let mut rest = String::new();
         let head = until(&mut stream, &mut rest, "\r\n\r\n").await;
@@ -116,13 +116,13 @@ impl Client {
     }
 }
 
-pub struct Events {
+pub(crate) struct Events {
     stream: TcpStream,
     rest: String,
 }
 
 impl Events {
-    pub async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         until(&mut self.stream, &mut self.rest, "\n\n").await
     }
 }
