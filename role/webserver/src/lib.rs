@@ -34,6 +34,8 @@ use popnet_terms::{CacheReason, CustomerId, Role};
 use popnet_tier::Tier;
 use popnet_wire::logging::CacheResult;
 
+pub use crate::origins::Patience;
+
 use crate::control::Control;
 use crate::disk::DiskShelf;
 use crate::events::Events;
@@ -72,6 +74,19 @@ pub async fn start(
     settings: Settings,
     directory: Arc<Directory>,
 ) -> Result<Running, StartError> {
+    start_patient(context, settings, directory, Patience::default()).await
+}
+
+/// The same with other limits towards origins.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_patient(
+    context: Context,
+    settings: Settings,
+    directory: Arc<Directory>,
+    patience: Patience,
+) -> Result<Running, StartError> {
     let role_dir = context.role_dir(Role::Webserver);
     create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
@@ -84,7 +99,7 @@ pub async fn start(
         what: "TLS towards origins".to_owned(),
         source: std::io::Error::other(error),
     })?;
-    let origins = Origins::new(Arc::clone(&directory), tls, events);
+    let origins = Origins::new(Arc::clone(&directory), tls, events, patience);
     let tier = Tier::new(tier_settings(&context), shelf.clone(), origins);
     let sheet = directory.sheet().borrow().clone();
     let store = Arc::new(Store {

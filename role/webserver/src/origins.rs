@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use popnet_directory::Directory;
 use popnet_field::hop;
 use popnet_http::body::Body;
-use popnet_http::client::{Client, Patience, Place};
+use popnet_http::client::{self, Client, Place};
 use popnet_http::failure::{Failure, FailureKind};
 use popnet_tier::inside::{self, Asked};
 use popnet_tier::upstream::Upstream;
@@ -18,14 +18,26 @@ use rustls::ClientConfig;
 use crate::events::Events;
 use crate::suspects::Suspects;
 
-/// To connect to an origin, TLS included.
-pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+/// How long an origin is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From the request to the first octet of the answer.
+    pub first_octet: Duration,
+    /// Silence in the middle of an answer, and how long an unused connection is kept.
+    pub idle: Duration,
+}
 
-/// From the request to the first octet of the answer.
-pub(crate) const FIRST_OCTET: Duration = Duration::from_secs(30);
-
-/// Silence in the middle of an answer, and how long an unused connection is kept.
-pub(crate) const IDLE: Duration = Duration::from_secs(30);
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_octet: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+        }
+    }
+}
 
 /// Origins asked for one request.
 const ATTEMPTS: usize = 4;
@@ -40,16 +52,20 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    pub(crate) fn new(directory: Arc<Directory>, tls: Arc<ClientConfig>, events: Events) -> Self {
-        let patience = Patience {
-            connect: CONNECT,
-            first_octet: FIRST_OCTET,
-            stall: IDLE,
-            idle: IDLE,
-            ..Patience::default()
-        };
-        let (client, suspects) = (Client::new(patience), Suspects::default());
-        Self { directory, client, tls, suspects, events }
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        tls: Arc<ClientConfig>,
+        events: Events,
+        patience: Patience,
+    ) -> Self {
+        let client = Client::new(client::Patience {
+            connect: patience.connect,
+            first_octet: patience.first_octet,
+            stall: patience.idle,
+            idle: patience.idle,
+            ..client::Patience::default()
+        });
+        Self { directory, client, tls, suspects: Suspects::default(), events }
     }
 
     async fn ask(

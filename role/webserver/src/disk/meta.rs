@@ -2,11 +2,13 @@
 
 use popnet_cache::stored::Stored;
 
-/// The layout of the value; an entry of another layout is forgotten, not guessed at.
+/// The layout of the value: to be raised whenever a field of [`Stored`] or of what it holds comes,
+/// goes or moves (a test notices). An entry of another layout is forgotten, not guessed at.
 const VERSION: u8 = 1;
 
 /// The octets of a head; `None` when it cannot be written down.
-pub(super) fn write_meta(stored: &Stored) -> Option<Vec<u8>> {
+#[must_use]
+pub fn write_meta(stored: &Stored) -> Option<Vec<u8>> {
     postcard::to_extend(stored, vec![VERSION]).ok()
 }
 

@@ -16,5 +16,5 @@ mod shelf;
 mod state;
 
 pub use content::{DiskReader, DiskWriter};
-pub use meta::read_meta;
+pub use meta::{read_meta, write_meta};
 pub use shelf::{DiskShelf, Trouble};
