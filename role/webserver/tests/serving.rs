@@ -260,3 +260,22 @@ async fn hosts_that_are_nobodys_are_refused() {
     let request = Request::get("/").header("host", "other.test").body(Body::empty()).unwrap();
     assert_eq!(node.ask(request).await.status, 421);
 }
+
+#[tokio::test]
+async fn origins_with_tls_are_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::start_tls(SITE).await;
+    let mut sheet = sheet(&[origin.at]);
+    sheet.sites.iter_mut().flat_map(|site| &mut site.origins).for_each(|o| o.tls = true);
+    let stranger = Node::start(&folder.path().join("stranger"), sheet.clone(), DISK).await;
+    let refused = stranger.get("/a").await;
+    assert_eq!(refused.status, 502);
+    assert!(refused.field("proxy-status").contains("tls_protocol_error"), "{:?}", refused.fields);
+
+    let friend = folder.path().join("friend");
+    let role_dir = friend.join("state").join("webserver");
+    std::fs::create_dir_all(&role_dir).unwrap();
+    std::fs::write(role_dir.join("origin-ca.pem"), origin.certificate.as_ref().unwrap()).unwrap();
+    let node = Node::start(&friend, sheet, DISK).await;
+    assert_eq!(node.get("/a").await.text(), "content of /a");
+}

@@ -1,7 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 //! The disk shelf without sockets: kills, damage, slow and vanished disks.
 
-mod support;
+#[path = "support/rules.rs"]
+mod rules;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ const DISK: u64 = 16 << 20;
 
 fn stored(path: &str) -> Stored {
     Stored {
-        key: Key::of("http", "a.test", path, &support::rules()),
+        key: Key::of("http", "a.test", path, &rules::rules()),
         site: "a.test".into(),
         customer: "acme".into(),
         variant: Variant::default(),

@@ -52,22 +52,17 @@ impl Content {
         Self { shared, grown: Mutex::default() }
     }
 
-    /// The content of a whole object: every file it lies in is open from now on.
-    pub(super) fn of(
-        shared: Arc<Shared>,
-        id: ObjectId,
-        extents: impl Iterator<Item = Extent>,
-    ) -> std::io::Result<Self> {
+    /// The content of a whole object in these files: every one is open from now on.
+    pub(super) fn of(shared: Arc<Shared>, id: ObjectId, pieces: Vec<(Extent, Arc<File>)>) -> Self {
         let content = Self::new(shared);
         {
             let mut grown = content.grown();
             grown.object = Some(id);
-            for at in extents {
-                let file = content.shared.files.get(at.segment)?;
+            for (at, file) in pieces {
                 grown.settle(at, file);
             }
         }
-        Ok(content)
+        content
     }
 
     fn grown(&self) -> MutexGuard<'_, Grown> {

@@ -5,17 +5,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use popnet_store::{Action, Extent, SegmentId};
+
+/// Segments kept open for readers: the newest, which are asked for most.
+const OPEN_MAX: usize = 64;
 
 /// A folder of segments. Readers share one descriptor a segment; a segment that is removed stays
 /// readable to those who have it open.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
-    open: Mutex<BTreeMap<SegmentId, Weak<File>>>,
+    open: Mutex<BTreeMap<SegmentId, Arc<File>>>,
 }
 
 impl Files {
@@ -43,16 +46,27 @@ impl Files {
         fs::read(self.path(segment))
     }
 
-    /// A segment for reading.
+    /// A segment for reading, if it is open already.
+    pub(super) fn at_hand(&self, segment: SegmentId) -> Option<Arc<File>> {
+        self.open().get(&segment).map(Arc::clone)
+    }
+
+    /// A segment for reading. Blocks when it is not open yet.
     pub(super) fn get(&self, segment: SegmentId) -> io::Result<Arc<File>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = open.get(&segment).and_then(Weak::upgrade) {
+        if let Some(file) = self.at_hand(segment) {
             return Ok(file);
         }
         let file = Arc::new(File::open(self.path(segment))?);
-        open.retain(|_, file| file.strong_count() > 0);
-        open.insert(segment, Arc::downgrade(&file));
+        let mut open = self.open();
+        open.insert(segment, Arc::clone(&file));
+        if open.len() > OPEN_MAX {
+            open.pop_first();
+        }
         Ok(file)
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<SegmentId, Arc<File>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries one step out; `writing` is the segment that is being written.
@@ -93,7 +107,7 @@ impl Files {
     }
 
     fn delete(&self, segment: SegmentId) -> io::Result<()> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
+        self.open().remove(&segment);
         match fs::remove_file(self.path(segment)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),

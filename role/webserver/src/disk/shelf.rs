@@ -1,5 +1,6 @@
 //! The shelf as the tier sees it.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -9,7 +10,7 @@ use std::thread;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
-use popnet_store::{Limits, ObjectId};
+use popnet_store::{Extent, Limits, ObjectId};
 use popnet_tier::shelf::{Entry, EntryId, Shelf, ShelfError, Usage};
 use popnet_wire::purging::PurgeKind;
 use tokio::sync::{mpsc, oneshot};
@@ -185,6 +186,20 @@ impl DiskShelf {
     }
 }
 
+async fn open_files(
+    shared: &Arc<Shared>,
+    extents: Vec<Extent>,
+) -> Result<Vec<(Extent, Arc<File>)>, ShelfError> {
+    let opening = Arc::clone(shared);
+    let open =
+        move || extents.into_iter().map(|at| Ok((at, opening.files.get(at.segment)?))).collect();
+    shared.pool.run(open).await.map_err(|error| {
+        // Reclaimed after it was looked up.
+        let reclaimed = error.kind() == io::ErrorKind::NotFound;
+        if reclaimed { ShelfError::Gone } else { ShelfError::Broken(error) }
+    })
+}
+
 impl Shelf for DiskShelf {
     type Reader = DiskReader;
     type Writer = DiskWriter;
@@ -198,21 +213,17 @@ impl Shelf for DiskShelf {
     async fn open(&self, id: EntryId) -> Result<DiskReader, ShelfError> {
         let shared = self.shared.as_ref().ok_or(ShelfError::Gone)?;
         let id = ObjectId(id.0);
-        let reads = {
+        let extents: Vec<Extent> = {
             let state = shared.state();
             let object = state.store.get(id).ok_or(ShelfError::Gone)?;
-            object.reads(0..object.octets())
+            object.reads(0..object.octets()).into_iter().map(|read| read.extent).collect()
         };
-        let opening = Arc::clone(shared);
-        let content = shared
-            .pool
-            .run(move || Content::of(opening, id, reads.into_iter().map(|read| read.extent)))
-            .await
-            .map_err(|error| {
-                // Reclaimed between the two steps.
-                let reclaimed = error.kind() == io::ErrorKind::NotFound;
-                if reclaimed { ShelfError::Gone } else { ShelfError::Broken(error) }
-            })?;
+        let at_hand = |at: &Extent| Some((*at, shared.files.at_hand(at.segment)?));
+        let pieces = match extents.iter().map(at_hand).collect::<Option<Vec<_>>>() {
+            Some(pieces) => pieces,
+            None => open_files(shared, extents).await?,
+        };
+        let content = Content::of(Arc::clone(shared), id, pieces);
         Ok(DiskReader::new(Arc::new(content)))
     }
 

@@ -1,5 +1,6 @@
 //! A webserver of the tests with origins of the tests: real sockets, real files.
-#![allow(dead_code, reason = "each test file uses its part")]
+
+mod rules;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,19 +17,23 @@ use popnet_http::client::{Client, Place};
 use popnet_http::failure::Failure;
 use popnet_runtime::link::Link;
 use popnet_runtime::{Authority, Context, Running};
-use popnet_terms::{CustomerId, NodeName, OriginId, Role, Seconds, SiteName, Timestamp};
+use popnet_terms::{CustomerId, NodeName, OriginId, Role, SiteName, Timestamp};
 use popnet_webserver::{Patience, Settings, start_patient};
 use popnet_wire::control::{Ask, Reply};
 use popnet_wire::purging::{Purge, PurgeId, PurgeKind, PurgeOrder, PurgeState, PurgeWhat};
 use popnet_wire::rollout::{Digest, Epoch};
-use popnet_wire::sheet::{CacheRules, Masking, OriginAddress, SetCookie, Sheet, SiteSheet};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use popnet_wire::sheet::{Masking, OriginAddress, Sheet, SiteSheet};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const SITE: &str = "static.acme.test";
 pub(crate) const BIG: usize = 20 << 20;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// An origin: counts its requests, and answers by path. Ends when dropped.
 pub(crate) struct Origin {
@@ -36,6 +41,8 @@ pub(crate) struct Origin {
     pub(crate) asked: Arc<AtomicUsize>,
     /// Heads of the requests.
     pub(crate) heads: Arc<Mutex<Vec<String>>>,
+    /// Its certificate, where it speaks TLS.
+    pub(crate) certificate: Option<String>,
     task: JoinHandle<()>,
 }
 
@@ -47,6 +54,27 @@ impl Drop for Origin {
 
 impl Origin {
     pub(crate) async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// With TLS and a certificate of its own for `name`.
+    pub(crate) async fn start_tls(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let config = rustls::ServerConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let tls = Some(TlsAcceptor::from(Arc::new(config)));
+        let mut origin = Self::start_on(tls).await;
+        origin.certificate = Some(made.cert.pem());
+        origin
+    }
+
+    async fn start_on(tls: Option<TlsAcceptor>) -> Self {
         big();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -56,10 +84,20 @@ impl Origin {
         let task = tokio::spawn(async move {
             let mut open = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                open.spawn(converse(stream, Arc::clone(&count), Arc::clone(&seen)));
+                let (count, seen, tls) = (Arc::clone(&count), Arc::clone(&seen), tls.clone());
+                open.spawn(async move {
+                    match tls {
+                        None => converse(stream, count, seen).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                converse(stream, count, seen).await;
+                            }
+                        }
+                    }
+                });
             }
         });
-        Self { at, asked, heads, task }
+        Self { at, asked, heads, certificate: None, task }
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -74,7 +112,11 @@ pub(crate) fn big() -> &'static [u8] {
     &OCTETS
 }
 
-async fn converse(mut stream: TcpStream, asked: Arc<AtomicUsize>, heads: Arc<Mutex<Vec<String>>>) {
+async fn converse(
+    mut stream: impl Stream,
+    asked: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
+) {
     let mut buffer = Vec::new();
     loop {
         let end = loop {
@@ -97,7 +139,7 @@ async fn converse(mut stream: TcpStream, asked: Arc<AtomicUsize>, heads: Arc<Mut
 }
 
 /// Answers; says whether the connection stays.
-async fn answer(stream: &mut TcpStream, path: &str, head: &str) -> bool {
+async fn answer(stream: &mut impl Stream, path: &str, head: &str) -> bool {
     let fresh = "cache-control: max-age=600\r\netag: \"1\"\r\n";
     match path {
         "/reset" => return false,
@@ -165,23 +207,6 @@ pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-pub(crate) fn rules() -> CacheRules {
-    CacheRules {
-        default_ttl: Seconds(0),
-        max_ttl: Seconds(86_400),
-        heuristic: false,
-        stale_while_revalidate: Seconds(0),
-        stale_if_error: Seconds(0),
-        obey: vec!["Cache-Control".into()],
-        query_ignore: Vec::new(),
-        query_sort: false,
-        vary_limit: 8,
-        set_cookie: SetCookie::Bypass,
-        tags: vec!["Surrogate-Key".into()],
-        max_object: 1 << 30,
-    }
-}
-
 pub(crate) fn sheet(origins: &[SocketAddr]) -> Sheet {
     let origins = origins.iter().enumerate().map(|(number, at)| OriginAddress {
         id: OriginId { group: "www".into(), server: format!("o{number}").into() },
@@ -198,7 +223,7 @@ pub(crate) fn sheet(origins: &[SocketAddr]) -> Sheet {
         sites: vec![SiteSheet {
             site: SiteName::new(SITE),
             customer: CustomerId::new("acme"),
-            cache: rules(),
+            cache: rules::rules(),
             paths: Vec::new(),
             origins: origins.collect(),
             client_ip: Masking::Full,
