@@ -307,3 +307,23 @@ fn opening_a_full_store_loses_nothing() {
     let recovered = work.disk.recover(limits());
     assert_eq!(ids(&recovered), ids(&work.store));
 }
+
+/// A removal that cannot be written down takes the files instead, and nothing comes back.
+#[test]
+fn what_cannot_be_removed_in_writing_goes_with_its_files() {
+    let ops = [Op::Begin(0, 0), Op::Append(0, 1000), Op::Commit(0, false)];
+    let (mut work, _) = work(&ops, None);
+    let id = ids(&work.store)[0];
+    let newest = work.store.get(id).unwrap().newest_segment();
+    // The plan of the removal is lost: the disk takes no more octets.
+    let lost = work.store.remove(&[id]);
+    work.store.failed(lost.0.first().unwrap());
+    let plan = work.store.give_up_through(newest);
+    assert!(work.disk.run(&plan));
+    assert!(ids(&work.disk.recover(limits())).is_empty());
+    // And the store goes on.
+    for op in &ops {
+        assert!(work.apply(op));
+    }
+    assert_eq!(ids(&work.disk.recover(limits())), ids(&work.store));
+}
