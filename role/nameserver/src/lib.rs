@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::Held;
-use popnet_config::network::{Customer, Node, Service};
+use popnet_config::network::{Node, Service};
 use popnet_runtime::quic::Endpoint;
 use popnet_runtime::ship::{Locate, Shipper};
 use popnet_runtime::{Context, Running, StartError, bind, clock, link};
@@ -149,18 +149,16 @@ fn locate(config: watch::Receiver<Arc<Held>>) -> Locate {
 /// ever.
 fn log_server(held: &Held, customer: &CustomerId, turn: usize) -> Option<(SocketAddr, String)> {
     let network = &held.network;
-    let own = network.customers.get(customer).and_then(|known| known.logs.as_ref());
-    let own = own.map(|logs| &logs.servers).filter(|servers| !servers.is_empty());
-    let servers = own.unwrap_or(&network.logs.default);
+    let servers = table::log_servers(network, customer);
     let name = servers.get(turn.checked_rem(servers.len())?)?;
     let address = network.node(name)?.listens(Service::Logs).first().copied()?;
     Some((address, network.hostname(name)))
 }
 
 fn has_log_servers(held: &Held) -> bool {
-    let own =
-        |customer: &Customer| customer.logs.as_ref().is_some_and(|logs| !logs.servers.is_empty());
-    !held.network.logs.default.is_empty() || held.network.customers.values().any(own)
+    let network = &held.network;
+    let any = |customer| !table::log_servers(network, customer).is_empty();
+    !network.logs.default.is_empty() || network.customers.keys().any(any)
 }
 
 /// Reads zones and compiles the table off the threads that answer. `None`: a mistake of ours, told
@@ -206,7 +204,7 @@ async fn reload(
 
 /// Zones that are not served as their files stand are the operator's business.
 fn tell_problems(shared: &Shared, table: &table::Table) {
-    for problem in &table.problems {
+    for problem in table.problems.iter().filter(|_| table.is_logged) {
         let event = Event {
             ts: clock::now(),
             kind: "zone".into(),

@@ -64,19 +64,25 @@ pub(crate) fn start(
         sender,
         shutdown: shutdown.clone(),
     });
-    for endpoint in endpoints {
-        tokio::spawn(admit(endpoint, Arc::clone(&door)));
-    }
+    let doors: Vec<JoinHandle<()>> = endpoints
+        .into_iter()
+        .map(|endpoint| tokio::spawn(admit(endpoint, Arc::clone(&door))))
+        .collect();
     let mut desk = BoardDesk {
         board: Board::new(),
         shared,
         probes,
         pending: Pending::default(),
         file: state::path(&context.role_dir(Role::Nameserver)),
-        is_changed: false,
         is_kept: true,
     };
-    tokio::spawn(async move { desk.run(reports, wished, config, shutdown).await })
+    tokio::spawn(async move {
+        desk.run(reports, wished, config, shutdown).await;
+        // The role has ended when its ports are free.
+        for door in doors {
+            let _ = door.await;
+        }
+    })
 }
 
 /// The probes that are connected now, the newest connection of each.
@@ -97,6 +103,19 @@ impl Probes {
 
     fn leave(&self) {
         self.with(|all| all.retain(|_, connection| !connection.is_closed()));
+    }
+
+    /// Ends the connections of nodes that are no probes any more.
+    fn keep(&self, is_probe: impl Fn(&NodeName) -> bool) {
+        self.with(|all| {
+            all.retain(|name, connection| {
+                let stays = is_probe(name);
+                if !stays {
+                    connection.close("not a probe any more");
+                }
+                stays
+            });
+        });
     }
 
     fn send(&self, to: impl Fn(&NodeName) -> bool, octets: &Bytes) {
@@ -193,8 +212,6 @@ struct BoardDesk {
     probes: Arc<Probes>,
     pending: Pending,
     file: PathBuf,
-    /// Something came in since the last view.
-    is_changed: bool,
     /// The file has what the board has.
     is_kept: bool,
 }
@@ -247,20 +264,20 @@ impl BoardDesk {
         // Epoch 0: straight from a file, nobody is ever behind it.
         let epoch = Some(held.epoch).filter(|epoch| *epoch > Epoch(0));
         self.board.configure(&held.network, epoch, clock::now());
+        self.probes
+            .keep(|probe| held.network.node(probe).is_some_and(|node| node.runs(Role::Netprobe)));
     }
 
     /// Whether the report had any news.
     fn record(&mut self, report: &Report) -> bool {
         let recorded = self.board.record(report, clock::now());
         let news = recorded.accepted > 0;
-        self.is_changed |= news;
         self.is_kept &= !news;
         news
     }
 
     fn publish(&mut self) {
         self.shared.view.store(Arc::new(self.board.view(clock::now())));
-        self.is_changed = false;
     }
 
     fn wish(&mut self, need: Need) {

@@ -60,6 +60,9 @@ impl Notes {
         for (index, count) in self.hits.drain(..) {
             let Some(site) = table.site(index) else { continue };
             site.hits.fetch_add(count, Ordering::Relaxed);
+            if !site.is_logged {
+                continue;
+            }
             shared.shipper.count(&site.customer, &site.name, |counter| {
                 counter.queries = counter.queries.saturating_add(u64::from(count));
             });

@@ -84,7 +84,7 @@ impl Desk<'_> {
                     notes.need(Need { resolver: from, client: steered.unit });
                 }
                 let id = self.shared.next_decision();
-                if is_sampled(id, self.table.sample) {
+                if site_entry.is_logged && is_sampled(id, self.table.sample) {
                     let decision = self.tell_steered(query, asker, site_entry, steered, id, notes);
                     notes.decision(site_entry.customer.clone(), decision);
                 }
@@ -96,7 +96,7 @@ impl Desk<'_> {
                 let filling = Filling::Services { services: &services, ttl: choice.ttl.0 };
                 let length = self.write(query, &found, &filling, 0, limit, out);
                 let id = self.shared.next_decision();
-                if is_sampled(id, self.table.sample) {
+                if site.is_logged && is_sampled(id, self.table.sample) {
                     let decision = self.tell_origin(query, asker, site, choice, id, notes);
                     notes.decision(site.customer.clone(), decision);
                 }

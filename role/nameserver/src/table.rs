@@ -10,7 +10,7 @@ use popnet_config::Held;
 use popnet_config::network::{Network, OriginServer};
 use popnet_dns::Name;
 use popnet_steering::{Rules, SiteRules};
-use popnet_terms::{CustomerId, OriginId, SiteName};
+use popnet_terms::{CustomerId, NodeName, OriginId, SiteName};
 use popnet_wire::rollout::Epoch;
 
 use crate::zones::{ZoneProblem, Zones};
@@ -25,6 +25,8 @@ pub(crate) struct Table {
     /// Decisions whose scrambled number is at most this are recorded.
     pub(crate) sample: u64,
     pub(crate) problems: Vec<ZoneProblem>,
+    /// Whether there is a log server for what is about the network itself.
+    pub(crate) is_logged: bool,
 }
 
 /// One site.
@@ -36,6 +38,8 @@ pub(crate) struct SiteEntry {
     pub(crate) answered: Arc<SiteRules>,
     /// Where POPs fetch its content.
     pub(crate) fetched: Arc<SiteRules>,
+    /// Whether its customer has a log server: without one, nothing is written down.
+    pub(crate) is_logged: bool,
     /// Queries since the probes were told last (N17).
     pub(crate) hits: AtomicU32,
 }
@@ -68,6 +72,7 @@ impl Table {
                 customer: site.customer.clone(),
                 answered: Arc::clone(rules.site(name.as_str())?),
                 fetched: Arc::clone(rules.origins(name.as_str())?),
+                is_logged: !log_servers(network, &site.customer).is_empty(),
                 hits: AtomicU32::new(0),
             })
         });
@@ -79,6 +84,7 @@ impl Table {
             catalog,
             sample: threshold(network.logs.decision_sample.unwrap_or(1.0)),
             problems,
+            is_logged: !network.logs.default.is_empty(),
         }
     }
 
@@ -101,6 +107,13 @@ impl Table {
     pub(crate) fn host(&self, origin: &OriginId) -> Option<&Name> {
         self.origins.get(origin)?.host.as_ref()
     }
+}
+
+/// The log servers of `customer`: its own, else the network's (N18, L4).
+pub(crate) fn log_servers<'a>(network: &'a Network, customer: &CustomerId) -> &'a [NodeName] {
+    let own = network.customers.get(customer).and_then(|known| known.logs.as_ref());
+    let own = own.map(|logs| logs.servers.as_slice()).filter(|servers| !servers.is_empty());
+    own.unwrap_or(&network.logs.default)
 }
 
 fn origins(network: &Network) -> BTreeMap<OriginId, Origin> {
