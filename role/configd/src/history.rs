@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(newest, [12, 11]);
         assert_eq!(history.version(Epoch(10)).unwrap().text, "text 10");
         assert_eq!(history.version(Epoch(9)), None);
-        std::fs::write(folder.path().join("history/v0000000000000011"), "junk").unwrap();
+        fs::write(folder.path().join("history/v0000000000000011"), "junk").unwrap();
         assert_eq!(history.newest(9).len(), 2, "a damaged one is left out");
         assert_eq!(decode_version(&[0xff; 9]), None);
     }

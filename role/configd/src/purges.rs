@@ -2,7 +2,7 @@
 //! content; a node tells its cache roles and remembers how far it has come. Whoever was away asks
 //! for what it missed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use popnet_config::network::Network;
-use popnet_runtime::journal::Journal;
+use popnet_runtime::journal::{Journal, rewrite};
 use popnet_runtime::link::{Link, LinkError};
 use popnet_runtime::{clock, pidfile};
 use popnet_terms::{Micros, NodeName, PopId, Role};
@@ -23,6 +23,9 @@ use crate::way::Way;
 
 /// The roles that hold content.
 const CACHES: [Role; 2] = [Role::Webserver, Role::Webcache];
+/// Purges that a master keeps for returning nodes. A node that missed more has to be emptied by
+/// hand; it says so.
+const KEEP: usize = 50_000;
 /// Purges sent to a returning node at once.
 const BATCH: usize = 1000;
 /// Time for a role of this node to purge.
@@ -43,12 +46,18 @@ pub(crate) struct PurgeBook {
 #[derive(Debug)]
 struct Book {
     journal: Journal,
-    purges: Vec<Purge>,
+    purges: VecDeque<Purge>,
 }
 
 impl PurgeBook {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let (journal, records) = Journal::open(path)?;
+        let (mut journal, mut records) = Journal::open(path)?;
+        if records.len() > KEEP {
+            drop(journal);
+            records.drain(..records.len() - KEEP);
+            rewrite(path, records.iter().map(Vec::as_slice))?;
+            (journal, records) = Journal::open(path)?;
+        }
         let purges = records.iter().filter_map(|record| decode_purge(record)).collect();
         Ok(Self { inner: Mutex::new(Book { journal, purges }) })
     }
@@ -56,11 +65,14 @@ impl PurgeBook {
     /// Gives `order` its number; it is on disk when this returns.
     pub(crate) fn add(&self, order: PurgeOrder) -> io::Result<Purge> {
         let mut book = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = book.purges.last().map_or(0, |purge| purge.id.0);
+        let last = book.purges.back().map_or(0, |purge| purge.id.0);
         let purge = Purge { id: PurgeId(last + 1), at: clock::now(), order };
         let record = postcard::to_stdvec(&purge).map_err(io::Error::other)?;
         book.journal.append(&record)?;
-        book.purges.push(purge.clone());
+        book.purges.push_back(purge.clone());
+        if book.purges.len() > KEEP {
+            book.purges.pop_front();
+        }
         Ok(purge)
     }
 
@@ -186,6 +198,13 @@ pub(crate) async fn keep_up(daemon: Arc<Daemon>) {
 /// Applies what was missed; `false` when there is more to do soon.
 async fn look(daemon: &Daemon) -> bool {
     let Some(missed) = missed(daemon).await else { return true };
+    let last = daemon.last_purge.get();
+    if let Some(first) = missed.first().filter(|first| first.id.0 > last.0 + 1) {
+        tracing::error!(
+            "purges between {last} and {} are no longer kept: empty this node's caches",
+            first.id
+        );
+    }
     for purge in &missed {
         let receipt = apply_in_turn(daemon, purge).await;
         if let PurgeState::Unreachable(why) = receipt.state {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::files::sync_folder_of;
+use crate::files::{sync_folder_of, write_atomic};
 
 /// Length and checksum before each record.
 const HEAD: usize = 8;
@@ -35,6 +35,29 @@ fn first_record(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     let (record, after) = rest.split_at_checked(length)?;
     // An empty record's head is all zeros, as is a file's unwritten tail: neither counts.
     (length > 0 && crc32fast::hash(record) == u32::from_be_bytes(*sum)).then_some((record, after))
+}
+
+/// Replaces the journal at `path` by `kept`, whole or not at all. It must not be open.
+///
+/// # Errors
+/// What the file system says.
+pub fn rewrite<'a>(path: &Path, kept: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    let mut octets = Vec::new();
+    for record in kept {
+        push_record(&mut octets, record)?;
+    }
+    write_atomic(path, &octets)
+}
+
+fn push_record(octets: &mut Vec<u8>, record: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(record.len())
+        .ok()
+        .filter(|_| !record.is_empty() && record.len() <= RECORD_MAX)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    octets.extend_from_slice(&length.to_be_bytes());
+    octets.extend_from_slice(&crc32fast::hash(record).to_be_bytes());
+    octets.extend_from_slice(record);
+    Ok(())
 }
 
 /// An open journal.
@@ -74,14 +97,8 @@ impl Journal {
     /// # Errors
     /// Empty or too long records, and what the file system says; the journal is then as before.
     pub fn append(&mut self, record: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(record.len())
-            .ok()
-            .filter(|_| !record.is_empty() && record.len() <= RECORD_MAX)
-            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let mut octets = Vec::with_capacity(HEAD + record.len());
-        octets.extend_from_slice(&length.to_be_bytes());
-        octets.extend_from_slice(&crc32fast::hash(record).to_be_bytes());
-        octets.extend_from_slice(record);
+        push_record(&mut octets, record)?;
         self.file.seek(SeekFrom::Start(self.end))?;
         let written = self.file.write_all(&octets).and_then(|()| self.file.sync_data());
         match written {
@@ -114,6 +131,17 @@ mod tests {
             assert_eq!(again.len(), found.len() + 1, "cut at {cut}");
             assert_eq!(again.last().unwrap(), b"next");
         }
+    }
+
+    #[test]
+    fn rewritten_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        rewrite(&path, [&b"b"[..], b"c"].into_iter()).unwrap();
+        let (mut journal, found) = Journal::open(&path).unwrap();
+        assert_eq!(found, [b"b", b"c"]);
+        journal.append(b"d").unwrap();
+        assert_eq!(Journal::open(&path).unwrap().1.len(), 3);
     }
 
     #[test]
