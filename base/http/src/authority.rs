@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn hosts() {
-        let cases: &[(&str, Option<(&str, Option<u16>)>)] = &[
+        type Case = (&'static str, Option<(&'static str, Option<u16>)>);
+        let cases: &[Case] = &[
             ("A.Test", Some(("a.test", None))),
             ("a.test.:80", Some(("a.test", Some(80)))),
             ("a.test:", Some(("a.test", None))),

@@ -87,7 +87,7 @@ impl CacheStatus<'_> {
                 );
             }
             if let Some(detail) = self.detail {
-                drop(item.parameter(key("detail"), token(detail)));
+                let _ = item.parameter(key("detail"), token(detail));
             }
         }
         spaced(&list.finish().unwrap_or_default())
@@ -119,7 +119,7 @@ impl ProxyStatus<'_> {
                 item = item.parameter(key("next-hop"), next);
             }
             if let Some(text) = self.details.and_then(|text| StringRef::from_str(text).ok()) {
-                drop(item.parameter(key("details"), text));
+                let _ = item.parameter(key("details"), text);
             }
         }
         spaced(&list.finish().unwrap_or_default())

@@ -71,7 +71,9 @@ impl Wish {
 }
 
 /// Whether a request is one that a cache can answer at all.
-#[must_use]
+///
+/// # Errors
+/// The one cause why it goes forward.
 pub fn is_cacheable_request(
     method: &Method,
     has_content: bool,

@@ -28,12 +28,15 @@ pub struct Facts<'a> {
 #[must_use]
 pub fn member(facts: &Facts<'_>) -> String {
     // What the standard parameters say in full needs no code beside them.
-    let plain = match facts.reason {
-        CacheReason::HitMemory | CacheReason::HitDisk => true,
-        CacheReason::NeverSeen | CacheReason::NewVariant => facts.stored || facts.collapsed,
-        CacheReason::Expired => facts.forwarded == Some(Forwarded::Stale) && facts.stored,
-        CacheReason::ReqMethod => facts.forwarded == Some(Forwarded::Method),
-        _ => false,
+    let kept = facts.stored || facts.collapsed;
+    let plain = match facts.forwarded {
+        None => matches!(facts.reason, CacheReason::HitMemory | CacheReason::HitDisk),
+        Some(Forwarded::Method) => true,
+        Some(Forwarded::Stale) => kept && facts.reason == CacheReason::Expired,
+        Some(Forwarded::UriMiss | Forwarded::VaryMiss) => {
+            kept && matches!(facts.reason, CacheReason::NeverSeen | CacheReason::NewVariant)
+        }
+        Some(Forwarded::Bypass | Forwarded::Request | Forwarded::Partial) => false,
     };
     CacheStatus {
         cache: facts.cache,

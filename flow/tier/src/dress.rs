@@ -8,7 +8,7 @@ use popnet_http::body::Body;
 use popnet_http::failure::Failure;
 use popnet_terms::Timestamp;
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Adds what every answer carries.

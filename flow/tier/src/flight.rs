@@ -87,7 +87,8 @@ pub(crate) struct Flights<R> {
     shards: Box<[Shard<R>]>,
 }
 
-type Shard<R> = Mutex<HashMap<Key, Vec<Arc<Flight<R>>>>>;
+type List<R> = HashMap<Key, Vec<Arc<Flight<R>>>>;
+type Shard<R> = Mutex<List<R>>;
 
 /// A request's place in a fetch.
 pub(crate) enum Boarded<R> {
@@ -104,7 +105,7 @@ impl<R> Flights<R> {
         Self { hasher: RandomState::new(), shards }
     }
 
-    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, HashMap<Key, Vec<Arc<Flight<R>>>>>> {
+    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, List<R>>> {
         let count = u64::try_from(self.shards.len()).unwrap_or(1).max(1);
         let place = usize::try_from(self.hasher.hash_one(key) % count).unwrap_or(0);
         Some(lock(self.shards.get(place)?))

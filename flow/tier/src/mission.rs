@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use popnet_cache::freshness;
-use popnet_cache::reuse::Rule;
+use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
 use popnet_cache::storable::{Arrived, Kept, Plan, storable};
 use popnet_cache::stored::Stored;
 use popnet_cache::validate::{freshened, make_conditional, make_plain};
@@ -16,6 +16,7 @@ use popnet_terms::{CacheReason, Timestamp};
 use popnet_wire::sheet::SiteSheet;
 use tokio::sync::oneshot;
 
+use crate::dress;
 use crate::fill::Fill;
 use crate::flight::{Flight, Landing, Listed, Wanted};
 use crate::shelf::{Entry, Shelf, ShelfError, Writer};
@@ -151,13 +152,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         entries.into_iter().find(|entry| {
             let stored = &entry.stored;
             stored.variant.selects(&mission.wanted.fields)
-                && self.is_reusable(
-                    &mission.wanted.fields,
-                    stored,
-                    &mission.site,
-                    mission.rule,
-                    now,
-                )
+                && is_reusable(&mission.wanted.fields, stored, &mission.site, mission.rule, now)
         })
     }
 
@@ -199,7 +194,11 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let (head, content) = self.upstream.fetch(site, request).await?.into_parts();
         let received = self.now();
         let mut fields = head.headers;
-        let inside = hop::take_internal(&mut fields);
+        let mut inside = hop::take_internal(&mut fields);
+        for value in fields.get_all(dress::CACHE_STATUS) {
+            // What the next tier says of this exchange goes out with it, and is not stored.
+            inside.append(dress::CACHE_STATUS, value.clone());
+        }
         hop::strip(&mut fields);
         let (status, length) = (head.status, content.length());
         Ok((Got { status, fields, length, inside, requested, received }, content))
@@ -398,21 +397,19 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         self.flights.remove(flight);
         fill.done();
     }
+}
 
-    /// Whether `stored` answers a request with `fields` just now.
-    pub(crate) fn is_reusable(
-        &self,
-        fields: &HeaderMap,
-        stored: &Stored,
-        site: &SiteSheet,
-        rule: Rule,
-        now: Timestamp,
-    ) -> bool {
-        use popnet_cache::reuse::{Verdict, Wish, reuse};
-        match reuse(&Wish::of(fields), stored, site, rule, now).verdict {
-            Verdict::Reuse | Verdict::ReuseWhileValidating => true,
-            Verdict::Validate { .. } => false,
-        }
+/// Whether `stored` answers a request with `fields` just now.
+pub(crate) fn is_reusable(
+    fields: &HeaderMap,
+    stored: &Stored,
+    site: &SiteSheet,
+    rule: Rule,
+    now: Timestamp,
+) -> bool {
+    match reuse(&Wish::of(fields), stored, site, rule, now).verdict {
+        Verdict::Reuse | Verdict::ReuseWhileValidating => true,
+        Verdict::Validate { .. } => false,
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Outcome {
     pub ttl: Option<i64>,
     /// Age of what is served in seconds.
     pub age: Option<u32>,
-    /// `popnet-*` fields of the next tier's answer to this request's own fetch.
+    /// `popnet-*` fields and `Cache-Status` of the next tier's answer to this request's own fetch.
     pub inside: HeaderMap,
 }
 

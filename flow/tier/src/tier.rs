@@ -22,7 +22,7 @@ use crate::content;
 use crate::dress;
 use crate::fill::Fill;
 use crate::flight::{Boarded, Flights, Landing, Wanted};
-use crate::mission::{Base, Brought, Mission, What, figures};
+use crate::mission::{Base, Brought, Mission, What, figures, is_reusable};
 use crate::outcome::{Answer, Outcome};
 use crate::shelf::{Entry, Shelf};
 use crate::upstream::Upstream;
@@ -207,7 +207,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         } else {
             Outcome::new(self.settings.hit_result, self.settings.hit)
         };
-        self.from_shelf(seeker, entry, outcome, None).await
+        self.serve_stored(seeker, entry, outcome, None).await
     }
 
     async fn missed(self: &Arc<Self>, seeker: &Seeker, reason: CacheReason) -> Option<Answer> {
@@ -249,7 +249,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |fill| {
             fill.stored.variant.selects(&seeker.wanted.fields)
                 && fill.is_open_to_all()
-                && self.is_reusable(&seeker.wanted.fields, &fill.stored, site, seeker.rule, now)
+                && is_reusable(&seeker.wanted.fields, &fill.stored, site, seeker.rule, now)
         });
         match boarded {
             Boarded::First(flight) => {
@@ -330,7 +330,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         status: Option<u16>,
     ) -> Option<Answer> {
         match landing {
-            Landing::Fill(fill) => self.from_fill(seeker, &fill, outcome, status),
+            Landing::Fill(fill) => self.serve_arriving(seeker, &fill, outcome, status),
             Landing::Valid(entry) => {
                 if !entry.stored.variant.selects(&seeker.wanted.fields) {
                     return None;
@@ -341,7 +341,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 } else {
                     outcome.result = CacheResult::Revalidated;
                 }
-                self.from_shelf(seeker, &entry, outcome, status).await
+                self.serve_stored(seeker, &entry, outcome, status).await
             }
             Landing::Stale(entry, failed_with) => {
                 if !entry.stored.variant.selects(&seeker.wanted.fields) {
@@ -349,14 +349,14 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 }
                 outcome.result = CacheResult::Stale;
                 outcome.reason = CacheReason::StaleOnError;
-                self.from_shelf(seeker, &entry, outcome, failed_with).await
+                self.serve_stored(seeker, &entry, outcome, failed_with).await
             }
             Landing::Failed(failure) => Some(self.error(&failure, outcome)),
             Landing::Released(reason) => Some(Box::pin(self.alone(seeker, reason)).await),
         }
     }
 
-    async fn from_shelf(
+    async fn serve_stored(
         &self,
         seeker: &Seeker,
         entry: &Entry,
@@ -377,7 +377,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         Some(self.finished(made, body, outcome, status))
     }
 
-    fn from_fill(
+    fn serve_arriving(
         &self,
         seeker: &Seeker,
         fill: &Arc<Fill<S::Reader>>,
@@ -415,6 +415,9 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let mut response = http::Response::new(body);
         *response.status_mut() = made.status;
         *response.headers_mut() = made.fields;
+        for value in outcome.inside.get_all(dress::CACHE_STATUS) {
+            response.headers_mut().append(dress::CACHE_STATUS, value.clone());
+        }
         self.dressed(response, outcome, status)
     }
 

@@ -221,7 +221,8 @@ fn target(request: &Request<Body>, tls: bool) -> Result<Uri, (StatusCode, &'stat
     };
     let path = match request.uri().path_and_query() {
         Some(path) if path.as_str().starts_with('?') => {
-            PathAndQuery::try_from(format!("/{path}")).unwrap_or(PathAndQuery::from_static("/"))
+            PathAndQuery::try_from(format!("/{}", path.as_str()))
+                .unwrap_or(PathAndQuery::from_static("/"))
         }
         Some(path) => path.clone(),
         None => PathAndQuery::from_static("/"),

@@ -119,17 +119,21 @@ impl Failure {
     /// What a connection attempt's error means.
     #[must_use]
     pub fn of_connect(error: &io::Error, next_hop: &str) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => FailureKind::Refused,
-            io::ErrorKind::TimedOut => FailureKind::ConnectTimeout,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
-                FailureKind::Terminated
-            }
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                FailureKind::Unroutable
-            }
-            io::ErrorKind::InvalidData => FailureKind::Tls,
-            _ => FailureKind::Dns,
+        use io::ErrorKind as Kind;
+        let is = |kinds: &[Kind]| kinds.contains(&error.kind());
+        let kind = if is(&[Kind::ConnectionRefused, Kind::NotFound]) {
+            FailureKind::Refused
+        } else if is(&[Kind::TimedOut]) {
+            FailureKind::ConnectTimeout
+        } else if is(&[Kind::ConnectionReset, Kind::UnexpectedEof, Kind::BrokenPipe]) {
+            FailureKind::Terminated
+        } else if is(&[Kind::HostUnreachable, Kind::NetworkUnreachable, Kind::AddrNotAvailable]) {
+            FailureKind::Unroutable
+        } else if is(&[Kind::InvalidData]) {
+            FailureKind::Tls
+        } else {
+            // What is left of connecting is finding the name's address.
+            FailureKind::Dns
         };
         Self::new(kind, next_hop, error.to_string())
     }
