@@ -89,7 +89,15 @@ pub(crate) struct Of {
 pub(crate) async fn timeseries(State(app): State<App>, who: Who, Query(of): Query<Of>) -> Answer {
     let scope = scope(&app, &who, of.customer.as_deref())?;
     let snapshot = app.shared.pulse.snapshot();
-    Ok(data(&snapshot, &traffic::traffic(&snapshot, &scope)))
+    let hour = traffic::traffic(&snapshot, &scope);
+    Ok(Json(json!({
+        "as_of": Moment(snapshot.at),
+        "complete": panels::logs_note(&snapshot).is_empty(),
+        "rows": hour.minutes,
+        "total": hour.total,
+        "sites": hour.sites,
+        "pops": hour.pops,
+    })))
 }
 
 fn scope(app: &App, who: &Who, customer: Option<&str>) -> Result<Scope, Refusal> {

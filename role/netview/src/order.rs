@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use popnet_config::Held;
-use popnet_terms::{NodeName, Role, SiteName};
+use popnet_config::network::Network;
+use popnet_terms::{NodeName, PopId, Role, SiteName};
 use popnet_wire::purging::{PurgeKind, PurgeOrder, PurgeWhat};
 use serde::Deserialize;
 
@@ -81,13 +82,25 @@ pub(crate) fn orders(
 
 /// Begins an order and gives back the job's id.
 pub(crate) fn begin(app: &App, order: PurgeOrder) -> Result<String, Refusal> {
-    let held = app.shared.pulse.held();
-    let caches = held
-        .network
-        .nodes()
-        .filter(|(_, _, node)| node.runs(Role::Webcache) || node.runs(Role::Webserver));
-    let expected: Vec<NodeName> = caches.map(|(name, _, _)| name).collect();
-    Ok(app.shared.jobs.begin(app.shared.pulse.admin(), order, expected)?)
+    let expected = concerned(&app.shared.pulse.held().network, &order);
+    Ok(app.shared.jobs.begin(app.shared.pulse.master(), order, expected)?)
+}
+
+/// Nodes whose caches may hold what `order` names: those the master will ask.
+fn concerned(network: &Network, order: &PurgeOrder) -> Vec<NodeName> {
+    let serves = |pop: &PopId| match &order.what {
+        PurgeWhat::Url { site, .. } | PurgeWhat::Prefix { site, .. } | PurgeWhat::Site { site } => {
+            network.sites.get(site).is_some_and(|of| network.serves(pop, of))
+        }
+        PurgeWhat::Tag { .. } => {
+            let mut own = network.sites.values().filter(|of| of.customer == order.customer);
+            own.any(|of| network.serves(pop, of))
+        }
+    };
+    let nodes = network.nodes().filter(|(_, pop, node)| {
+        (node.runs(Role::Webcache) || node.runs(Role::Webserver)) && serves(pop)
+    });
+    nodes.map(|(name, _, _)| name).collect()
 }
 
 fn what(held: &Held, customer: &Visible, by: By, line: &str) -> Result<PurgeWhat, String> {

@@ -162,7 +162,7 @@ async fn foreign_hosts_and_origins_are_refused() {
     assert_eq!(ours.status, 200);
 
     let token = form_token(&client.get("/").await.text);
-    let body = format!("token={token}&by=url&what=static.acme.test/a&kind=soft");
+    let body = format!("token={token}&what=url&text=static.acme.test/a&kind=soft");
     for (name, value) in [
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
@@ -172,7 +172,7 @@ async fn foreign_hosts_and_origins_are_refused() {
         let asked = Asked::post("/c/acme/purge", &body).with(name, value);
         assert_eq!(client.ask(asked).await.status, 403, "{name}: {value}");
     }
-    let other = "token=00&by=url&what=static.acme.test/a&kind=soft";
+    let other = "token=00&what=url&text=static.acme.test/a&kind=soft";
     assert_eq!(client.post("/c/acme/purge", other).await.status, 403, "no token of this session");
     let own = Asked::post("/c/acme/purge", &body).with("sec-fetch-site", "same-origin");
     assert_eq!(client.ask(own).await.status, 303);
@@ -185,7 +185,7 @@ async fn scopes() {
     let job = {
         let owner = enter(&net, "ada").await;
         let token = form_token(&owner.get("/").await.text);
-        let body = format!("token={token}&by=site&what=www.globex.test&kind=soft");
+        let body = format!("token={token}&what=site&text=www.globex.test&kind=soft");
         let begun = owner.post("/c/globex/purge", &body).await;
         begun.field("location").rsplit('/').next().unwrap().to_owned()
     };
@@ -274,7 +274,7 @@ async fn customers_see_their_own_only() {
 
     let page = client.get("/c/acme/purge").await.text;
     let token = form_token(&page);
-    let body = format!("token={token}&by=url&what=http://www.globex.test/&kind=soft");
+    let body = format!("token={token}&what=url&text=http://www.globex.test/&kind=soft");
     let refused = client.post("/c/acme/purge", &body).await;
     assert_eq!(refused.status, 422);
     assert!(refused.text.contains("is not a site of Acme Outdoor"), "{}", refused.text);
@@ -357,8 +357,10 @@ async fn a_purge_shows_its_receipts() {
     let net = net().await;
     let client = enter(&net, "ann").await;
     let page = client.get("/c/acme/purge").await.text;
-    let body =
-        format!("token={}&by=url&what=https://static.acme.test/a.css&kind=hard", form_token(&page));
+    let body = format!(
+        "token={}&what=url&text=https://static.acme.test/a.css&kind=hard",
+        form_token(&page)
+    );
     let begun = client.post("/c/acme/purge", &body).await;
     assert_eq!(begun.status, 303, "{}", begun.text);
     let job = begun.field("location").to_owned();

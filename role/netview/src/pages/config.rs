@@ -26,7 +26,7 @@ struct Config {
 pub(crate) async fn config(State(app): State<App>, Operator(who): Operator) -> Page {
     let snapshot = app.shared.pulse.snapshot();
     let in_force = configuration::in_force(&snapshot);
-    let (versions, problem) = match app.shared.pulse.admin().history(VERSIONS).await {
+    let (versions, problem) = match app.shared.pulse.master().history(VERSIONS).await {
         Ok(versions) => {
             (versions.iter().map(|one| VersionRow::of(one, in_force)).collect(), String::new())
         }

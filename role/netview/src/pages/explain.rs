@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use popnet_config::Held;
 use popnet_terms::{CustomerId, NodeName, Role};
 use popnet_wire::asking::{Answer, Question, What};
+use popnet_wire::control::Problem;
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
 use serde::Deserialize;
 
@@ -25,6 +26,9 @@ use crate::view::decisions::parse_id;
 
 /// Caches asked about one URL.
 const CACHES_MAX: usize = 16;
+
+/// Name servers tried before one question is given up.
+const SERVERS_MAX: usize = 3;
 
 /// Longest name or URL.
 const QUESTION_MAX: usize = 2048;
@@ -172,13 +176,10 @@ async fn name(app: &App, who: &Who, asked: &Asked, from: IpAddr) -> Result<Shown
             Err(_) => return Ok(problem("The subnet is no network.", "Write 192.0.2.0/24")),
         },
     };
-    let Some(server) = first(&held, Role::Nameserver) else {
-        return Ok(problem("No node of the configuration is a name server.", ""));
-    };
     let qtype = if asked.qtype == "AAAA" { 28 } else { 1 };
     let question =
         ExplainDns { name: Arc::from(&*name), qtype, resolver, subnet, assume: Vec::new() };
-    Ok(match app.shared.pulse.admin().explain_dns(&server, question).await {
+    Ok(match any_nameserver(app, &held, &question).await {
         Ok(DnsStory::Steered(decision)) => {
             let customer = customer.unwrap_or_else(CustomerId::network);
             let row = DecisionRow { customer, decision: Arc::new(*decision) };
@@ -245,6 +246,21 @@ fn row(story: &UrlStory) -> UrlRow {
     }
 }
 
-fn first(held: &Held, role: Role) -> Option<NodeName> {
-    held.network.nodes().find(|(_, _, node)| node.runs(role)).map(|(name, _, _)| name)
+/// The first name server that answers.
+async fn any_nameserver(
+    app: &App,
+    held: &Held,
+    question: &ExplainDns,
+) -> Result<DnsStory, Problem> {
+    let admin = app.shared.pulse.admin();
+    let servers = held.network.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver));
+    let none = "No node of the configuration is a name server.";
+    let mut last = Problem::new("W0404", none, "");
+    for (server, _, _) in servers.take(SERVERS_MAX) {
+        match admin.explain_dns(&server, question.clone()).await {
+            Ok(story) => return Ok(story),
+            Err(problem) => last = problem,
+        }
+    }
+    Err(last)
 }

@@ -73,7 +73,7 @@ pub(crate) async fn page(
         None => {
             wrong(&app, LINKS, from.ip());
             let message = "This link was used already, or is older than an hour. \
-                           Make another with: popnet user link NAME";
+                           Make another with: popnet user once NAME";
             form(&app, StatusCode::UNAUTHORIZED, "", &asked.next, message)
         }
     }

@@ -31,7 +31,7 @@ struct Form_ {
     problem: String,
     /// What was typed, so that a mistake costs no typing.
     by: &'static str,
-    what: String,
+    text: String,
     hard: bool,
 }
 
@@ -49,9 +49,9 @@ struct JobPage {
 pub(crate) struct Given {
     token: String,
     #[serde(default)]
-    by: order::By,
+    what: order::By,
     #[serde(default)]
-    what: String,
+    text: String,
     #[serde(default)]
     kind: String,
 }
@@ -75,7 +75,8 @@ pub(crate) async fn begin(
     may_purge(&who)?;
     who.check_form(&given.token)?;
     let kind = if given.kind == "hard" { PurgeKind::Hard } else { PurgeKind::Soft };
-    let wish = Wish { by: given.by, what: given.what.clone(), kind, actor: Arc::from(who.name()) };
+    let wish =
+        Wish { by: given.what, what: given.text.clone(), kind, actor: Arc::from(who.name()) };
     let orders = match order::orders(&held, &customer, &wish) {
         Ok(orders) => orders,
         Err(mistake) => {
@@ -143,8 +144,8 @@ fn filled(
         sites: sites.iter().map(ToString::to_string).collect(),
         jobs: panels::purges(customer.id().as_str(), &jobs(&app.shared, &customer.scope()))?,
         problem,
-        by: given.by.word(),
-        what: given.what.clone(),
+        by: given.what.word(),
+        text: given.text.clone(),
         hard: given.kind == "hard",
     })
 }
@@ -153,8 +154,8 @@ impl Given {
     fn empty() -> Self {
         Self {
             token: String::new(),
-            by: order::By::default(),
-            what: String::new(),
+            what: order::By::default(),
+            text: String::new(),
             kind: String::new(),
         }
     }

@@ -77,13 +77,16 @@ impl Pulse {
         self.config.borrow().clone()
     }
 
-    /// The local daemon; what only a master answers is handed on when this node is none.
+    /// The local daemon: it asks other nodes itself, so that no master has to be well.
     pub(crate) fn admin(&self) -> Admin {
+        Admin::to(self.admin_socket.clone())
+    }
+
+    /// For what the first master alone does: numbering purges, keeping the history.
+    pub(crate) fn master(&self) -> Admin {
         let held = self.held();
-        let master_here = held.network.node(&self.node).is_some_and(|node| node.runs(Role::Master));
-        let elsewhere = || held.network.nodes().find(|(_, _, node)| node.runs(Role::Master));
-        let master = if master_here { None } else { elsewhere().map(|(name, _, _)| name) };
-        Admin::to(self.admin_socket.clone()).through(master)
+        let root = held.network.relay_root().filter(|root| **root != self.node);
+        self.admin().through(root.cloned())
     }
 
     async fn watch_status(&self, writer: &watch::Sender<Arc<Snapshot>>) {
