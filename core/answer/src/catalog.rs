@@ -118,12 +118,6 @@ impl Catalog {
         self.nodes.is_empty()
     }
 
-    /// Zones.
-    #[must_use]
-    pub fn zones(&self) -> usize {
-        self.zones.len()
-    }
-
     pub(crate) fn find(&self, wire: &[u8]) -> Option<(u32, Node)> {
         let number = self.names.find(wire)?;
         Some((number, *self.nodes.get(number as usize)?))

@@ -133,12 +133,6 @@ pub fn lookup<'c>(catalog: &'c Catalog, query: &Query<'_>) -> Lookup<'c> {
 }
 
 impl<'c> Lookup<'c> {
-    /// Whether aliases lead to the outcome.
-    #[must_use]
-    pub fn is_aliased(&self) -> bool {
-        !self.chain.is_empty()
-    }
-
     /// Takes a CNAME into the chain; gives the name to go on with.
     fn follow(&mut self, catalog: &'c Catalog, set: RrSet) -> Option<QName> {
         let target = catalog.records(set).next()?;
