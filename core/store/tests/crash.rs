@@ -229,7 +229,8 @@ proptest! {
     ) {
         let (whole, _) = work(&ops, Some(usize::MAX));
         let total = usize::MAX - whole.disk.budget.unwrap();
-        let (mut work, before) = work(&ops, Some(total / 100 * percent));
+        let budget = total * percent / 100;
+        let (mut work, before) = work(&ops, Some(budget));
         let recovered = work.disk.recover(limits());
 
         // The last step may be half done: what it took away may be gone, what it brought may not.
@@ -246,7 +247,7 @@ proptest! {
                 prop_assert!(now.contains(&id), "{id} was committed and is lost");
             }
         }
-        if percent > 101 {
+        if budget >= total {
             prop_assert_eq!(&now, &after);
             prop_assert_eq!(recovered.note(), work.store.note());
             for id in &now {

@@ -17,6 +17,10 @@ const NAMES_MAX: usize = 4096;
 /// for silent servers.
 const SILENCE_KEPT: Duration = Duration::from_secs(5);
 
+/// The same while nothing is known yet: a node that starts beside its name servers must not lose
+/// seconds because it was quicker than they.
+const SILENCE_AT_START: Duration = Duration::from_millis(250);
+
 /// Services of one name.
 pub(crate) type Services = Arc<Vec<ServiceRecord>>;
 
@@ -53,7 +57,9 @@ impl Memory {
             }
             Err(error) => {
                 tracing::warn!(%name, %error, "no name server answers; going on with what is known");
-                known.until = Some(Instant::now() + SILENCE_KEPT);
+                let nothing = known.services.is_empty();
+                let kept = if nothing { SILENCE_AT_START } else { SILENCE_KEPT };
+                known.until = Some(Instant::now() + kept);
             }
         }
         Arc::clone(&known.services)

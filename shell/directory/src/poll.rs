@@ -21,7 +21,7 @@ const HELD_BACK: Duration = Duration::from_secs(25);
 
 /// Waits between rounds in which nobody could be reached.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Follows the configuration for good.
 pub(crate) async fn forever(by_name: &ByName) {
