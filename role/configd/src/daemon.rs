@@ -120,6 +120,17 @@ impl Daemon {
             && network.node(self.me()).is_some_and(|node| node.runs(Role::Master))
     }
 
+    /// Whether anybody could come to the control port. A node that is alone in its file needs none,
+    /// unless its caches find their sheet by asking its own name server.
+    fn has_peers(&self) -> bool {
+        let runs = |role| self.node.runs(role);
+        let caches = runs(Role::Webcache) || runs(Role::Webserver);
+        self.file.is_none()
+            || !self.node.listen.control.is_empty()
+            || (runs(Role::Nameserver) && caches)
+            || self.held().is_none_or(|held| held.network.nodes().count() > 1)
+    }
+
     /// Puts `held` in force for every role of the node.
     pub(crate) fn publish(&self, held: Arc<Held>) {
         tracing::info!(version = %held.epoch, digest = %held.digest, "configuration in force");
@@ -241,7 +252,9 @@ fn open_ports(daemon: &Arc<Daemon>) -> Result<Vec<Served>, StartError> {
     let shutdown = || context.shutdown.clone();
     let door = Arc::new(Door::new(Arc::clone(daemon)));
     let mut served = vec![serve_local(&context.admin_socket(), Arc::clone(&door), shutdown())?];
-    for address in daemon.node.listens(Service::Control) {
+    let control =
+        if daemon.has_peers() { daemon.node.listens(Service::Control) } else { Vec::new() };
+    for address in control {
         let listener = bind::tcp(address, false)?;
         let one = serve_tls(listener, &context.identity, Arc::clone(&door), shutdown())
             .map_err(StartError::io(format!("cannot serve {address}")))?;

@@ -1,4 +1,5 @@
 //! Stories of QUIC between nodes: datagrams, streams, strangers and junk.
+#![expect(clippy::unwrap_used, reason = "a story that goes wrong fails the test")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
