@@ -160,7 +160,7 @@ impl Store {
         let mut plan = Plan::default();
         self.write(&mut plan, Kind::Commit, id, content);
         if !self.open.contains_key(&id) {
-            // Making room took the object's front; what it replaces is gone on the disk all the same.
+            // Making room took the object's front; what it replaces is gone all the same.
             for other in replaces {
                 self.index.remove(*other);
             }

@@ -285,7 +285,9 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_at_all_are_read_without_harm(octets in prop::collection::vec(any::<u8>(), 0..4096)) {
+    fn any_octets_at_all_are_read_without_harm(
+        octets in prop::collection::vec(any::<u8>(), 0..4096),
+    ) {
         let _ = popnet_store::segment::scan(&octets);
         let mut file = popnet_store::segment::encode(SegmentId(1), STORE).to_vec();
         file.extend_from_slice(&octets);

@@ -77,7 +77,7 @@ async fn take(by_name: &ByName, sheet: Sheet) -> bool {
         tracing::warn!(node = %sheet.node, "a role sheet for another node was offered");
         return false;
     }
-    // An epoch only grows: who offers an older one has been away, and is fenced until it catches up.
+    // An epoch only grows: who offers an older one has been away and has to catch up.
     if have(by_name).is_some_and(|epoch| sheet.epoch <= epoch) {
         return false;
     }
