@@ -22,6 +22,7 @@ mod panels;
 mod pulse;
 mod refusal;
 mod routes;
+mod socket;
 mod stream;
 mod topic;
 pub mod users;
@@ -72,6 +73,7 @@ pub async fn start(
         listeners.push(listener);
     }
     let tasks = TaskTracker::new();
+    socket::serve(&context, &tasks)?;
     let pulse = Pulse::start(&context, config, &tasks);
     let jobs = Jobs::new(tasks.clone());
     let shared = Arc::new(Shared::new(pulse, users, jobs, &context));

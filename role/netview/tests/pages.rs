@@ -321,6 +321,15 @@ async fn the_overview_shows_the_network() {
 }
 
 #[tokio::test]
+async fn the_daemon_sees_the_role() {
+    let net = net().await;
+    let path = net.dir.path().join("netview.sock");
+    let mut link = popnet_runtime::link::Link::local(&path).await.unwrap();
+    let reply = link.ask_one(&popnet_wire::control::Ask::RoleStatus).await.unwrap();
+    assert!(format!("{reply:?}").contains("up: true"), "{reply:?}");
+}
+
+#[tokio::test]
 async fn hostile_names_stay_text() {
     let net = net().await;
     let client = enter(&net, "ada").await;

@@ -147,7 +147,7 @@ impl Beats {
     }
 
     /// One value a beat, oldest first.
-    pub(crate) fn series(&self, value: impl Fn(&Beat) -> f64) -> Vec<f64> {
+    pub(crate) fn series<T>(&self, value: impl Fn(&Beat) -> T) -> Vec<T> {
         self.beats.iter().map(|beat| value(beat)).collect()
     }
 }

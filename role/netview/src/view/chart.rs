@@ -19,50 +19,64 @@ const ABOVE: f64 = 8.0;
 pub(crate) struct Series {
     /// One label a value, such as `20:05`.
     pub(crate) labels: Vec<String>,
-    /// The values, oldest first.
-    pub(crate) values: Vec<f64>,
+    /// The values, oldest first; `None` where there is nothing to tell (a ratio of no requests).
+    pub(crate) values: Vec<Option<f64>>,
 }
 
 /// A line without axes, filled below.
-pub(crate) fn spark(values: &[f64]) -> String {
+pub(crate) fn spark(values: &[Option<f64>]) -> String {
     let (width, height) = SPARK;
-    if values.len() < 2 {
+    if values.iter().flatten().count() < 2 {
         return format!(r#"<path class="axis" d="M0 {y}H{width}"/>"#, y = height - 1.0);
     }
-    let top = values.iter().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let top = values.iter().flatten().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let step = width / float(as_u64(values.len() - 1));
-    let mut line = String::new();
-    for (at, value) in values.iter().enumerate() {
-        let x = step * float(as_u64(at));
+    let place = |at: usize, value: f64| {
         let y = height - 1.0 - (value / top).clamp(0.0, 1.0) * (height - 3.0);
-        let _ = write!(line, "{}{x:.1} {y:.1}", if at == 0 { "M" } else { "L" });
-    }
-    format!(
-        r#"<path class="fill" d="{line}L{width} {height}L0 {height}z"/><path class="line" d="{line}"/>"#
-    )
+        (step * float(as_u64(at)), y)
+    };
+    line(values, place, height)
 }
 
 /// A filled line over time; `print` writes the values on the left axis.
 pub(crate) fn area(series: &Series, top: Option<f64>, print: impl Fn(f64) -> String) -> String {
-    let highest = series.values.iter().copied().fold(0.0, f64::max);
+    let highest = series.values.iter().flatten().copied().fold(0.0, f64::max);
     let top = top.unwrap_or_else(|| nice(highest));
-    let mut line = String::new();
-    let mut end = LEFT;
-    for (at, value) in series.values.iter().enumerate() {
-        let x = x_of(at, series.values.len());
-        let y = y_of(*value, top);
-        let _ = write!(line, "{}{x:.1} {y:.1}", if at == 0 { "M" } else { "L" });
-        end = x;
-    }
+    let count = series.values.len();
+    let place = |at: usize, value: f64| (x_of(at, count), y_of(value, top));
     let mut svg = axes(series, top, print);
-    if !line.is_empty() {
-        let floor = y_of(0.0, top);
-        let _ = write!(
-            svg,
-            r#"<path class="fill" d="{line}L{end:.1} {floor:.1}L{LEFT} {floor:.1}z"/><path class="line" d="{line}"/>"#
-        );
-    }
+    svg.push_str(&line(&series.values, place, y_of(0.0, top)));
     svg
+}
+
+/// The line of `values`, broken where there is none; a value alone becomes a dot.
+fn line(values: &[Option<f64>], place: impl Fn(usize, f64) -> (f64, f64), floor: f64) -> String {
+    let mut svg = String::new();
+    let mut piece: Vec<(f64, f64)> = Vec::new();
+    for (at, value) in values.iter().enumerate() {
+        match value {
+            Some(value) => piece.push(place(at, *value)),
+            None => draw(&mut svg, &std::mem::take(&mut piece), floor),
+        }
+    }
+    draw(&mut svg, &piece, floor);
+    svg
+}
+
+fn draw(svg: &mut String, piece: &[(f64, f64)], floor: f64) {
+    let (Some((first, y)), Some((last, _))) = (piece.first(), piece.last()) else { return };
+    if piece.len() == 1 {
+        let _ = write!(svg, r#"<circle class="dot" cx="{first:.1}" cy="{y:.1}" r="2.5"/>"#);
+        return;
+    }
+    let mut path = String::new();
+    for (at, (x, y)) in piece.iter().enumerate() {
+        let _ = write!(path, "{}{x:.1} {y:.1}", if at == 0 { "M" } else { "L" });
+    }
+    let _ = write!(
+        svg,
+        r#"<path class="fill" d="{path}L{last:.1} {floor:.1}L{first:.1} {floor:.1}z"/><path class="line" d="{path}"/>"#
+    );
 }
 
 /// Stacked bars over time; each part has a class `part-N` with its own colour and hatch.
@@ -73,7 +87,7 @@ pub(crate) fn bars(
 ) -> String {
     let sums: Vec<f64> = stacks.iter().map(|stack| float(stack.iter().sum())).collect();
     let top = nice(sums.iter().copied().fold(0.0, f64::max));
-    let series = Series { labels: labels.to_vec(), values: sums };
+    let series = Series { labels: labels.to_vec(), values: sums.into_iter().map(Some).collect() };
     let mut svg = axes(&series, top, print);
     let room = (CHART.0 - LEFT) / float(as_u64(stacks.len().max(1)));
     for (at, stack) in stacks.iter().enumerate() {
@@ -165,10 +179,13 @@ mod tests {
     #[test]
     fn drawings_hold_for_odd_input() {
         assert!(spark(&[]).contains("axis"));
-        assert!(spark(&[1.0, 5.0, 2.0]).contains("M0.0"));
+        assert!(spark(&[Some(1.0), Some(5.0), Some(2.0)]).contains("M0.0"));
+        let broken = spark(&[Some(1.0), Some(5.0), None, Some(2.0)]);
+        assert_eq!(broken.matches("class=\"line\"").count(), 1, "{broken}");
+        assert_eq!(broken.matches("class=\"dot\"").count(), 1, "{broken}");
         let empty = Series::default();
         assert!(!area(&empty, None, |_| String::new()).contains("NaN"));
-        let one = Series { labels: vec!["<b>".into()], values: vec![3.0] };
+        let one = Series { labels: vec!["<b>".into()], values: vec![Some(3.0)] };
         let svg = area(&one, None, |value| value.to_string());
         assert!(!svg.contains("<b>") && !svg.contains("NaN"), "{svg}");
         let svg = bars(&["20:05".into()], &[vec![1, 0, 3]], |value| value.to_string());

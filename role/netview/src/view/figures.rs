@@ -52,13 +52,15 @@ pub(crate) fn figures(snapshot: &Snapshot, pops: &[PopRow]) -> Figures {
     let (now, span) = beats.last(RATE_OVER);
     let (minute, _) = beats.last(HITS_OVER);
     let (recent, last_hour) = sums(snapshot);
+    // A POP without caches (a control site) serves nobody: it is in the table, not in the count.
+    let serving = || pops.iter().filter(|pop| pop.serves);
     let mut figures = Figures {
         requests_s: per_second(now.requests, span),
         bits_s: per_second(now.bytes.saturating_mul(8), span),
         hit_ratio: minute.hit_ratio(),
         queries_s: per_second(now.queries, span),
-        pops_up: pops.iter().filter(|pop| pop.state.is_up()).count(),
-        pops: pops.len(),
+        pops_up: serving().filter(|pop| pop.state.is_up()).count(),
+        pops: serving().count(),
         error_ratio: recent.error_ratio(),
         last_hour,
         cards: Vec::new(),
@@ -81,12 +83,13 @@ fn sums(snapshot: &Snapshot) -> (Totals, Totals) {
 }
 
 fn cards(snapshot: &Snapshot, figures: &Figures) -> Vec<Card> {
-    let rate =
-        |value: fn(&Beat) -> u64| snapshot.beats.series(|beat| per_second(value(beat), beat.span));
+    let rate = |value: fn(&Beat) -> u64| {
+        snapshot.beats.series(|beat| Some(per_second(value(beat), beat.span)))
+    };
     let known = !rate(|_| 0).is_empty();
     let text = |text: String| if known { text } else { "?".to_owned() };
     let bits = |value: f64| format::with_unit(value, "bps");
-    let hits = snapshot.beats.series(|beat| beat.all.hit_ratio().unwrap_or(0.0));
+    let hits = snapshot.beats.series(|beat| beat.all.hit_ratio());
     vec![
         card(
             "Requests/s",
@@ -140,10 +143,10 @@ fn card(
     label: &'static str,
     value: String,
     note: String,
-    history: &[f64],
+    history: &[Option<f64>],
     print: impl Fn(f64) -> String,
 ) -> Card {
-    let peak = history.iter().copied().fold(0.0, f64::max);
+    let peak = history.iter().flatten().copied().fold(0.0, f64::max);
     let spark = if history.len() < 2 { String::new() } else { chart::spark(history) };
     let summary = format!("{label}, last {} s: peak {}, now {value}", history.len(), print(peak));
     Card { label, value, note, spark, summary, bad: false }

@@ -160,7 +160,7 @@ impl Traffic {
         vec![self.requests(), self.bandwidth(), self.hit_line(), self.classes()]
     }
 
-    fn series(&self, value: impl Fn(&Totals) -> f64) -> Series {
+    fn series(&self, value: impl Fn(&Totals) -> Option<f64>) -> Series {
         Series {
             labels: self.minutes.iter().map(|minute| minute.at.minute()).collect(),
             values: self.minutes.iter().map(|minute| value(&minute.totals)).collect(),
@@ -168,7 +168,7 @@ impl Traffic {
     }
 
     fn requests(&self) -> Chart {
-        let series = self.series(|totals| float(totals.requests));
+        let series = self.series(|totals| Some(float(totals.requests)));
         let summary = summary(&series, format::si);
         let svg = chart::area(&series, None, format::si);
         Chart { title: "Requests a minute", summary, svg, parts: Vec::new() }
@@ -176,7 +176,7 @@ impl Traffic {
 
     fn bandwidth(&self) -> Chart {
         let print = |value: f64| format::with_unit(value, "bps");
-        let series = self.series(bits);
+        let series = self.series(|totals| Some(bits(totals)));
         let summary = summary(&series, print);
         let svg = chart::area(&series, None, print);
         Chart { title: "Bandwidth to clients", summary, svg, parts: Vec::new() }
@@ -184,14 +184,14 @@ impl Traffic {
 
     fn hit_line(&self) -> Chart {
         let print = |value: f64| format::percent(Some(value));
-        let series = self.series(|totals| totals.hit_ratio().unwrap_or(0.0));
+        let series = self.series(Totals::hit_ratio);
         let summary = format!("{} over the whole hour.", format::percent(self.total.hit_ratio()));
         let svg = chart::area(&series, Some(1.0), print);
         Chart { title: "Hit ratio by requests", summary, svg, parts: Vec::new() }
     }
 
     fn classes(&self) -> Chart {
-        let labels = self.series(|_| 0.0).labels;
+        let labels = self.series(|_| None).labels;
         let stacks: Vec<Vec<u64>> =
             self.minutes.iter().map(|minute| minute.totals.status.to_vec()).collect();
         let names = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -214,7 +214,8 @@ impl Traffic {
 
 /// "Peak 812 Mbps at 20:05, now 540 Mbps, falling."
 fn summary(series: &Series, print: impl Fn(f64) -> String) -> String {
-    let points = series.values.iter().zip(&series.labels);
+    let values: Vec<f64> = series.values.iter().map(|value| value.unwrap_or(0.0)).collect();
+    let points = values.iter().zip(&series.labels);
     let Some((peak, at)) = points.max_by(|(a, _), (b, _)| a.total_cmp(b)) else {
         return "Nothing yet.".to_owned();
     };
@@ -222,7 +223,7 @@ fn summary(series: &Series, print: impl Fn(f64) -> String) -> String {
         return "Nothing in the last hour.".to_owned();
     }
     // The last minute is not over: the one before it tells more.
-    let mut newest = series.values.iter().rev().skip(1);
+    let mut newest = values.iter().rev().skip(1);
     let now = newest.next().copied().unwrap_or(*peak);
     let before = newest.next().copied().unwrap_or(now);
     let trend = match now.total_cmp(&before) {
