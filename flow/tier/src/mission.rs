@@ -331,7 +331,11 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             // RFC 9111 4.3.3: a full answer takes the place of what was to be validated.
             self.shelf.remove(base.entry.id).await;
         }
-        self.absences.remember(&flight.key, reason, self.now());
+        let partial = matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT);
+        if !(mission.as_asked && (partial || mission.wanted.method == Method::HEAD)) {
+            // Such an answer tells nothing about the whole.
+            self.absences.remember(&flight.key, reason, self.now());
+        }
         flight.land(Landing::Released(reason));
         let inside = std::mem::take(&mut got.inside);
         let what = What::Own(Box::new(got.with(content)), reason);

@@ -75,7 +75,8 @@ struct Seeker {
 }
 
 /// How often a request looks again after something moved away under it, before it goes alone.
-const LOOKS_MAX: usize = 4;
+/// Each look ends the wait for one variant, so this is above the usual limit on those.
+const LOOKS_MAX: usize = 10;
 
 impl<S: Shelf, U: Upstream> Tier<S, U> {
     /// A tier over `shelf` in front of `upstream`.

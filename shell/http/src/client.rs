@@ -22,6 +22,9 @@ use tokio_rustls::TlsConnector;
 use crate::body::Body;
 use crate::failure::{Failure, FailureKind};
 
+/// Places that pools are kept for; beyond it, those without an exchange are forgotten.
+const POOLS_MAX: usize = 4_096;
+
 /// Limits towards next hops.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -169,6 +172,10 @@ impl Client {
         let places = {
             let most = self.shared.patience.exchanges;
             let mut pools = self.shared.pools();
+            if pools.len() >= POOLS_MAX {
+                // Places that were asked once and never again.
+                pools.retain(|_, pool| Arc::strong_count(&pool.places) > 1);
+            }
             let pool = pools.entry(key.to_owned()).or_insert_with(|| Pool {
                 idle: Vec::new(),
                 places: Arc::new(Semaphore::new(most)),

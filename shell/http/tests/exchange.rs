@@ -1,9 +1,5 @@
 //! Our client and server over real sockets, with peers that misbehave.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot be set up fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -239,6 +235,60 @@ async fn heads_too_large_or_ambiguous_are_refused() {
         let shown = &request[..request.len().min(60)];
         assert!(line.is_empty() || line.starts_with("HTTP/1.1 4"), "{shown:?}: {line}");
     }
+}
+
+/// Sends without end, and notes when its content is let go.
+struct Endless(Arc<AtomicUsize>);
+
+struct Flood(Arc<AtomicUsize>);
+
+impl http_body::Body for Flood {
+    type Data = bytes::Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Failure>>> {
+        let piece = bytes::Bytes::from_static(&[0; 16_384]);
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(piece))))
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Service for Endless {
+    async fn answer(
+        self: Arc<Self>,
+        _client: server::Client,
+        _request: Request<Body>,
+    ) -> Response<Body> {
+        Response::new(Body::stream(Flood(Arc::clone(&self.0))))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let (socket, address) = bound();
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let gone = Arc::<AtomicUsize>::default();
+    let shutdown = CancellationToken::new();
+    let service = Arc::new(Endless(Arc::clone(&gone)));
+    let workers = vec![vec![Listener::Tcp(socket)]];
+    let _server = Server::start("test", workers, limits, &service, &shutdown).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    for _ in 0..300 {
+        if gone.load(Ordering::SeqCst) == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("still sending after three seconds");
 }
 
 struct Always(Arc<CertifiedKey>);

@@ -73,6 +73,7 @@ impl Queues {
     pub(crate) fn evict(&mut self, free: impl Fn(u64) -> bool) -> Option<u64> {
         // Each entry's interest is used up after so many rounds, so this always ends.
         let rounds = (self.small.len() + self.main.len()) * (usize::from(INTEREST_MAX) + 2);
+        let mut busy = 0;
         for _ in 0..rounds {
             let small_first = self.small_octets * SMALL_SHARE > self.octets || self.main.is_empty();
             let queue = if small_first { &mut self.small } else { &mut self.main };
@@ -81,9 +82,13 @@ impl Queues {
             if !free(name) {
                 // Evicting it would free nothing before its readers are done.
                 if known.small {
-                    self.small.push_back(name)
+                    self.small.push_back(name);
                 } else {
-                    self.main.push_back(name)
+                    self.main.push_back(name);
+                }
+                busy += 1;
+                if busy > self.known.len() {
+                    return None;
                 }
                 continue;
             }
