@@ -87,12 +87,13 @@ impl Policy {
         }
     }
 
-    /// The freshness lifetime under a site's rules, and whether anybody gave one.
+    /// The freshness lifetime under a site's rules; `None` when nobody gives one. Where the origin
+    /// says nothing, the longer of the guess and the site's default counts.
     #[must_use]
     pub fn lifetime(&self, rules: &CacheRules, default_ttl: Seconds) -> Option<u32> {
         let guessed = self.heuristic.filter(|_| rules.heuristic);
         let default = (self.may_default && default_ttl.0 > 0).then_some(default_ttl.0);
-        let lifetime = self.explicit.or(guessed).or(default)?;
+        let lifetime = self.explicit.or(guessed.max(default))?;
         Some(lifetime.min(rules.max_ttl.0))
     }
 }
@@ -191,6 +192,10 @@ mod tests {
         let rules = rules();
         let policy = Policy::of(StatusCode::OK, &fields(""), &rules.obey, at(0));
         assert_eq!(policy.lifetime(&rules, Seconds(7)), Some(7));
+        let lines = "last-modified: Wed, 15 Nov 2023 11:50:00 GMT";
+        let policy = Policy::of(StatusCode::OK, &fields(lines), &rules.obey, at(0));
+        assert_eq!(policy.lifetime(&rules, Seconds(7)), Some(60));
+        assert_eq!(policy.lifetime(&rules, Seconds(70)), Some(70));
     }
 
     #[test]
