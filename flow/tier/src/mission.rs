@@ -334,7 +334,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let partial = matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT);
         if !(mission.as_asked && (partial || mission.wanted.method == Method::HEAD)) {
             // Such an answer tells nothing about the whole.
-            self.absences.remember(&flight.key, reason, self.now());
+            // Nor does an error page, whatever its own fields say.
+            let failed = status.is_server_error();
+            let lasting = if failed { CacheReason::RespOriginError } else { reason };
+            self.absences.remember(&flight.key, lasting, self.now());
         }
         flight.land(Landing::Released(reason));
         let inside = std::mem::take(&mut got.inside);

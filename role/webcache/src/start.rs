@@ -10,7 +10,7 @@ use popnet_http::certificates::server_config;
 use popnet_http::server::{Limits, Listener, Server};
 use popnet_runtime::files::create_private_dir;
 use popnet_runtime::link::{Served, serve_local};
-use popnet_runtime::ship::{Locate, Shipper};
+use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, bind, clock};
 use popnet_terms::{CacheReason, CustomerId, Role};
 use popnet_tier::Tier;
@@ -27,9 +27,6 @@ use crate::naming::Names;
 use crate::serve::Front;
 use crate::sites::Sites;
 use crate::store::Store;
-
-/// Octets of unsent logs kept on disk.
-const SPOOL_MAX: u64 = 1 << 30;
 
 /// How long the end waits for logs to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -79,7 +76,7 @@ pub async fn start(
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
     let sites = Arc::new(Published::new(Arc::new(Sites::default())));
     let listeners = listeners(&settings, &sites)?;
-    let shipper = shipper(&context, &directory)?;
+    let shipper = directory.ship(&context, Role::Webcache)?;
     let name = format!("mem.{}", context.node.pop());
     let store = Store::new(&context, Arc::clone(&directory), Some(shipper.clone()));
     let front = Arc::new(Front {
@@ -140,18 +137,6 @@ fn listeners(
         workers.push(sockets);
     }
     Ok(workers)
-}
-
-fn shipper(context: &Context, directory: &Arc<Directory>) -> Result<Shipper, StartError> {
-    let directory = Arc::clone(directory);
-    let locate: Locate = Arc::new(move |customer: CustomerId| {
-        let directory = Arc::clone(&directory);
-        Box::pin(async move {
-            let service = directory.log_server(&customer).await?;
-            Some((service.addr, service.hostname))
-        })
-    });
-    Shipper::start(context, Role::Webcache, context.node.pop(), locate, SPOOL_MAX)
 }
 
 struct Cache {
