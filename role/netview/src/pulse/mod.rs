@@ -16,7 +16,7 @@ use popnet_runtime::{clock, context::Context};
 use popnet_terms::{NodeName, Role};
 use popnet_wire::control::ADMIN_SOCKET;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use beat::{Beat, Beats, per_second};
@@ -29,6 +29,15 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Longest wait for one answer: a page shows the last good one meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the state waits for the logs of the same second.
+const TOGETHER: Duration = Duration::from_millis(200);
+
+fn ticks() -> Interval {
+    let mut tick = tokio::time::interval(PERIOD);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
 
 /// What everybody reads.
 #[derive(Clone, Debug)]
@@ -50,14 +59,15 @@ impl Pulse {
         let admin_socket = Endpoint::Local(context.run_dir.join(ADMIN_SOCKET));
         let pulse = Self { now, admin_socket, node: context.node.clone(), config };
         let writer = Arc::new(writer);
-        let (reader, end) = (pulse.clone(), context.shutdown.clone());
-        let status = Arc::clone(&writer);
+        let (looked, logs_looked) = watch::channel(());
+        let (reader, end, status) = (pulse.clone(), context.shutdown.clone(), Arc::clone(&writer));
         tasks.spawn(async move {
-            let _ended = end.run_until_cancelled(reader.watch_status(&status)).await;
+            let watching = reader.watch_status(&status, logs_looked);
+            let _ended = end.run_until_cancelled(watching).await;
         });
         let (reader, end) = (pulse.clone(), context.shutdown.clone());
         tasks.spawn(async move {
-            let _ended = end.run_until_cancelled(reader.watch_logs(&writer)).await;
+            let _ended = end.run_until_cancelled(reader.watch_logs(&writer, &looked)).await;
         });
         pulse
     }
@@ -89,10 +99,15 @@ impl Pulse {
         self.admin().through(root.cloned())
     }
 
-    async fn watch_status(&self, writer: &watch::Sender<Arc<Snapshot>>) {
+    /// Asks for the state each second, and publishes it together with what the logs said in the
+    /// same second, so that streams need one event for both.
+    async fn watch_status(
+        &self,
+        writer: &watch::Sender<Arc<Snapshot>>,
+        mut logs_looked: watch::Receiver<()>,
+    ) {
         let mut beats = Beats::default();
-        let mut tick = tokio::time::interval(PERIOD);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = ticks();
         loop {
             tick.tick().await;
             let answer = match tokio::time::timeout(PATIENCE, self.admin().network_status()).await {
@@ -103,20 +118,28 @@ impl Pulse {
             if let Ok(status) = &answer {
                 beats.add(status);
             }
+            // Slow log servers are not waited for; their word comes with the next look.
+            let _ = tokio::time::timeout(TOGETHER, logs_looked.changed()).await;
             let (now, held, beats) = (clock::now(), self.held(), beats.clone());
             writer.send_modify(|shared| *shared = Arc::new(shared.seen(now, held, answer, beats)));
         }
     }
 
-    async fn watch_logs(&self, writer: &watch::Sender<Arc<Snapshot>>) {
+    async fn watch_logs(&self, writer: &watch::Sender<Arc<Snapshot>>, looked: &watch::Sender<()>) {
         let mut logs = Logs::default();
-        let mut tick = tokio::time::interval(PERIOD);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = ticks();
         loop {
             tick.tick().await;
             logs.look(&self.admin(), &self.log_servers(), PATIENCE).await;
-            let logs = logs.clone();
-            writer.send_modify(|shared| *shared = Arc::new(shared.logged(clock::now(), logs)));
+            let (now, logs) = (clock::now(), logs.clone());
+            writer.send_if_modified(|shared| {
+                // The state's own publishing tells everybody, unless it is held up.
+                let alone = now.since(shared.at) > PERIOD + TOGETHER;
+                let at = if alone { now } else { shared.at };
+                *shared = Arc::new(shared.logged(at, logs));
+                alone
+            });
+            looked.send_replace(());
         }
     }
 
