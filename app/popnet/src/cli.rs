@@ -14,7 +14,7 @@ use crate::output::Style;
 
 /// Your own content delivery network and global load balancer, in one program.
 #[derive(Debug, Parser)]
-#[command(name = "popnet", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "popnet", version, max_term_width = 100)]
 #[command(after_help = "Try it: popnet demo   ·   why did X get Y: popnet explain --help")]
 pub(crate) struct Arguments {
     /// One JSON object on standard output instead of text

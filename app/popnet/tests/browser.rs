@@ -39,9 +39,16 @@ impl Browser {
     /// A session; with a proxy when one is given.
     async fn open(&self, name: &str, proxy: Option<&str>) -> Client {
         let mut arguments: Vec<String> = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--disable-dev-shm-usage", "--window-size=1280,1600",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--window-size=1280,1600",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -78,7 +85,8 @@ async fn picture(client: &Client, name: &str) -> PathBuf {
 }
 
 async fn text_of(client: &Client, css: &str) -> String {
-    let element = client.wait().at_most(Duration::from_secs(5)).for_element(Locator::Css(css)).await;
+    let element =
+        client.wait().at_most(Duration::from_secs(5)).for_element(Locator::Css(css)).await;
     element.unwrap_or_else(|error| panic!("{css}: {error}")).text().await.unwrap()
 }
 
@@ -109,7 +117,10 @@ async fn acme_through_the_caches(demo: &Demo, browser: &Browser) {
     assert_eq!(client.title().await.unwrap(), "Acme Outdoor");
     assert!(text_of(&client, "h1").await.contains("Acme Outdoor"));
     let loaded = client
-        .execute("const i = document.querySelector('img'); return i.complete && i.naturalWidth", vec![])
+        .execute(
+            "const i = document.querySelector('img'); return i.complete && i.naturalWidth",
+            vec![],
+        )
         .await
         .unwrap();
     assert_eq!(loaded, json!(320), "the image of the page is shown");
@@ -145,7 +156,9 @@ async fn netview(demo: &Demo, browser: &Browser) {
 
 async fn purge_by_form(demo: &Demo, client: &Client) {
     demo.curl(7682, "http://static.acme.test/tent.svg");
-    assert!(demo.curl(7682, "http://static.acme.test/tent.svg").field("cache-status").contains("; hit"));
+    assert!(
+        demo.curl(7682, "http://static.acme.test/tent.svg").field("cache-status").contains("; hit")
+    );
     let form = client.form(Locator::Css("form[action$='/purge']")).await.unwrap();
     form.set_by_name("what", "url").await.unwrap();
     form.set_by_name("text", "http://static.acme.test/tent.svg").await.unwrap();

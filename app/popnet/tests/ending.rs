@@ -14,7 +14,14 @@ fn lives(pid: i32) -> bool {
 
 /// Whether every port of the demo can be opened again.
 fn released(net: &str) -> bool {
-    let ports = [("0.1", 7600), ("0.1", 7681), ("0.11", 5300), ("0.12", 8080), ("0.13", 7604), ("0.10", 7601)];
+    let ports = [
+        ("0.1", 7600),
+        ("0.1", 7681),
+        ("0.11", 5300),
+        ("0.12", 8080),
+        ("0.13", 7604),
+        ("0.10", 7601),
+    ];
     ports.iter().all(|(rest, port)| TcpListener::bind(format!("{net}.{rest}:{port}")).is_ok())
 }
 
@@ -23,7 +30,10 @@ fn nothing_is_left_when_the_parent_is_killed() {
     let demo = Demo::start(35);
     let pids = demo.node_pids();
     Demo::kill_9(i32::try_from(demo.pid()).unwrap());
-    assert!(within(Duration::from_secs(8), || !pids.iter().any(|pid| lives(*pid))), "nodes outlive the demo");
+    assert!(
+        within(Duration::from_secs(8), || !pids.iter().any(|pid| lives(*pid))),
+        "nodes outlive the demo"
+    );
     assert!(within(Duration::from_secs(2), || released(&demo.net)), "ports are still taken");
 }
 
@@ -31,12 +41,8 @@ fn nothing_is_left_when_the_parent_is_killed() {
 fn interrupting_stops_everything() {
     let mut demo = Demo::start(36);
     let pids = demo.node_pids();
-    let twice = popnet()
-        .args(["demo", "--net", "127.46"])
-        .arg("--dir")
-        .arg(demo.dir())
-        .output()
-        .unwrap();
+    let twice =
+        popnet().args(["demo", "--net", "127.46"]).arg("--dir").arg(demo.dir()).output().unwrap();
     assert_eq!(twice.status.code(), Some(1));
     assert!(both(&twice).contains("a demo runs in"), "{}", both(&twice));
     demo.interrupt();

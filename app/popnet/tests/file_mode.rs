@@ -67,19 +67,39 @@ fn a_name_server_for_ordinary_zones() {
     std::fs::create_dir(folder.path().join("zones")).unwrap();
     std::fs::create_dir(folder.path().join("zones.d")).unwrap();
     std::fs::write(folder.path().join("zones/example.test.zone"), ZONE).unwrap();
-    std::fs::write(folder.path().join("zones.d/other.test.zone"), ZONE.replace("example.test", "other.test")).unwrap();
+    std::fs::write(
+        folder.path().join("zones.d/other.test.zone"),
+        ZONE.replace("example.test", "other.test"),
+    )
+    .unwrap();
     let node = Node::start(folder.path(), "dns.toml", "ns1.lab", &[]);
     let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
-    assert!(within(Duration::from_secs(10), || dig(port, &["www.example.test"]) == "192.0.2.80"), "{}", log());
+    assert!(
+        within(Duration::from_secs(10), || dig(port, &["www.example.test"]) == "192.0.2.80"),
+        "{}",
+        log()
+    );
     assert_eq!(dig(port, &["alias.example.test"]), "www.example.test.\n192.0.2.80");
     assert_eq!(dig(port, &["TXT", "x.y.wild.example.test"]), "\"any\"");
     assert_eq!(dig(port, &["+tcp", "www.other.test"]), "192.0.2.80");
 
     // A changed zone is read on SIGHUP; a broken one leaves the last good one in service.
-    std::fs::write(folder.path().join("zones/example.test.zone"), ZONE.replace("192.0.2.80", "192.0.2.81")).unwrap();
+    std::fs::write(
+        folder.path().join("zones/example.test.zone"),
+        ZONE.replace("192.0.2.80", "192.0.2.81"),
+    )
+    .unwrap();
     node.signal(nix::sys::signal::Signal::SIGHUP);
-    assert!(within(Duration::from_secs(5), || dig(port, &["www.example.test"]) == "192.0.2.81"), "{}", log());
-    std::fs::write(folder.path().join("zones/example.test.zone"), "$ORIGIN example.test.\n@ SOA broken\n").unwrap();
+    assert!(
+        within(Duration::from_secs(5), || dig(port, &["www.example.test"]) == "192.0.2.81"),
+        "{}",
+        log()
+    );
+    std::fs::write(
+        folder.path().join("zones/example.test.zone"),
+        "$ORIGIN example.test.\n@ SOA broken\n",
+    )
+    .unwrap();
     node.signal(nix::sys::signal::Signal::SIGHUP);
     assert!(within(Duration::from_secs(5), || log().contains("example.test.zone:2")), "{}", log());
     assert_eq!(dig(port, &["www.example.test"]), "192.0.2.81");
@@ -91,7 +111,8 @@ fn a_taken_dns_port_is_named_with_its_holder() {
     let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
     let sample = include_str!("../../../examples/single-dns.toml");
-    std::fs::write(folder.path().join("dns.toml"), sample.replace("127.0.0.1:5300", &address)).unwrap();
+    std::fs::write(folder.path().join("dns.toml"), sample.replace("127.0.0.1:5300", &address))
+        .unwrap();
     std::fs::create_dir(folder.path().join("zones")).unwrap();
     std::fs::write(folder.path().join("zones/example.test.zone"), ZONE).unwrap();
     let output = popnet()
@@ -101,7 +122,10 @@ fn a_taken_dns_port_is_named_with_its_holder() {
         .unwrap();
     let words = support::both(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains(&address) && words.contains(&format!("pid {}", std::process::id())), "{words}");
+    assert!(
+        words.contains(&address) && words.contains(&format!("pid {}", std::process::id())),
+        "{words}"
+    );
 }
 
 /// An origin that counts its requests.
@@ -191,7 +215,10 @@ fn a_caching_reverse_proxy_for_one_server() {
     let before = count.load(std::sync::atomic::Ordering::SeqCst);
     curl(http, "/short");
     curl(http, "/short");
-    assert!(count.load(std::sync::atomic::Ordering::SeqCst) >= before + 2, "a short body was stored");
+    assert!(
+        count.load(std::sync::atomic::Ordering::SeqCst) >= before + 2,
+        "a short body was stored"
+    );
 }
 
 #[test]

@@ -14,7 +14,10 @@ fn all_or_none_and_nobody_stays_behind() {
     let original = demo.ok(&["config", "show"]);
 
     // A changed time to live is answered by every name server.
-    write(&original.replace("ttl_min = \"2s\", ttl_max = \"2s\"", "ttl_min = \"7s\", ttl_max = \"7s\""));
+    write(
+        &original
+            .replace("ttl_min = \"2s\", ttl_max = \"2s\"", "ttl_min = \"7s\", ttl_max = \"7s\""),
+    );
     let plan = demo.ok(&["config", "plan", &file]);
     assert!(plan.contains("ttl_max") && plan.contains("2s → 7s"), "{plan}");
     let pushed = demo.ok(&["config", "push", &file, "--yes", "--message", "longer"]);
@@ -48,11 +51,17 @@ fn all_or_none_and_nobody_stays_behind() {
 
     // One node down: the others switch, the push says so, and the node catches up.
     demo.ok(&["demo", "kill", "nrt1", "--dir", "d"]);
-    write(&original.replace("ttl_min = \"2s\", ttl_max = \"2s\"", "ttl_min = \"3s\", ttl_max = \"3s\""));
+    write(
+        &original
+            .replace("ttl_min = \"2s\", ttl_max = \"2s\"", "ttl_min = \"3s\", ttl_max = \"3s\""),
+    );
     let partly = demo.cli(&["config", "push", &file, "--yes"]);
     assert_eq!(partly.status.code(), Some(6), "{}", both(&partly));
     let words = text(&partly.stdout);
-    assert!(words.lines().any(|line| line.contains("edge1.nrt1") && line.contains("unreachable")), "{words}");
+    assert!(
+        words.lines().any(|line| line.contains("edge1.nrt1") && line.contains("unreachable")),
+        "{words}"
+    );
     assert!(words.contains("v3 is in force"), "{words}");
     demo.ok(&["demo", "start", "nrt1", "--dir", "d"]);
     let current = within(Duration::from_secs(10), || {

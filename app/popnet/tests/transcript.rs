@@ -58,7 +58,10 @@ fn play() -> String {
     };
     let run = |args: &[&str]| text(&demo.cli(args).stdout);
 
-    say("popnet dig static.acme.test --from tokyo", &run(&["dig", "static.acme.test", "--from", "tokyo"]));
+    say(
+        "popnet dig static.acme.test --from tokyo",
+        &run(&["dig", "static.acme.test", "--from", "tokyo"]),
+    );
     let url = "http://static.acme.test/hello.txt";
     let first = demo.curl(7681, url);
     say(&format!("curl -x 127.0.0.1:7681 {url}"), &text(&first.content));
@@ -69,7 +72,11 @@ fn play() -> String {
     let killed = run(&["demo", "kill", "nrt1", "--dir", "d"]);
     say("popnet demo kill nrt1", &killed);
     let moved = || run(&["dig", "static.acme.test", "--from", "tokyo"]).contains("iad1 scores");
-    assert!(within(Duration::from_secs(8), moved), "{}", run(&["dig", "static.acme.test", "--from", "tokyo"]));
+    assert!(
+        within(Duration::from_secs(8), moved),
+        "{}",
+        run(&["dig", "static.acme.test", "--from", "tokyo"])
+    );
     let explain = run(&["explain", "dns", "static.acme.test", "--from", "tokyo"]);
     say("popnet explain dns static.acme.test --from tokyo", &explain);
     demo.ok(&["demo", "start", "nrt1", "--dir", "d"]);

@@ -43,15 +43,16 @@ pub async fn follow(
     let (context, source) = (context.clone(), source.clone());
     tokio::spawn(async move {
         loop {
-            tokio::select! {
+            // Told to look, roles also read again what the configuration only names: zone files.
+            let told = tokio::select! {
                 () = context.shutdown.cancelled() => return,
                 () = sender.closed() => return,
-                _ = hangups.recv() => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
+                _ = hangups.recv() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
             let now = sender.borrow().clone();
             match read(&context, &source) {
-                Ok(Some(next)) if next.digest != now.digest || next.epoch > now.epoch => {
+                Ok(Some(next)) if told || next.digest != now.digest || next.epoch > now.epoch => {
                     tracing::info!(version = %next.epoch, "configuration in force");
                     sender.send_replace(next);
                 }

@@ -12,7 +12,7 @@ use popnet_runtime::files::create_private_dir;
 use popnet_runtime::link::{Served, serve_local};
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, bind, clock};
-use popnet_terms::{CacheReason, CustomerId, Role};
+use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
 use popnet_wire::logging::CacheResult;
 use popnet_wire::sheet::Sheet;

@@ -28,9 +28,8 @@ use popnet_http::server::{Limits, Listener, Server};
 use popnet_runtime::bind::{self, BindError};
 use popnet_runtime::files::create_private_dir;
 use popnet_runtime::link::serve_local;
-use popnet_runtime::ship::{Locate, Shipper};
 use popnet_runtime::{Context, Published, Running, StartError, clock};
-use popnet_terms::{CacheReason, CustomerId, Role};
+use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
 use popnet_wire::logging::CacheResult;
 
@@ -45,9 +44,6 @@ use crate::sites::Sites;
 
 /// The Unix socket for this node's WebCache, below the node's run folder.
 pub const STORE_SOCKET: &str = "store.sock";
-
-/// Events that wait for a log server: errors only, so this is months of them.
-const SPOOL_MAX: u64 = 64 << 20;
 
 /// How long unsent events may hold up the end.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -92,7 +88,7 @@ pub async fn start_patient(
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
     let socket = context.run_dir.join(STORE_SOCKET);
     let workers = listeners(&context, &settings, &socket)?;
-    let shipper = shipper(&context, &directory)?;
+    let shipper = directory.ship(&context, Role::Webserver)?;
     let events = Events::new(Some(shipper.clone()));
     let shelf = open_shelf(role_dir.join("store"), settings.disk, events.clone()).await;
     let tls = roots::client_tls(&role_dir).map_err(|error| StartError::Io {
@@ -173,18 +169,6 @@ fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .map_err(StartError::io(path.display()))?;
     Ok(listener)
-}
-
-fn shipper(context: &Context, directory: &Arc<Directory>) -> Result<Shipper, StartError> {
-    let directory = Arc::clone(directory);
-    let locate: Locate = Arc::new(move |customer: CustomerId| {
-        let directory = Arc::clone(&directory);
-        Box::pin(async move {
-            let service = directory.log_server(&customer).await?;
-            Some((service.addr, service.hostname))
-        })
-    });
-    Shipper::start(context, Role::Webserver, context.node.pop(), locate, SPOOL_MAX)
 }
 
 async fn open_shelf(folder: PathBuf, disk: u64, events: Events) -> DiskShelf {

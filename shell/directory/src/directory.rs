@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use popnet_runtime::ship::{Locate, Shipper};
 use popnet_runtime::{Context, StartError};
-use popnet_terms::CustomerId;
+use popnet_terms::{CustomerId, Role};
 use popnet_wire::sheet::{OriginAddress, Sheet, SiteSheet};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,10 @@ const NO_LUCK: Duration = Duration::from_secs(30);
 
 /// Customers whose last log server is remembered.
 const CUSTOMERS_MAX: usize = 4096;
+
+/// Octets of records kept while no log server takes them: a node without the configuration is not
+/// told another number.
+const SPOOL_MAX: u64 = 1 << 30;
 
 /// Where something listens, and the name that its certificate must have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +103,26 @@ impl Directory {
             Source::ByName(by_name) => by_name.stores().await,
             Source::Fixed(fixed) => fixed.stores(),
         }
+    }
+
+    /// A way for `role`'s records to the customers' log servers. Where a file names none there is
+    /// nothing to keep records for.
+    ///
+    /// # Errors
+    /// The spool's folder cannot be used.
+    pub fn ship(self: &Arc<Self>, context: &Context, role: Role) -> Result<Shipper, StartError> {
+        if matches!(&self.source, Source::Fixed(fixed) if !fixed.has_logs()) {
+            return Ok(Shipper::nowhere());
+        }
+        let directory = Arc::clone(self);
+        let locate: Locate = Arc::new(move |customer: CustomerId| {
+            let directory = Arc::clone(&directory);
+            Box::pin(async move {
+                let service = directory.log_server(&customer).await?;
+                Some((service.addr, service.hostname))
+            })
+        });
+        Shipper::start(context, role, context.node.pop(), locate, SPOOL_MAX)
     }
 
     /// A log server of `customer`. Who asks again soon gets the next one of the list.

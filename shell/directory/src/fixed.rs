@@ -60,6 +60,12 @@ impl Fixed {
         own.or_else(|| services.logs.get(&CustomerId::network())).cloned().unwrap_or_default()
     }
 
+    /// Whether anybody takes records.
+    pub(crate) fn has_logs(&self) -> bool {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.logs.values().any(|servers| !servers.is_empty())
+    }
+
     /// The configured order: there is nobody who could know a better one.
     pub(crate) fn origins(site: &SiteSheet) -> Vec<OriginAddress> {
         site.origins.clone()

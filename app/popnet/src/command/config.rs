@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use popnet_admin::Admin;
-use popnet_config::{Change, Diagnostic, EditError, Loaded};
 use popnet_config::network::Network;
+use popnet_config::{Change, Diagnostic, EditError, Loaded};
 use popnet_terms::NodeName;
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::rollout::{Epoch, Outcome as Became, Version};
@@ -39,7 +39,13 @@ pub(crate) async fn execute(
             let (text, loaded) = read(&file, style)?;
             let message = message.unwrap_or_default();
             let expect = expect_version.map(Epoch);
-            push(&admin(context)?, Draft { text, network: loaded.network, message, expect }, &consent, style).await
+            push(
+                &admin(context)?,
+                Draft { text, network: loaded.network, message, expect },
+                &consent,
+                style,
+            )
+            .await
         }
         ConfigCommand::Rollback { version, consent } => {
             let admin = admin(context)?;
@@ -178,7 +184,8 @@ async fn history(limit: u32, context: Option<&Path>, style: Style) -> Outcome {
         print_json("config.history/v1", &json!({ "versions": list }));
         return Ok(Done::WELL);
     }
-    let mut rows = vec![["version", "when (UTC)", "who", "digest", "why"].map(String::from).to_vec()];
+    let mut rows =
+        vec![["version", "when (UTC)", "who", "digest", "why"].map(String::from).to_vec()];
     for version in &versions {
         let at = jiff::Timestamp::from_microsecond(version.at.0).unwrap_or_default();
         rows.push(vec![
@@ -222,7 +229,10 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
     let (from, changes) = difference(now.as_ref(), &draft)?;
     if now.is_some_and(|now| now.text == draft.text) {
         if style.json {
-            print_json("config.push/v1", &json!({ "epoch": from.0, "committed": false, "changes": [] }));
+            print_json(
+                "config.push/v1",
+                &json!({ "epoch": from.0, "committed": false, "changes": [] }),
+            );
         } else {
             println!("nothing to do: {from} says the same");
         }
@@ -236,7 +246,8 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
         return Ok(Done::WELL);
     }
     let author = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
-    let order = PushOrder { text: draft.text, author, message: draft.message, expect: draft.expect };
+    let order =
+        PushOrder { text: draft.text, author, message: draft.message, expect: draft.expect };
     let begun = std::time::Instant::now();
     let pushed = admin
         .push(order, |phase, outcomes| {

@@ -59,8 +59,12 @@ pub(crate) async fn execute(
 
 fn name_of(text: &str) -> Result<Name, Problem> {
     text.parse().map_err(|error| {
-        Problem::new("U0025", format!("{text:?} is no name: {error}"), "popnet dig static.acme.test")
-            .with_exit(2)
+        Problem::new(
+            "U0025",
+            format!("{text:?} is no name: {error}"),
+            "popnet dig static.acme.test",
+        )
+        .with_exit(2)
     })
 }
 

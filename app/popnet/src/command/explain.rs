@@ -137,8 +137,12 @@ fn assumptions(texts: &[String]) -> Result<Vec<(TargetId, bool)>, Problem> {
 
 async fn decision(admin: &Admin, network: &Network, id: &str, style: Style) -> Outcome {
     let number = u64::from_str_radix(id.trim_start_matches("d-"), 16).map_err(|_| {
-        Problem::new("U0015", format!("{id:?} is no decision id"), "popnet explain decision d-7f3a91c2")
-            .with_exit(2)
+        Problem::new(
+            "U0015",
+            format!("{id:?} is no decision id"),
+            "popnet explain decision d-7f3a91c2",
+        )
+        .with_exit(2)
     })?;
     let question = Question { scope: Scope::Network, what: What::Decision { id: number } };
     for (node, _, of) in network.nodes() {
@@ -205,7 +209,11 @@ fn removed_text(candidates: &[Candidate]) -> String {
         let Some(removal) = &candidate.removed else { continue };
         let seen: Vec<&str> = removal.seen_by.iter().map(PopId::as_str).collect();
         let age = removal.age.map(|age| format!(", {} s ago", age.0)).unwrap_or_default();
-        let by = if seen.is_empty() { String::new() } else { format!(", seen by {}", seen.join(" and ")) };
+        let by = if seen.is_empty() {
+            String::new()
+        } else {
+            format!(", seen by {}", seen.join(" and "))
+        };
         text.push_str(&format!(
             "{label:<11} {:<15} {:<18} {}{age}{by}\n",
             candidate.target, removal.reason, removal.detail

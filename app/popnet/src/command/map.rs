@@ -16,13 +16,12 @@ pub(crate) struct Behind {
 
 /// What stands behind `address` in `network`; `None` for an address that is nobody's.
 pub(crate) fn behind(network: &Network, address: IpAddr) -> Option<Behind> {
-    let cache = network
-        .nodes()
-        .filter(|(_, _, node)| node.runs(Role::Webcache))
-        .find_map(|(_, pop, node)| {
+    let cache = network.nodes().filter(|(_, _, node)| node.runs(Role::Webcache)).find_map(
+        |(_, pop, node)| {
             let http = node.listens(Service::Http).into_iter().find(|at| at.ip() == address)?;
             Some(Behind { target: TargetId::Pop(pop.clone()), http })
-        });
+        },
+    );
     cache.or_else(|| origin(network, address))
 }
 

@@ -85,7 +85,7 @@ fn line(receipt: &PurgeReceipt) -> String {
             format!("{:<14} applied {ms:.1} ms, {objects} objects", receipt.node)
         }
         PurgeState::Unreachable(why) => {
-            format!("{:<14} {why}; it applies the purge before it serves again", receipt.node)
+            format!("{:<14} {why}; it applies the purge as soon as it returns", receipt.node)
         }
     }
 }
@@ -130,8 +130,7 @@ fn what(
         PurgeCommand::Url { url } => {
             let (host, path) = split(url)?;
             let site = site_of(&host, network)?;
-            let what =
-                PurgeWhat::Url { site: site.clone(), host: host.into(), path: path.into() };
+            let what = PurgeWhat::Url { site: site.clone(), host: host.into(), path: path.into() };
             Ok((what, Some(site)))
         }
         PurgeCommand::Prefix { url } => {
@@ -146,7 +145,8 @@ fn what(
 pub(super) fn split(url: &str) -> Result<(String, String), Problem> {
     let uri: http::Uri = url.parse().map_err(|error| {
         let text = format!("{url:?} is no URL: {error}");
-        Problem::new("U0010", text, "write it whole: http://static.acme.test/hello.txt").with_exit(2)
+        Problem::new("U0010", text, "write it whole: http://static.acme.test/hello.txt")
+            .with_exit(2)
     })?;
     let Some(host) = uri.host() else {
         let text = format!("{url:?} names no host");

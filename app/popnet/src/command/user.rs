@@ -66,8 +66,12 @@ fn problem(error: &UsersError) -> Problem {
 fn user_role(role: &str, customer: Option<&CustomerId>) -> Result<UserRole, Problem> {
     let text = customer.map_or_else(|| role.to_owned(), |customer| format!("{role}:{customer}"));
     text.parse().map_err(|error| {
-        Problem::new("U0024", format!("{error}"), "--role observer   or   --role customer-admin --customer acme")
-            .with_exit(2)
+        Problem::new(
+            "U0024",
+            format!("{error}"),
+            "--role observer   or   --role customer-admin --customer acme",
+        )
+        .with_exit(2)
     })
 }
 

@@ -73,11 +73,7 @@ async fn accept(name: &'static str, listener: TcpListener, visitor: Arc<Visitor>
     }
 }
 
-async fn forward(
-    name: &str,
-    visitor: &Visitor,
-    request: Request<Incoming>,
-) -> Response<Content> {
+async fn forward(name: &str, visitor: &Visitor, request: Request<Incoming>) -> Response<Content> {
     if request.method() == Method::CONNECT {
         let text = "The cities of the demo speak plain http only.\n".to_owned();
         return own(StatusCode::METHOD_NOT_ALLOWED, text);
@@ -118,7 +114,11 @@ fn strip(fields: &mut HeaderMap) {
 fn note(fields: &mut HeaderMap, name: &str, next_hop: Option<&str>, error: Option<&str>) {
     let mut text = format!("{name}.city");
     if let Some(error) = error {
-        let token = if error == "connection refused" { "connection_refused" } else { "proxy_internal_error" };
+        let token = if error == "connection refused" {
+            "connection_refused"
+        } else {
+            "proxy_internal_error"
+        };
         text.push_str(&format!("; error={token}"));
     }
     if let Some(next_hop) = next_hop {

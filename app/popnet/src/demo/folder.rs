@@ -81,10 +81,7 @@ impl Folder {
             netview_state: Some(control.join("state")),
             demo: Some("demo.sock".into()),
         };
-        std::fs::write(
-            self.path.join(CONTEXT_FILE),
-            toml_edit::ser::to_string_pretty(&context)?,
-        )?;
+        std::fs::write(self.path.join(CONTEXT_FILE), toml_edit::ser::to_string_pretty(&context)?)?;
         super::content::write(&self.acme())?;
         Ok(())
     }

@@ -67,7 +67,13 @@ pub(crate) const POPS: [DemoPop; 3] = [
 /// The cities.
 pub(crate) const CITIES: [DemoCity; 3] = [
     DemoCity { key: "tokyo", title: "Tokyo", third: 1, port: 7681, rtt_ms: [168, 223, 4, 111] },
-    DemoCity { key: "frankfurt", title: "Frankfurt", third: 2, port: 7682, rtt_ms: [98, 4, 223, 163] },
+    DemoCity {
+        key: "frankfurt",
+        title: "Frankfurt",
+        third: 2,
+        port: 7682,
+        rtt_ms: [98, 4, 223, 163],
+    },
     DemoCity { key: "ashburn", title: "Ashburn", third: 3, port: 7683, rtt_ms: [4, 98, 167, 75] },
 ];
 

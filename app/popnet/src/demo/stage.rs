@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use popnet_admin::{Admin, Endpoint};
 use popnet_config::network::Network;
+use popnet_dns::Rtype;
 use popnet_netview::users::{UserRole, Users, UsersError};
 use popnet_runtime::clock;
-use popnet_dns::Rtype;
 use popnet_runtime::publish::Published;
 use popnet_terms::{NodeName, PopId, Role, RttSource, TargetId};
 use popnet_wire::control::{Problem, PushOrder};
@@ -29,7 +29,7 @@ use crate::command::edit_problem;
 use crate::output::{Done, Outcome, Style};
 
 /// How long the demo waits for the first measurements before it says that it is ready anyway.
-const WARM_UP_MAX: Duration = Duration::from_secs(5);
+const WARM_UP_MAX: Duration = Duration::from_secs(10);
 
 /// Plays the demo until it is told to stop.
 pub(super) fn play(dir: &Path, plan: Plan, style: Style) -> Outcome {
@@ -78,7 +78,8 @@ impl Stage {
         let control = NodeName::new(CONTROL);
         let socket = folder.node(&control).join("state/run/admin.sock");
         let admin = Admin::to(Endpoint::Local(socket));
-        let mut stage = Self { plan, folder, nodes: BTreeMap::new(), dead: Vec::new(), network, admin };
+        let mut stage =
+            Self { plan, folder, nodes: BTreeMap::new(), dead: Vec::new(), network, admin };
         let started = stage.start_all().await;
         if let Err(problem) = started {
             stage.clear().await;
@@ -166,7 +167,9 @@ impl Stage {
             .collect();
         for city in &CITIES {
             for node in &nameservers {
-                while Instant::now() < deadline && !self.measured(node, self.plan.resolver(city)).await {
+                while Instant::now() < deadline
+                    && !self.measured(node, self.plan.resolver(city)).await
+                {
                     self.ask_once(self.plan.resolver(city)).await;
                     tokio::time::sleep(Duration::from_millis(30)).await;
                 }
@@ -179,7 +182,8 @@ impl Stage {
         for server in crate::command::map::nameservers(&self.network.load()) {
             // Only the asking matters: it makes the name server want a measurement.
             drop(
-                popnet_directory::lookup::query(server, &name, Rtype::A, None, Some(resolver)).await,
+                popnet_directory::lookup::query(server, &name, Rtype::A, None, Some(resolver))
+                    .await,
             );
         }
     }
@@ -248,14 +252,19 @@ impl Stage {
                 known(&pop)?;
                 let value = format!("\"{ms}ms\"");
                 let path = format!("simulate.slow.{pop}");
-                let epoch = self.push(&[(path, Some(value))], &format!("slow {pop} {ms} ms")).await?;
+                let epoch =
+                    self.push(&[(path, Some(value))], &format!("slow {pop} {ms} ms")).await?;
                 Ok(format!("{pop} is {ms} ms farther from every city ({epoch})"))
             }
             Order::Load { pop, load } => {
                 known(&pop)?;
                 if !(0.0..=1.0).contains(&load) {
                     let what = format!("a load is between 0 and 1, not {load}");
-                    return Err(Problem::new("D0008", what, format!("popnet demo load {pop} 0.97")));
+                    return Err(Problem::new(
+                        "D0008",
+                        what,
+                        format!("popnet demo load {pop} 0.97"),
+                    ));
                 }
                 let path = format!("simulate.load.{pop}");
                 let value = Some(format!("{load:?}"));

@@ -149,7 +149,10 @@ impl Visitor {
 }
 
 /// One request over a connection of its own.
-async fn send(address: SocketAddr, mut request: Request<Content>) -> Result<Response<Incoming>, String> {
+async fn send(
+    address: SocketAddr,
+    mut request: Request<Content>,
+) -> Result<Response<Incoming>, String> {
     let words = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => error.to_string(),

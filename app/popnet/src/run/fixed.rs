@@ -20,7 +20,11 @@ pub(super) fn directory(
     let first = Arc::clone(&held.borrow_and_update());
     let Some((sheet, stores, logs)) = facts(&first, &context.node) else {
         let what = format!("the configuration has no node {}", context.node);
-        return Err(StartError::Refused(Problem::new("R0004", what, "popnet config validate FILE")));
+        return Err(StartError::Refused(Problem::new(
+            "R0004",
+            what,
+            "popnet config validate FILE",
+        )));
     };
     let directory = Directory::fixed(sheet, stores, logs);
     let (followed, node, shutdown) =

@@ -162,11 +162,9 @@ fn directory(
         (Source::Managed { nameservers, .. }, _) => {
             Directory::dns(&me.context, nameservers.clone(), me.context.shutdown.clone())
         }
-        (Source::File(_), None) => Directory::dns(
-            &me.context,
-            Vec::new(),
-            me.context.shutdown.clone(),
-        ),
+        (Source::File(_), None) => {
+            Directory::dns(&me.context, Vec::new(), me.context.shutdown.clone())
+        }
     }
 }
 
@@ -181,8 +179,7 @@ fn webcache_settings(me: &Me, node: &Node) -> popnet_webcache::Settings {
         })
         .collect();
     // A node without a certificate has nothing to say on 443.
-    let https =
-        if certificates.is_empty() { Vec::new() } else { node.listens(Service::Https) };
+    let https = if certificates.is_empty() { Vec::new() } else { node.listens(Service::Https) };
     popnet_webcache::Settings {
         http: node.listens(Service::Http),
         https,

@@ -7,23 +7,23 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running demo; dropped, it is stopped and its folder removed.
-pub struct Demo {
+pub(crate) struct Demo {
     parent: Child,
     folder: tempfile::TempDir,
     /// What it said when it was ready.
-    pub ready: serde_json::Value,
+    pub(crate) ready: serde_json::Value,
     /// First two octets of its addresses.
-    pub net: String,
+    pub(crate) net: String,
 }
 
 /// The program under test.
-pub fn popnet() -> Command {
+pub(crate) fn popnet() -> Command {
     Command::new(env!("CARGO_BIN_EXE_popnet"))
 }
 
 impl Demo {
     /// Starts a demo on 127.`second`.0.0/16: each test has its own.
-    pub fn start(second: u8) -> Self {
+    pub(crate) fn start(second: u8) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let net = format!("127.{second}");
         let mut parent = popnet()
@@ -43,48 +43,54 @@ impl Demo {
     }
 
     /// Its folder.
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("d")
     }
 
     /// The process that holds it together.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.parent.id()
     }
 
     /// An address of the demo.
-    pub fn at(&self, last: u8) -> String {
+    pub(crate) fn at(&self, last: u8) -> String {
         format!("{}.0.{last}", self.net)
     }
 
     /// `popnet ARGS…` in a second window.
-    pub fn cli(&self, args: &[&str]) -> Output {
-        popnet().args(args).current_dir(self.folder.path()).env("POPNET_CONTEXT", "d").output().expect("runs")
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        popnet()
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("POPNET_CONTEXT", "d")
+            .output()
+            .expect("runs")
     }
 
     /// The same, which has to succeed; its standard output.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.cli(args);
         assert!(output.status.success(), "popnet {args:?}: {}", both(&output));
         text(&output.stdout)
     }
 
     /// The same as JSON.
-    pub fn json(&self, args: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
         let args: Vec<&str> = ["--json"].iter().chain(args).copied().collect();
         let output = self.cli(&args);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", both(&output)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{args:?}: {e}: {}", both(&output)))
     }
 
     /// Process id of a POP.
-    pub fn pop_pid(&self, pop: &str) -> i32 {
+    pub(crate) fn pop_pid(&self, pop: &str) -> i32 {
         let pops = self.ready["pops"].as_array().expect("POPs");
         let entry = pops.iter().find(|entry| entry["pop"] == pop).expect("the POP");
         i32::try_from(entry["pid"].as_i64().expect("a number")).expect("a pid")
     }
 
     /// Process ids of every node.
-    pub fn node_pids(&self) -> Vec<i32> {
+    pub(crate) fn node_pids(&self) -> Vec<i32> {
         let control = self.ready["control"]["pid"].as_i64().expect("a number");
         let mut pids = vec![i32::try_from(control).expect("a pid")];
         pids.extend(["iad1", "fra1", "nrt1"].map(|pop| self.pop_pid(pop)));
@@ -92,14 +98,14 @@ impl Demo {
     }
 
     /// Kills a process the hard way.
-    pub fn kill_9(pid: i32) {
+    pub(crate) fn kill_9(pid: i32) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
             .expect("our own process");
     }
 
     /// Fetches a URL through a city's proxy with curl: status, fields and the SHA-256 of the
     /// content.
-    pub fn curl(&self, port: u16, url: &str) -> Fetched {
+    pub(crate) fn curl(&self, port: u16, url: &str) -> Fetched {
         let out = self.folder.path().join(format!("curl-{port}-{:?}", std::thread::current().id()));
         let proxy = format!("{}:{port}", self.at(1));
         let output = Command::new("curl")
@@ -117,7 +123,7 @@ impl Demo {
     }
 
     /// Asks with dig from the distribution.
-    pub fn dig(&self, server: u8, extra: &[&str]) -> String {
+    pub(crate) fn dig(&self, server: u8, extra: &[&str]) -> String {
         let output = Command::new("dig")
             .args([&format!("@{}", self.at(server)), "-p", "5300", "+short", "+tries=1", "+time=2"])
             .args(extra)
@@ -127,7 +133,7 @@ impl Demo {
     }
 
     /// Ends the demo as Ctrl-C does and waits until it is gone.
-    pub fn interrupt(&mut self) {
+    pub(crate) fn interrupt(&mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.parent.id()).expect("a pid"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("our own process");
         let parent = &mut self.parent;
@@ -153,15 +159,15 @@ impl Drop for Demo {
 }
 
 /// What curl got.
-pub struct Fetched {
-    pub status: u16,
-    pub head: String,
-    pub content: Vec<u8>,
+pub(crate) struct Fetched {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Fetched {
     /// The value of a field, or nothing.
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.head
             .lines()
             .filter_map(|line| line.split_once(':'))
@@ -171,7 +177,7 @@ impl Fetched {
 }
 
 /// Whether `check` comes true in time; looks every 20 ms.
-pub fn within(limit: Duration, mut check: impl FnMut() -> bool) -> bool {
+pub(crate) fn within(limit: Duration, mut check: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
         if check() {
@@ -185,12 +191,12 @@ pub fn within(limit: Duration, mut check: impl FnMut() -> bool) -> bool {
 }
 
 /// Octets as text.
-pub fn text(octets: &[u8]) -> String {
+pub(crate) fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
 }
 
 /// Both outputs, for a message.
-pub fn both(output: &Output) -> String {
+pub(crate) fn both(output: &Output) -> String {
     format!("exit {:?}\n{}{}", output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
