@@ -1,5 +1,10 @@
 //! The conversations, one function each.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every reply but the one asked for is foreign, also one that is added later"
+)]
+
 use std::time::Duration;
 
 use popnet_runtime::link::{Link, LinkError};
