@@ -356,6 +356,9 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         most: u64,
     ) {
         let mut taken: u64 = 0;
+        // The last piece is shown when the whole can be found: who has all of it and asks again
+        // gets a hit.
+        let mut last = 0;
         loop {
             let piece = match content.next().await {
                 Ok(Some(piece)) => piece,
@@ -374,7 +377,11 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             match put {
                 Ok(()) => {
                     taken += size as u64;
-                    fill.grown(size);
+                    if fill.stored.length == Some(taken) {
+                        last = size;
+                    } else {
+                        fill.grown(size);
+                    }
                 }
                 Err(error) => {
                     let reason = refused(&error);
@@ -402,6 +409,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         // Only now: who looked at the shelf too early finds the flight, and who finds no flight
         // looks at the shelf again.
         self.flights.remove(flight);
+        fill.grown(last);
         fill.done();
     }
 }
