@@ -31,6 +31,7 @@ impl Browser {
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines
             .map_while(Result::ok)
+            .filter(|line| line.contains("started successfully"))
             .find_map(|line| line.split("on port ").nth(1)?.trim_end_matches('.').parse().ok())
             .expect("chromedriver says its port");
         Self { driver, profile: tempfile::tempdir().unwrap(), port }

@@ -27,7 +27,7 @@ const PAGE: &str = r#"<!doctype html>
 const STYLE: &str = "body{font:18px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;\
 padding:0 1rem;background:#f6f3ec;color:#23313b}h1{color:#1c5c54}img{border-radius:8px}\n";
 
-const TENT: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 200">
+const TENT: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" width="320" height="200" viewBox="0 0 320 200">
 <rect width="320" height="200" fill="#16324f"/><circle cx="260" cy="45" r="16" fill="#f4e9c1"/>
 <g fill="#f4e9c1"><circle cx="40" cy="30" r="2"/><circle cx="100" cy="50" r="1.5"/>
 <circle cx="170" cy="25" r="2"/><circle cx="210" cy="70" r="1.5"/></g>
