@@ -8,12 +8,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use popnet_terms::Timestamp;
 use popnet_wire::control::Problem;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ServerConfig};
+use sha2::{Digest, Sha256};
 
 pub use crate::authority::{AUTHORITY_KEY, Authority};
 use crate::trust::{Trust, not_after, provider};
@@ -90,6 +92,8 @@ pub struct Identity {
     trust: Arc<Trust>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// Derives other secrets of this node: the same after every start with the same key.
+    root: hmac::Key,
 }
 
 impl fmt::Debug for Identity {
@@ -135,7 +139,8 @@ impl Identity {
         let server = server_config(&trust, &chain, key).map_err(unusable)?;
         let client = client_config(&trust, &chain, key).map_err(unusable)?;
         let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { hostname, expires, chain, trust, server, client })
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &Sha256::digest(key.secret_der()));
+        Ok(Self { hostname, expires, chain, trust, server, client, root })
     }
 
     /// The name in the certificate.
@@ -176,6 +181,18 @@ impl Identity {
         let mut config = (*self.client).clone();
         config.alpn_protocols = vec![protocol.to_vec()];
         config
+    }
+
+    /// A secret of this node for one purpose: the same as long as the node keeps its key, and
+    /// telling nothing of the key or of the secrets for other purposes.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut secret = [0; 32];
+        for (octet, from) in
+            secret.iter_mut().zip(hmac::sign(&self.root, purpose.as_bytes()).as_ref())
+        {
+            *octet = *from;
+        }
+        secret
     }
 
     /// Whether the node's own certificate is still good.
@@ -294,6 +311,19 @@ mod tests {
         for name in ["", "127.0.0.1", "plain", "bad host.example"] {
             assert!(first.issue(name, &node).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn derived_secrets_stay_and_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&folder.path().join("authority"), "lab").unwrap();
+        let [one, two] = ["1", "2"].map(|name| folder.path().join(name));
+        authority.issue(HOST, &one).unwrap();
+        authority.issue(HOST, &two).unwrap();
+        let load = |path| Identity::load(path).unwrap();
+        assert_eq!(load(&one).derive("a"), load(&one).derive("a"), "after a restart");
+        assert_ne!(load(&one).derive("a"), load(&one).derive("b"), "for another purpose");
+        assert_ne!(load(&one).derive("a"), load(&two).derive("a"), "of another key");
     }
 
     #[test]

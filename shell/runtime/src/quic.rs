@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -87,13 +89,10 @@ impl Endpoint {
         let socket = bind::udp(address, false)?;
         let other = |source| BindError::Other { what: format!("{address}/udp"), source };
         let server = server_config(identity).map_err(other)?;
-        let mut inner = quinn::Endpoint::new(
-            EndpointConfig::default(),
-            Some(server),
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(other)?;
+        let own = socket.local_addr().map_err(other)?;
+        let config = endpoint_config(own, identity);
+        let mut inner = quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+            .map_err(other)?;
         inner.set_default_client_config(client_config(identity).map_err(other)?);
         let (sender, receiver) = mpsc::channel(READY_MAX);
         let counters = Arc::<Counters>::default();
@@ -236,6 +235,12 @@ impl Connection {
         self.inner.remote_address()
     }
 
+    /// What a packet there and back takes now, smoothed (RFC 9002 5.3).
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
+    }
+
     /// The largest datagram that fits now; `None` when the peer takes none.
     #[must_use]
     pub fn max_datagram_size(&self) -> Option<usize> {
@@ -289,6 +294,22 @@ impl Connection {
     pub fn close(&self, why: &str) {
         self.inner.close(VarInt::from_u32(0), why.as_bytes());
     }
+}
+
+/// Makes an endpoint at `own` know the connections of the one before it: after a kill and a restart,
+/// peers that go on sending are told at once that nobody remembers them (stateless reset, RFC 9000
+/// 10.3), instead of finding out by silence.
+fn endpoint_config(own: SocketAddr, identity: &Identity) -> EndpointConfig {
+    // A key for each port: with one for all, whoever sees a connection of one port could have it
+    // ended by asking at another (RFC 9000 21.11).
+    let reset = identity.derive(&format!("popnet quic reset {own}"));
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
+    // Only packets for identifiers of our making are answered with a reset. That key is a short
+    // one, so it is derived on its own.
+    let ids = identity.derive(&format!("popnet quic connection ids {own}"));
+    let ids = ids.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 fn transport() -> io::Result<Arc<TransportConfig>> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use popnet_runtime::quic::Endpoint;
+use popnet_runtime::quic::{ConnectionError, Endpoint};
 use popnet_runtime::{Authority, Identity};
 use tokio::time::timeout;
 
@@ -94,6 +94,97 @@ async fn junk_at_the_port_is_ignored() {
     assert_eq!(connection.peer(), SERVER);
     assert_eq!(listening.accept().await.unwrap().peer(), CLIENT);
     assert_eq!(listening.counters().accepted.load(Ordering::Relaxed), 1);
+}
+
+/// A server in a thread of its own that ends without a word, as a killed process does.
+struct Doomed {
+    die: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Doomed {
+    /// Its address, and itself.
+    fn start(identity: Arc<Identity>) -> (SocketAddr, Self) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (die, dies) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let open = runtime.block_on(async {
+                let listening = Endpoint::listen(loopback(), &identity).unwrap();
+                tell.send(listening.local_addr().unwrap()).unwrap();
+                let connection = listening.accept().await.unwrap();
+                let _ = dies.await;
+                (listening, connection)
+            });
+            // First whoever could still send something, then what would say goodbye.
+            drop(runtime);
+            drop(open);
+        });
+        (told.recv().unwrap(), Self { die, thread })
+    }
+
+    fn kill(self) {
+        self.die.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_that_is_back_is_noticed_at_once() {
+    let (server, client) = network();
+    let (address, doomed) = Doomed::start(Arc::clone(&server));
+    let connecting = Endpoint::client(&client).unwrap();
+    let connection = connecting.connect(address, SERVER).await.unwrap();
+    assert!(connection.rtt() > Duration::ZERO && connection.rtt() < Duration::from_secs(1));
+    doomed.kill();
+    assert!(
+        timeout(Duration::from_millis(300), connection.closed()).await.is_err(),
+        "a killed server says nothing"
+    );
+
+    let again = Endpoint::listen(address, &server).unwrap();
+    connection.send_datagram(Bytes::from_static(b"are you there?")).unwrap();
+    let said = timeout(Duration::from_secs(2), connection.closed()).await.expect("within 2 s");
+    assert!(matches!(said, ConnectionError::Reset), "{said}");
+    let (there, here) = tokio::join!(connecting.connect(address, SERVER), again.accept());
+    assert_eq!((there.unwrap().peer(), here.unwrap().peer()), (SERVER, CLIENT));
+}
+
+#[tokio::test]
+async fn another_port_cannot_end_a_connection() {
+    let (server, client) = network();
+    let (address, doomed) = Doomed::start(Arc::clone(&server));
+    let connecting = Endpoint::client(&client).unwrap();
+    let connection = connecting.connect(address, SERVER).await.unwrap();
+    doomed.kill();
+    // The same node, the same key, another port: what it says is no word of the one before.
+    let elsewhere = Endpoint::listen(loopback(), &server).unwrap();
+    let other = elsewhere.local_addr().unwrap();
+    assert_ne!(other, address);
+    let stand_in = UdpSocket::bind(address).unwrap();
+    stand_in.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    let relay = std::thread::spawn(move || relay(&stand_in, other));
+    connection.send_datagram(Bytes::from(vec![7; 200])).unwrap();
+    assert!(timeout(Duration::from_secs(1), connection.closed()).await.is_err());
+    assert!(relay.join().unwrap() > 0, "nothing was sent");
+}
+
+/// Hands packets for the port of `stand_in` to `other` and answers back, until it is quiet; how
+/// many there were.
+fn relay(stand_in: &UdpSocket, other: SocketAddr) -> usize {
+    let (mut buffer, mut client, mut count) = ([0; 2048], None, 0);
+    while let Ok((length, from)) = stand_in.recv_from(&mut buffer) {
+        let packet = buffer.get(..length).unwrap();
+        if from == other {
+            stand_in.send_to(packet, client.unwrap()).unwrap();
+        } else {
+            client = Some(from);
+            count += 1;
+            stand_in.send_to(packet, other).unwrap();
+        }
+    }
+    count
 }
 
 #[tokio::test]

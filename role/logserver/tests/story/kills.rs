@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use popnet_runtime::ship::{Locate, Shipper};
 use popnet_terms::Role;
 use popnet_wire::asking::{Answer, RecordKind, Scope, What};
+use popnet_wire::control::Ask;
 
 use crate::lab::{EDGE, Lab, access, until};
 
@@ -125,6 +126,29 @@ async fn ten_thousand_requests_while_the_log_server_is_killed_again_and_again() 
         panic!("records answer records")
     };
     assert_eq!(records.len(), 1_000, "the limit of an answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_server_that_is_back_is_found_without_waiting_for_silence() {
+    let lab = Lab::new();
+    let (acme, site) = ("acme".into(), "www.acme.test".into());
+    let shipper = lab.shipper(lab.locate());
+    let count = || shipper.count(&acme, &site, |counter| counter.requests += 1);
+    let ready = async || lab.try_ask(&Ask::RoleStatus).await.is_some();
+    let sums = async |expected| ready().await && lab.sums("acme").await.0 == expected;
+
+    let first = Process::start(&lab, "log_server");
+    count();
+    until(Duration::from_secs(10), "stored", async || sums(1).await).await;
+    drop(first);
+    let _second = Process::start(&lab, "log_server");
+    until(Duration::from_secs(10), "back", ready).await;
+    // The sender holds a connection that only the first knew.
+    let start = Instant::now();
+    count();
+    until(Duration::from_millis(1_500), "stored anew", async || sums(2).await).await;
+    println!("stored {:?} after the first record", start.elapsed());
+    shipper.drain(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
