@@ -15,7 +15,7 @@ use popnet_config::Held;
 use popnet_runtime::quic::{Connection, Endpoint};
 use popnet_runtime::{Context, clock};
 use popnet_steering::Board;
-use popnet_terms::{NodeName, PopId, Role, SiteName};
+use popnet_terms::{Micros, NodeName, PopId, Role, SiteName};
 use popnet_wire::frame::{Conversation, decode, encode};
 use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Hits, Need, Report};
 use popnet_wire::rollout::Epoch;
@@ -39,6 +39,8 @@ const VIEW_MAX: Duration = Duration::from_secs(1);
 const NEEDS_SLOT: Duration = Duration::from_millis(100);
 /// How often probes are told how busy sites are.
 const HITS_SLOT: Duration = Duration::from_secs(10);
+/// How often the paths to the probes are looked at.
+const PATHS_SLOT: Duration = Duration::from_secs(1);
 /// How often the board is written to disk.
 const KEEP_SLOT: Duration = Duration::from_secs(5);
 /// How often what counts for nothing is dropped.
@@ -116,6 +118,19 @@ impl Probes {
                 stays
             });
         });
+    }
+
+    /// The way to each POP that has probes here: the shortest of theirs, because they stand side by
+    /// side and what is above it is their own slowness.
+    fn paths(&self) -> BTreeMap<PopId, Duration> {
+        self.with(|all| {
+            let mut paths: BTreeMap<PopId, Duration> = BTreeMap::new();
+            for (name, connection) in all.iter().filter(|(_, known)| !known.is_closed()) {
+                let rtt = connection.rtt();
+                paths.entry(name.pop()).and_modify(|least| *least = rtt.min(*least)).or_insert(rtt);
+            }
+            paths
+        })
     }
 
     fn send(&self, to: impl Fn(&NodeName) -> bool, octets: &Bytes) {
@@ -231,6 +246,7 @@ impl BoardDesk {
         self.publish();
         let (mut needs, mut hits) = (ticks(NEEDS_SLOT), ticks(HITS_SLOT));
         let (mut keep, mut forget) = (ticks(KEEP_SLOT), ticks(FORGET_SLOT));
+        let mut paths = ticks(PATHS_SLOT);
         let mut next_view = Instant::now() + VIEW_MAX;
         loop {
             tokio::select! {
@@ -252,6 +268,7 @@ impl BoardDesk {
                 }
                 _ = needs.tick() => self.send_needs(),
                 _ = hits.tick() => self.send_hits(),
+                _ = paths.tick() => self.record_paths(),
                 _ = keep.tick() => self.keep().await,
                 _ = forget.tick() => self.board.forget(clock::now()),
             }
@@ -274,6 +291,14 @@ impl BoardDesk {
         let news = recorded.accepted > 0;
         self.is_kept &= !news;
         news
+    }
+
+    /// The first term of preset `sum-ns` (N22); the next view has it.
+    fn record_paths(&mut self) {
+        for (pop, rtt) in self.probes.paths() {
+            let rtt = Micros(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+            self.board.record_path(&pop, rtt);
+        }
     }
 
     fn publish(&mut self) {

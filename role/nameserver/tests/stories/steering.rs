@@ -7,7 +7,7 @@ use crate::common::{Server, name, place};
 use popnet_dns::{Data, Rtype, build_query};
 use popnet_runtime::link::Link;
 use popnet_runtime::quic::{Connection, Endpoint};
-use popnet_terms::{Because, Micros, NodeName, ProbeId, Role, TargetId};
+use popnet_terms::{Because, Micros, NodeName, ProbeId, Role, RttSource, TargetId};
 use popnet_wire::control::{Ask, Reply};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::frame::{Conversation, decode, encode};
@@ -204,6 +204,39 @@ async fn answers_follow_latency_and_health() {
         .collect();
     assert_eq!(states[0], "fra1 up ");
     assert!(states[1].starts_with("iad1 down ") && states[1].contains("refused"), "{states:?}");
+    server.stop().await;
+}
+
+/// The round trips by which the POPs are judged, of those that are known by measurement.
+async fn measured(server: &Server) -> Vec<(String, Micros)> {
+    let DnsStory::Steered(decision) = explain(server, "static.acme.test", Vec::new()).await else {
+        return Vec::new();
+    };
+    let known = decision.candidates.into_iter().filter_map(|one| {
+        let score = one.score.filter(|score| score.rtt_source == RttSource::Measured)?;
+        Some((one.target.to_string(), score.rtt))
+    });
+    known.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_the_probes_counts_where_the_policy_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let literal =
+        NETWORK.replace("answer = { max = 1 }", "preset = \"sum-ns\"\nanswer = { max = 1 }");
+    let server = crate::common::start(&literal, folder.path()).await;
+    let mut fra = Probe::connect(&server, "probe1.fra1").await;
+    fra.report(vec![health("edge1.fra1", Health::Up), health("edge1.iad1", Health::Up)]);
+    // N22 literally: from here to the probe, and from the probe to the POP. Nobody has measured
+    // any client.
+    until(async || measured(&server).await.len() == 2).await;
+    let known = measured(&server).await;
+    let [(east, own), (west, other)] = known.as_slice() else { panic!("{known:?}") };
+    assert_eq!((east.as_str(), west.as_str()), ("fra1", "iad1"));
+    assert!(own.0 > 0, "the way to the POP's own probe is all there is");
+    assert_eq!(other.0 - own.0, 1_000, "what the probe says of its connection");
+    assert!(own.0 < 500_000, "{own:?} on one machine");
+    assert!(serves(&server, "192.0.2.11"));
     server.stop().await;
 }
 
