@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use popnet_http::roots::Trust;
 use popnet_probe::{Answer, HttpJob, Outcome};
 use popnet_terms::Micros;
 use popnet_wire::probing::Cause;
@@ -23,7 +24,6 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::connect::{Progress, Wrong, failed, late, micros, open, words_of};
-use crate::trust::Trust;
 
 /// Content that is kept and searched.
 const CONTENT_MAX: usize = 64 << 10;

@@ -20,17 +20,16 @@ mod connect;
 mod serve;
 mod sessions;
 mod steady;
-mod trust;
 
 use std::sync::Arc;
 
 use popnet_config::Held;
+use popnet_http::roots::Trust;
 use popnet_runtime::{Context, Running, StartError};
 use popnet_terms::Role;
 use tokio::sync::watch;
 
 pub use sessions::decode;
-pub use trust::Trust;
 
 /// Starts the role.
 ///

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::Held;
+use popnet_http::roots::Trust;
 use popnet_probe::{Action, JobId, Outcome, Prober, pack};
 use popnet_runtime::link::{Handler, Peer, ReplySink, serve_local};
 use popnet_runtime::quic::Endpoint;
@@ -22,7 +23,6 @@ use crate::connect::tcp;
 use crate::resolver::{PORT, measure};
 use crate::sessions::{Message, Sessions};
 use crate::steady::Steady;
-use crate::trust::Trust;
 use crate::{boot, http};
 
 /// Without anything to do the loop still looks around.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::network::{Expect, LatencyMethod};
-use popnet_netprobe::{Trust, http, resolver};
+use popnet_http::roots::Trust;
+use popnet_netprobe::{http, resolver};
 use popnet_probe::{Address, HttpJob, JobId, MeasureJob, Outcome, check};
 use popnet_wire::probing::{Cause, Method};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};

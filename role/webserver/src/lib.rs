@@ -10,7 +10,6 @@ mod control;
 pub mod disk;
 mod events;
 mod origins;
-mod roots;
 mod serve;
 mod sites;
 mod suspects;
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_directory::Directory;
+use popnet_http::roots::Trust;
 use popnet_http::server::{Limits, Listener, Server};
 use popnet_runtime::bind::{self, BindError};
 use popnet_runtime::files::create_private_dir;
@@ -91,10 +91,7 @@ pub async fn start_patient(
     let shipper = directory.ship(&context, Role::Webserver)?;
     let events = Events::new(Some(shipper.clone()));
     let shelf = open_shelf(role_dir.join("store"), settings.disk, events.clone()).await;
-    let tls = roots::client_tls(&role_dir).map_err(|error| StartError::Io {
-        what: "TLS towards origins".to_owned(),
-        source: std::io::Error::other(error),
-    })?;
+    let tls = Trust::load(&role_dir).config();
     let origins = Origins::new(Arc::clone(&directory), tls, events, patience);
     let tier = Tier::new(tier_settings(&context), shelf.clone(), origins);
     let sheet = directory.sheet().borrow().clone();

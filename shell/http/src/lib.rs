@@ -3,7 +3,8 @@
 //! - [`server`]: accepts HTTP/1.1 and HTTP/2 on plain, TLS and Unix sockets, with limits and drain.
 //! - [`client`]: pooled HTTP/1.1 connections to the next tier.
 //! - [`body`]: the one body type of both; [`failure`]: why an exchange failed, in the words of RFC
-//!   9209; [`measure`]: how many octets a head takes on the wire.
+//!   9209; [`measure`]: how many octets a head takes on the wire; [`roots`]: which origins are
+//!   believed.
 //!
 //! Nothing here knows what caching is.
 
@@ -12,5 +13,6 @@ pub mod certificates;
 pub mod client;
 pub mod failure;
 pub mod measure;
+pub mod roots;
 pub mod server;
 mod stall;
