@@ -296,9 +296,9 @@ impl Connection {
     }
 }
 
-/// Makes an endpoint at `own` know the connections of the one before it: after a kill and a restart,
-/// peers that go on sending are told at once that nobody remembers them (stateless reset, RFC 9000
-/// 10.3), instead of finding out by silence.
+/// Makes an endpoint at `own` know the connections of the one before it: after a kill and a
+/// restart, peers that go on sending are told at once that nobody remembers them (stateless reset,
+/// RFC 9000 10.3), instead of finding out by silence.
 fn endpoint_config(own: SocketAddr, identity: &Identity) -> EndpointConfig {
     // A key for each port: with one for all, whoever sees a connection of one port could have it
     // ended by asking at another (RFC 9000 21.11).
