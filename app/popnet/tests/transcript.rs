@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use support::{Demo, text, within};
+use support::{Demo, popnet, text, within};
 
 const BEGIN: &str = "<!-- transcript: made by the test app/popnet/tests/transcript.rs; \
 UPDATE=1 cargo test --test transcript rewrites it -->\n";
@@ -50,9 +52,38 @@ fn normal(transcript: &str) -> String {
     out
 }
 
+/// What `popnet demo` shows, with the login link's token shortened.
+fn screen() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = popnet()
+        .arg("demo")
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = String::new();
+    for line in BufReader::new(demo.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        shown.push_str(&line);
+        shown.push('\n');
+        if line.contains("Ctrl-C stops it") {
+            break;
+        }
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(demo.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    demo.wait().unwrap();
+    let (before, token) = shown.split_once("once=").expect("a login link");
+    let after = token.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+    format!("{before}once=…{after}")
+}
+
 fn play() -> String {
+    let shown = screen();
     let demo = Demo::start(0);
-    let mut played = String::from("```console\n");
+    let mut played = format!("```console\n$ popnet demo\n{}\n\n", shown.trim_end());
+    let well = || demo.ok(&["status"]).contains("WELL");
+    assert!(within(Duration::from_secs(5), well), "{}", demo.ok(&["status"]));
     let mut say = |command: &str, output: &str| {
         played.push_str(&format!("$ {command}\n{}\n\n", output.trim_end()));
     };

@@ -73,16 +73,20 @@ fn report(purged: &Purged, style: Style) -> Done {
             PurgeKind::Soft => "expired",
             PurgeKind::Hard => "removed",
         };
-        println!("  {applied} of {nodes} nodes, {objects} objects {verb}");
+        println!("  {applied} of {nodes} nodes, {} {verb}", count(objects));
     }
     if applied == nodes { Done::WELL } else { Done::PARTLY }
+}
+
+fn count(objects: u64) -> String {
+    if objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") }
 }
 
 fn line(receipt: &PurgeReceipt) -> String {
     match &receipt.state {
         PurgeState::Applied { objects, took } => {
             let ms = took.as_millis_f64();
-            format!("{:<14} applied {ms:.1} ms, {objects} objects", receipt.node)
+            format!("{:<14} applied {ms:.1} ms, {}", receipt.node, count(*objects))
         }
         PurgeState::Unreachable(why) => {
             format!("{:<14} {why}; it applies the purge as soon as it returns", receipt.node)

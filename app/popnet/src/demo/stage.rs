@@ -16,7 +16,7 @@ use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::child::Node;
 use super::folder::Folder;
@@ -40,11 +40,40 @@ pub(super) fn play(dir: &Path, plan: Plan, style: Style) -> Outcome {
         .map_err(|error| Problem::new("R01", format!("no asynchronous runtime: {error}"), ""))?;
     runtime.block_on(async {
         let begun = Instant::now();
-        let mut stage = Stage::set(dir, plan).await?;
-        let played = stage.run(begun, style).await;
+        let mut end = End::listen()?;
+        let set = tokio::select! {
+            set = Stage::set(dir, plan) => set,
+            // What has started so far is killed when it is dropped.
+            () = end.comes() => return Ok(Done { exit: 130 }),
+        };
+        let mut stage = set?;
+        let played = stage.run(begun, style, &mut end).await;
         stage.clear().await;
         played.map(|()| Done::WELL)
     })
+}
+
+/// Ctrl-C, or the polite signal. Listened for from the start: one that comes early is not lost.
+struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    fn listen() -> Result<Self, Problem> {
+        let listen = |kind| signal(kind).map_err(|error| start_problem(&error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn comes(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Everything that runs.
@@ -101,7 +130,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn run(&mut self, begun: Instant, style: Style) -> Result<(), Problem> {
+    async fn run(&mut self, begun: Instant, style: Style, end: &mut End) -> Result<(), Problem> {
         self.warm_up().await;
         let token = self.once_token()?;
         let ready = Ready {
@@ -114,12 +143,10 @@ impl Stage {
         };
         screen::show(&ready, style);
         let listener = UnixListener::bind(self.folder.socket()).map_err(|e| start_problem(&e))?;
-        let mut term = signal(SignalKind::terminate()).map_err(|e| start_problem(&e))?;
         let mut watch = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => break,
-                _ = term.recv() => break,
+                () = end.comes() => break,
                 _ = watch.tick() => self.notice_deaths(),
                 accepted = listener.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
