@@ -55,12 +55,8 @@ fn normal(transcript: &str) -> String {
 /// What `popnet demo` shows, with the login link's token shortened.
 fn screen() -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut demo = popnet()
-        .arg("demo")
-        .current_dir(folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut demo =
+        popnet().arg("demo").current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = String::new();
     for line in BufReader::new(demo.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -82,8 +78,8 @@ fn play() -> String {
     let shown = screen();
     let demo = Demo::start(0);
     let mut played = format!("```console\n$ popnet demo\n{}\n\n", shown.trim_end());
-    let well = || demo.ok(&["status"]).contains("WELL");
-    assert!(within(Duration::from_secs(5), well), "{}", demo.ok(&["status"]));
+    let well = || text(&demo.cli(&["status"]).stdout).contains("WELL");
+    assert!(within(Duration::from_secs(5), well), "{}", support::both(&demo.cli(&["status"])));
     let mut say = |command: &str, output: &str| {
         played.push_str(&format!("$ {command}\n{}\n\n", output.trim_end()));
     };

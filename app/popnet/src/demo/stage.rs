@@ -11,9 +11,10 @@ use popnet_dns::Rtype;
 use popnet_netview::users::{UserRole, Users, UsersError};
 use popnet_runtime::clock;
 use popnet_runtime::publish::Published;
-use popnet_terms::{NodeName, PopId, Role, RttSource, TargetId};
+use popnet_terms::{Micros, NodeName, PopId, Role, RttSource};
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
+use popnet_wire::logging::Score;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -225,11 +226,11 @@ impl Stage {
         };
         match self.admin.explain_dns(node, question).await {
             Ok(DnsStory::Steered(decision)) => decision.candidates.iter().all(|candidate| {
-                let score = candidate.score.as_ref();
-                let is_pop = matches!(candidate.target, TargetId::Pop(_));
-                !is_pop
-                    || candidate.removed.is_none()
-                        && score.is_some_and(|score| score.rtt_source == RttSource::Measured)
+                // No penalty: its health is known, and good.
+                let known = |score: &Score| {
+                    score.rtt_source == RttSource::Measured && score.penalty == Micros(0)
+                };
+                candidate.removed.is_none() && candidate.score.as_ref().is_some_and(known)
             }),
             Ok(DnsStory::Static(_) | DnsStory::Nothing { .. }) | Err(_) => false,
         }
