@@ -35,7 +35,8 @@ impl Authority {
         };
         let host = host.strip_suffix('.').unwrap_or(host);
         let fits = host.starts_with('[') || host.bytes().all(is_name_octet);
-        if host.is_empty() || host.len() > 253 || !fits || host.starts_with('.') {
+        let hollow = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+        if host.is_empty() || host.len() > 253 || !fits || hollow {
             return None;
         }
         let port = match port {
@@ -69,6 +70,8 @@ mod tests {
             ("", None),
             (":80", None),
             (".", None),
+            ("a.test..", None),
+            ("a..test", None),
             ("user@host", None),
             ("a b", None),
             ("a/b", None),

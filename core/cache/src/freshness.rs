@@ -28,7 +28,7 @@ pub struct Policy {
     pub private: bool,
     /// Open to everybody, so that credentials in the request do not matter.
     pub public: bool,
-    /// Carries `s-maxage`, which also lifts the limit on credentials (3.5).
+    /// Carries `s-maxage` or `must-revalidate`, which lift the limit on credentials too (3.5).
     pub shared: bool,
     /// Served stale this long while it is validated.
     pub stale_while_revalidate: Option<u32>,
@@ -50,8 +50,10 @@ impl Policy {
         let received = received.unix_seconds();
         let (control, expires) = obeyed(fields, obey);
         let made = date::of(fields, &header::DATE).unwrap_or(received);
-        // 5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
-        let no_store = control.no_store && !(control.must_understand && is_understood(status));
+        // 5.2.2.3: with must-understand all depends on the status, and no-store beside it is for
+        // caches that do not know the directive.
+        let no_store =
+            if control.must_understand { !is_understood(status) } else { control.no_store };
         let lasting = control.s_maxage.or(control.max_age);
         // 5.3: an Expires that is no date lies in the past.
         let explicit = lasting.or_else(|| {
@@ -80,7 +82,8 @@ impl Policy {
             no_store,
             private: control.private.is_whole(),
             public: control.public,
-            shared: control.s_maxage.is_some(),
+            // Not proxy-revalidate, which 3.5 does not name.
+            shared: control.s_maxage.is_some() || control.must_revalidate,
             stale_while_revalidate: control.stale_while_revalidate,
             stale_if_error: control.stale_if_error,
             withheld,
@@ -128,7 +131,7 @@ pub fn is_heuristic(status: StatusCode) -> bool {
 }
 
 /// Statuses whose caching this cache understands (RFC 9111 3): all final ones that RFC 9110 defines
-/// and that do not depend on parts.
+/// and that do not depend on parts. It counts where `must-understand` stands.
 #[must_use]
 pub fn is_understood(status: StatusCode) -> bool {
     matches!(

@@ -44,7 +44,8 @@ pub fn invalidated(
 /// may not touch.
 fn resolve(base: &Key, reference: &str, rules: &CacheRules) -> Option<Key> {
     let reference = reference.split_once('#').map_or(reference, |(whole, _)| whole);
-    if reference.starts_with("//") || reference.contains("://") {
+    let path_comes_first = reference.starts_with(['/', '?']);
+    if reference.starts_with("//") || (!path_comes_first && reference.contains("://")) {
         let whole = match reference.strip_prefix("//") {
             Some(rest) => format!("{}://{rest}", base.scheme()),
             None => reference.to_owned(),
@@ -60,6 +61,9 @@ fn resolve(base: &Key, reference: &str, rules: &CacheRules) -> Option<Key> {
     }
     // A relative reference replaces what follows the last slash of the path.
     let path = base.path().split_once('?').map_or(base.path(), |(path, _)| path);
+    if reference.starts_with('?') {
+        return Some(Key::of(base.scheme(), base.host(), &format!("{path}{reference}"), rules));
+    }
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     Some(Key::of(base.scheme(), base.host(), &format!("{folder}/{reference}"), rules))
 }
@@ -97,5 +101,10 @@ mod tests {
         check("PUT", 200, "location: http://b.test/y", &["http://a.test/dir/x?q"]);
         check("PUT", 200, "location: //a.test/y", &["http://a.test/dir/x?q", "http://a.test/y"]);
         check("PUT", 200, "location: http://", &["http://a.test/dir/x?q"]);
+        let own = "location: /y?next=http://b.test/";
+        let found = ["http://a.test/dir/x?q", "http://a.test/y?next=http://b.test/"];
+        check("PUT", 200, own, &found);
+        let query = ["http://a.test/dir/x?q", "http://a.test/dir/x?z"];
+        check("PUT", 200, "location: ?z", &query);
     }
 }

@@ -7,6 +7,7 @@ use popnet_field::condition::{self, Met};
 use popnet_field::range::{Asked, ContentRange, Part};
 
 use crate::stored::Stored;
+use crate::validate::OF_CONTENT;
 
 /// The answer's status, and which octets of the stored content follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +19,6 @@ pub struct Answer {
     /// Octets of the content to send; `None`: no content at all (304, 416, HEAD).
     pub octets: Option<Range<u64>>,
 }
-
-/// Fields that a 304 carries (RFC 9110 15.4.5): what a client may need to update its own store.
-const OF_304: [header::HeaderName; 7] = [
-    header::CACHE_CONTROL,
-    header::CONTENT_LOCATION,
-    header::DATE,
-    header::ETAG,
-    header::EXPIRES,
-    header::VARY,
-    header::LAST_MODIFIED,
-];
 
 /// Answers `request` with `stored`. `length` is its content's length; while it is not known, ranges
 /// are answered with the whole.
@@ -68,15 +58,12 @@ fn part(request: &HeaderMap, stored: &HeaderMap, length: Option<u64>) -> Option<
     Some(asked.within(length?))
 }
 
+/// A 304 carries what the one who asks puts into its own store (RFC 9111 3.2): any field may have
+/// changed since, so all that do not belong to the content (RFC 9110 15.4.5).
 fn not_modified(whole: &HeaderMap) -> Answer {
-    let mut fields = HeaderMap::new();
-    for name in OF_304 {
-        for value in whole.get_all(&name) {
-            fields.append(name.clone(), value.clone());
-        }
-    }
-    if let Some(value) = whole.get("cdn-cache-control") {
-        fields.insert("cdn-cache-control", value.clone());
+    let mut fields = whole.clone();
+    for name in OF_CONTENT {
+        fields.remove(name);
     }
     Answer { status: StatusCode::NOT_MODIFIED, fields, octets: None }
 }

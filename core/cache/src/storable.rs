@@ -8,7 +8,7 @@ use popnet_field::{condition, date, hop};
 use popnet_terms::{CacheReason, Timestamp};
 use popnet_wire::sheet::{SetCookie, SiteSheet};
 
-use crate::freshness::{Policy, is_understood};
+use crate::freshness::Policy;
 use crate::key::Key;
 use crate::reuse::Rule;
 use crate::stored::{Fields, Stored};
@@ -113,13 +113,12 @@ fn forbidden(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Option<
     if policy.private {
         return Some(CacheReason::RespPrivate);
     }
-    // Parts are not stored here, and a 304 to a client's own question is no representation.
     let explicit = policy.explicit.is_some() || policy.public;
-    if !is_understood(arrived.status) || !(explicit || policy.may_default) {
+    if !stands_alone(arrived.status) || !(explicit || policy.may_default) {
         return Some(CacheReason::RespStatus);
     }
     // 3.5: must-revalidate, public and s-maxage open a response to requests with credentials.
-    let opened = policy.public || policy.shared || policy.must_revalidate;
+    let opened = policy.public || policy.shared;
     if arrived.request.contains_key(header::AUTHORIZATION) && !opened {
         return Some(CacheReason::ReqAuthorization);
     }
@@ -128,11 +127,19 @@ fn forbidden(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Option<
     (cookie && kept.rule.set_cookie == SetCookie::Bypass).then_some(CacheReason::RespSetCookie)
 }
 
+/// Whether a status can answer others than the one who asked. Parts are not stored here; 304, 412,
+/// 416 and 417 answer preconditions, ranges and expectations, which are not part of a key; and
+/// statuses beyond 599 mean nothing (RFC 9110 15). Unknown ones in between are kept when they say
+/// for how long (RFC 9111 3).
+fn stands_alone(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200..=599) && !matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
+}
+
 fn has_validator(fields: &HeaderMap) -> bool {
     condition::tag_of(fields).is_some() || date::of(fields, &header::LAST_MODIFIED).is_some()
 }
 
-fn announced_age(fields: &HeaderMap) -> u32 {
+pub(crate) fn announced_age(fields: &HeaderMap) -> u32 {
     // 5.1: of several values the first counts; what is no number is ignored.
     let Some(text) = fields.get(header::AGE).and_then(|value| value.to_str().ok()) else {
         return 0;
@@ -169,7 +176,7 @@ fn kept_fields(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Heade
 }
 
 /// The tags in the fields named `names`: separated by white space or commas.
-fn tags(names: &[Arc<str>], fields: &HeaderMap) -> Vec<Arc<str>> {
+pub(crate) fn tags(names: &[Arc<str>], fields: &HeaderMap) -> Vec<Arc<str>> {
     let mut tags: Vec<Arc<str>> = Vec::new();
     for name in names {
         let Ok(name) = HeaderName::try_from(&**name) else { continue };
@@ -226,7 +233,12 @@ mod tests {
         check("", 302, "cache-control: max-age=60", "stored");
         check("", 302, "etag: \"a\"", "RESP_STATUS");
         check("", 206, "cache-control: max-age=60", "RESP_STATUS");
-        check("", 299, "cache-control: max-age=60", "RESP_STATUS");
+        check("", 299, "cache-control: max-age=60", "stored");
+        check("", 299, "cache-control: max-age=60, must-understand", "RESP_NO_STORE");
+        check("", 299, "etag: \"a\"", "RESP_STATUS");
+        for status in [304, 412, 416, 417, 600, 999] {
+            check("", status, "cache-control: max-age=60", "RESP_STATUS");
+        }
         check("", 500, "", "RESP_STATUS");
         check("", 503, "cache-control: max-age=60", "stored");
         check("", 200, "vary: *\ncache-control: max-age=60", "RESP_VARY_STAR");
@@ -236,6 +248,8 @@ mod tests {
         check("authorization: x", 200, "cache-control: public, max-age=60", "stored");
         check("authorization: x", 200, "cache-control: s-maxage=60", "stored");
         check("authorization: x", 200, "cache-control: must-revalidate, max-age=60", "stored");
+        let proxies = "cache-control: proxy-revalidate, max-age=60";
+        check("authorization: x", 200, proxies, "REQ_AUTHORIZATION");
         check("", 200, "cdn-cache-control: max-age=60\ncache-control: no-store", "stored");
     }
 

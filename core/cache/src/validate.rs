@@ -1,13 +1,15 @@
 //! Validation (RFC 9111 4.3): the conditional request, and what its answer changes.
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use popnet_field::condition::{self, CONDITIONS};
 use popnet_field::{date, hop};
 use popnet_terms::Timestamp;
 use popnet_wire::sheet::SiteSheet;
 
 use crate::freshness::Policy;
+use crate::storable::{announced_age, tags};
 use crate::stored::{Fields, Stored};
+use crate::vary::varies;
 
 /// Takes a client's own preconditions and ranges off a request: the next tier is asked for the
 /// whole, or about what is stored here.
@@ -36,13 +38,19 @@ pub fn make_conditional(request: &mut HeaderMap, stored: &Stored) -> bool {
     tag.is_some() || modified.is_some()
 }
 
-/// Fields of a 304 that do not replace stored ones (3.2): they describe the message or the stored
-/// content.
-const KEPT: [header::HeaderName; 4] =
-    [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_RANGE, header::CONTENT_TYPE];
+/// Fields of a 304 that do not replace stored ones (3.2): they describe the message or how the
+/// stored content is to be read. A 304 from here leaves them out.
+pub(crate) const OF_CONTENT: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("content-digest"),
+];
 
-/// The stored response after a 304 with `fields` (4.3.4). `None` when the 304 is about another
-/// representation: its strong tag differs from the stored one.
+/// The stored response after a 304 with `fields` (4.3.4). `None` when it cannot stay: the 304 is
+/// about another representation, or what it says would have kept the response out of the store or
+/// under another variant.
 #[must_use]
 pub fn freshened(
     stored: &Stored,
@@ -54,20 +62,11 @@ pub fn freshened(
     let mut news = fields.clone();
     hop::strip(&mut news);
     hop::take_internal(&mut news);
-    let own = condition::tag_of(&stored.fields.0);
-    let told = condition::tag_of(&news);
-    if let (Some(own), Some(told)) = (&own, &told)
-        && !told.weak
-        && !own.weak
-        && own.opaque != told.opaque
-    {
+    if !is_about(stored, &news) {
         return None;
     }
-    let came_aged = news
-        .get(header::AGE)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .unwrap_or(0);
-    for name in KEPT {
+    let came_aged = announced_age(&news);
+    for name in OF_CONTENT {
         news.remove(name);
     }
     for name in
@@ -76,6 +75,46 @@ pub fn freshened(
         news.remove(name);
     }
     let mut whole = stored.fields.0.clone();
+    replace(&mut whole, news);
+    if !fields.contains_key(header::DATE)
+        && let Ok(value) = date::print(received.unix_seconds()).parse()
+    {
+        whole.insert(header::DATE, value);
+    }
+    let status = StatusCode::from_u16(stored.status).ok()?;
+    let policy = Policy::of(status, &whole, &site.cache.obey, received);
+    if policy.no_store || policy.private || varies(&whole) != varies(&stored.fields.0) {
+        return None;
+    }
+    for name in &policy.withheld {
+        whole.remove(name.as_str());
+    }
+    Some(Stored {
+        policy,
+        tags: tags(&site.cache.tags, &whole),
+        fields: Fields(whole),
+        requested,
+        received,
+        came_aged,
+        purged: false,
+        ..stored.clone()
+    })
+}
+
+/// Whether a 304 with the fields `news` confirms `stored`: the tags are the same, or else, where not
+/// both have one, the dates.
+fn is_about(stored: &Stored, news: &HeaderMap) -> bool {
+    let own = &stored.fields.0;
+    if let (Some(own), Some(told)) = (condition::tag_of(own), condition::tag_of(news)) {
+        return own.equals_weakly(&told);
+    }
+    let own = date::of(own, &header::LAST_MODIFIED);
+    let told = date::of(news, &header::LAST_MODIFIED);
+    own.is_none() || told.is_none() || own == told
+}
+
+/// Puts `news` into `whole`, each name with all its values in place of the old ones.
+fn replace(whole: &mut HeaderMap, news: HeaderMap) {
     let mut seen = None;
     for (name, value) in news {
         // A map hands a name over once, and then only further values of the same name.
@@ -86,22 +125,6 @@ pub fn freshened(
             whole.append(name.clone(), value);
         }
     }
-    if !fields.contains_key(header::DATE)
-        && let Ok(value) = date::print(received.unix_seconds()).parse()
-    {
-        whole.insert(header::DATE, value);
-    }
-    let status = StatusCode::from_u16(stored.status).ok()?;
-    let policy = Policy::of(status, &whole, &site.cache.obey, received);
-    Some(Stored {
-        policy,
-        fields: Fields(whole),
-        requested,
-        received,
-        came_aged,
-        purged: false,
-        ..stored.clone()
-    })
 }
 
 #[cfg(test)]
@@ -135,7 +158,44 @@ mod tests {
         assert_eq!(new.fields.0["x-b"], "2");
         assert_eq!(new.policy.explicit, Some(100));
         assert_eq!(age(&new, at(20)), 10);
-        let other = fields("etag: \"b\"");
-        assert_eq!(freshened(&new, &other, &site(), at(10), at(11)), None);
+    }
+
+    #[test]
+    fn what_a_304_ends() {
+        let old = "etag: \"a\"\nlast-modified: Wed, 15 Nov 2023 11:50:00 GMT\n\
+                   cache-control: max-age=1\nvary: x-b";
+        let old = stored(old).unwrap();
+        for (lines, stays) in [
+            ("", true),
+            ("etag: W/\"a\"", true),
+            ("etag: \"a\"\nvary: X-B", true),
+            ("last-modified: Wed, 15 Nov 2023 11:50:00 GMT", true),
+            ("etag: \"b\"", false),
+            ("etag: W/\"b\"", false),
+            ("last-modified: Wed, 15 Nov 2023 11:51:00 GMT", false),
+            ("cache-control: no-store", false),
+            ("cache-control: private, max-age=60", false),
+            ("vary: x-b, x-c", false),
+            ("vary: *", false),
+        ] {
+            let news = freshened(&old, &fields(lines), &site(), at(10), at(11));
+            assert_eq!(news.is_some(), stays, "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_a_304_changes() {
+        let old = stored("cache-control: max-age=1\nx-a: 1\nsurrogate-key: one\ncontent-type: a/b");
+        let news = fields(
+            "cache-control: max-age=60, private=\"x-a\"\nx-a: 2\nage: 99999999999\n\
+             surrogate-key: two\ncontent-type: c/d\ncontent-encoding: gzip",
+        );
+        let new = freshened(&old.unwrap(), &news, &site(), at(10), at(11)).unwrap();
+        assert!(
+            !new.fields.0.contains_key("x-a") && !new.fields.0.contains_key("content-encoding")
+        );
+        assert_eq!(new.came_aged, popnet_field::cache_control::SECONDS_MAX);
+        assert_eq!(new.tags, crate::testing::tags(&["two"]));
+        assert_eq!(new.fields.0["content-type"], "c/d");
     }
 }

@@ -118,7 +118,7 @@ proptest! {
             said.split(',').any(|one| one.trim().split('=').next().unwrap_or("").eq_ignore_ascii_case(word))
         };
         prop_assert!(!has("no-store") && status != 206);
-        prop_assert!(!authorised || has("public") || has("s-maxage") || has("must-revalidate") || has("proxy-revalidate"));
+        prop_assert!(!authorised || has("public") || has("s-maxage") || has("must-revalidate"));
 
         let judged = reuse(&Wish::of(&request), &kept, &site, Rule::of(&site, "/"), at(later));
         let rigid = has("must-revalidate") || has("proxy-revalidate") || has("s-maxage");
