@@ -1,5 +1,6 @@
 //! A browser's eyes: acme's page through the caches, and NetView with login, live figures, the
 //! last decisions and a purge.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `popnet run --config FILE`: one machine, no control plane; one process or several.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The first minutes of somebody who has never seen popnet: names, pages, reasons, numbers, purge.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 
 mod support;
 
@@ -104,7 +105,7 @@ fn counters_are_exact(demo: &Demo) {
     assert!(within(Duration::from_secs(3), || counted(demo, &session).0 >= 8), "earlier requests");
     let settled = counted(demo, &session);
     // Straight to the cache, so that curl's own count of octets is the cache's.
-    let target = format!("http://static.acme.test:8080/hello.txt?n=[1-1000]");
+    let target = "http://static.acme.test:8080/hello.txt?n=[1-1000]";
     let resolve = format!("static.acme.test:8080:{}", demo.at(12));
     let output = Command::new("curl")
         .args([
@@ -115,7 +116,7 @@ fn counters_are_exact(demo: &Demo) {
             "/dev/null",
             "-w",
             "%{size_header} %{size_download}\n",
-            &target,
+            target,
         ])
         .output()
         .unwrap();

@@ -1,5 +1,6 @@
 //! The README's transcript is played for real; times, process ids and the like may differ, and
 //! nothing else. `UPDATE=1` writes what was seen into the README.
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod support;
 

@@ -164,17 +164,15 @@ async fn show(number: Option<u64>, context: Option<&Path>, style: Style) -> Outc
 }
 
 fn version_json(version: &Version, with_text: bool) -> serde_json::Value {
-    let mut value = json!({
+    let text = with_text.then_some(&version.text);
+    json!({
         "epoch": version.epoch.0,
         "digest": version.digest.to_string(),
         "author": version.author,
         "message": version.message,
         "at": version.at,
-    });
-    if with_text {
-        value["text"] = version.text.clone().into();
-    }
-    value
+        "text": text,
+    })
 }
 
 async fn history(limit: u32, context: Option<&Path>, style: Style) -> Outcome {

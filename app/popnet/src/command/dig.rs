@@ -47,7 +47,7 @@ pub(crate) async fn execute(
         println!("{record}    {target}");
     }
     if response.answers.is_empty() {
-        println!("{}   {} has no such record", response.rcode.to_string(), arguments.name);
+        println!("{}   {} has no such record", response.rcode, arguments.name);
     }
     match why {
         Ok(Some(decision)) => println!("  because {}", because(&decision)),

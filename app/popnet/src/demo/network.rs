@@ -181,6 +181,7 @@ ctl1 = {{ roles = ["master", "logserver", "netview"], address = ["{control}"], l
     for pop in &POPS {
         pop_text(&mut text, plan, pop);
     }
+    text.push_str(probes_text());
     text.push_str(&services_text(plan));
     for city in &CITIES {
         city_text(&mut text, plan, city);
@@ -220,42 +221,40 @@ disk    = "256 MiB"
     );
 }
 
-fn services_text(plan: Plan) -> String {
-    let (acme, east, west) = (plan.acme(), plan.globex_east(), plan.globex_west());
-    format!(
-        r#"
+fn probes_text() -> &'static str {
+    r#"
 [probes.edge-http]                # is a cache healthy, how loaded is it
 kind     = "http"
-target   = {{ role = "webcache" }}
-request  = {{ path = "/.popnet/health", host = "health.popnet.invalid" }}
-expect   = {{ status = [200], body_contains = "ok", load_header = "popnet-load" }}
+target   = { role = "webcache" }
+request  = { path = "/.popnet/health", host = "health.popnet.invalid" }
+expect   = { status = [200], body_contains = "ok", load_header = "popnet-load" }
 interval = "1s"
 timeout  = "1s"
 fall     = 2
 rise     = 3
-from     = {{ pops = ["iad1", "fra1", "nrt1"], agree = 2 }}
+from     = { pops = ["iad1", "fra1", "nrt1"], agree = 2 }
 
 [probes.acme-www]                 # acme's own server
 kind     = "http"
-target   = {{ origin_group = "acme-www" }}
-request  = {{ path = "/health.txt", host = "static.acme.test" }}
-expect   = {{ status = [200], body_contains = "acme ok" }}
+target   = { origin_group = "acme-www" }
+request  = { path = "/health.txt", host = "static.acme.test" }
+expect   = { status = [200], body_contains = "acme ok" }
 interval = "1s"
 timeout  = "1s"
 fall     = 2
 rise     = 2
-from     = {{ pops = ["*"], agree = 2 }}
+from     = { pops = ["*"], agree = 2 }
 
 [probes.globex-app]               # globex's servers
 kind     = "http"
-target   = {{ origin_group = "globex-app" }}
-request  = {{ path = "/health.txt", host = "app.globex.test" }}
-expect   = {{ status = [200], body_contains = "globex ok" }}
+target   = { origin_group = "globex-app" }
+request  = { path = "/health.txt", host = "app.globex.test" }
+expect   = { status = [200], body_contains = "globex ok" }
 interval = "1s"
 timeout  = "1s"
 fall     = 2
 rise     = 2
-from     = {{ pops = ["*"], agree = 2 }}
+from     = { pops = ["*"], agree = 2 }
 
 [probes.resolver-rtt]             # how far is a resolver from each POP
 kind    = "latency"
@@ -263,8 +262,14 @@ methods = ["dns-query", "tcp-53"]
 samples = 3
 refresh = "1m"
 expire  = "1d"
-budget  = {{ per_pop = 200, per_resolver = "60/m" }}
+budget  = { per_pop = 200, per_resolver = "60/m" }
+"#
+}
 
+fn services_text(plan: Plan) -> String {
+    let (acme, east, west) = (plan.acme(), plan.globex_east(), plan.globex_west());
+    format!(
+        r#"
 [logs]
 default = ["{CONTROL}"]
 

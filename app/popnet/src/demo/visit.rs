@@ -153,9 +153,9 @@ async fn send(
     address: SocketAddr,
     mut request: Request<Content>,
 ) -> Result<Response<Incoming>, String> {
-    let words = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        _ => error.to_string(),
+    let words = |error: std::io::Error| {
+        let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+        if refused { "connection refused".to_owned() } else { error.to_string() }
     };
     let connected = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await;
     let stream = connected.map_err(|_| "no connection in time".to_owned())?.map_err(words)?;

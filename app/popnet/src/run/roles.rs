@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use popnet_config::Held;
 use popnet_config::network::{Node, Service};
-use popnet_configd::{Managed, Source as Authority};
+use popnet_configd::{Managed, Purged, Source as Authority};
 use popnet_directory::Directory;
 use popnet_runtime::{Context, Running, StartError};
 use popnet_terms::Role;
@@ -17,6 +18,13 @@ use super::me::{Me, Source};
 
 /// The configuration daemon's word on the command line.
 const CONFIGD: &str = "configd";
+
+/// Roles that hold the configuration, in the order in which they start. The daemon itself is the
+/// master.
+const HOLDERS: [Role; 4] = [Role::Nameserver, Role::Netprobe, Role::Logserver, Role::Netview];
+
+/// How long the disk tier waits at most: a master that is away must not keep a POP out.
+const PURGES_MAX: Duration = Duration::from_secs(2);
 
 /// Memory tier of a node that does not say.
 const MEMORY: u64 = 256 << 20;
@@ -65,45 +73,54 @@ impl Selection {
 
 /// Starts what `selection` names of what the node runs, in order; each started part is in
 /// `started` even when a later one cannot start.
+///
+/// The disk tier opens first and serves, with the memory tier behind it, when the node has caught
+/// up with what was purged while it was away.
 pub(super) async fn start(
     me: &Me,
     selection: &Selection,
     started: &mut Vec<Running>,
 ) -> Result<(), Problem> {
     let problem = |error: StartError| error.problem();
-    let held = configuration(me, selection, started).await?;
+    let Configuration { held, mut purged } = configuration(me, selection, started).await?;
     let node = held.as_ref().map_or_else(
         || me.node.clone(),
         |held| held.borrow().network.node(&me.context.node).cloned().unwrap_or(me.node.clone()),
     );
-    let caches = [Role::Webcache, Role::Webserver];
-    let directory = if caches.into_iter().any(|role| node.runs(role) && selection.wants(role)) {
+    let wants = |role| node.runs(role) && selection.wants(role);
+    let directory = if wants(Role::Webcache) || wants(Role::Webserver) {
         Some(directory(me, held.as_ref()).map_err(problem)?)
     } else {
         None
     };
-    for role in Role::ALL {
-        if !node.runs(role) || !selection.wants(role) {
-            continue;
-        }
-        let context = me.context.clone();
-        let running = match (role, &held, &directory) {
-            // The daemon itself is the master.
-            (Role::Master, _, _) => continue,
-            (Role::Webcache, _, Some(directory)) => {
-                let settings = webcache_settings(me, &node);
-                popnet_webcache::start(context, settings, Arc::clone(directory)).await
-            }
-            (Role::Webserver, _, Some(directory)) => {
-                let settings = webserver_settings(me, &node);
-                popnet_webserver::start(context, settings, Arc::clone(directory)).await
-            }
-            (_, Some(held), _) => start_holder(role, context, held.clone()).await,
-            (_, None, _) => {
-                let what = format!("{role} needs the configuration, and this node holds none");
-                return Err(Problem::new("R0006", what, "popnet config show"));
-            }
+    let mut disk = None;
+    if let (true, Some(directory)) = (wants(Role::Webserver), &directory) {
+        let settings = webserver_settings(me, &node);
+        let prepared =
+            popnet_webserver::prepare(me.context.clone(), settings, Arc::clone(directory)).await;
+        disk = Some(prepared.map_err(problem)?);
+    }
+    for role in HOLDERS.into_iter().filter(|role| wants(*role)) {
+        let Some(held) = &held else {
+            let what = format!("{role} needs the configuration, and this node holds none");
+            return Err(Problem::new("R0006", what, "popnet config show"));
         };
+        let running = start_holder(role, me.context.clone(), held.clone()).await;
+        started.push(running.map_err(problem)?);
+    }
+    if let Some(disk) = disk {
+        if !purged.caught_up(PURGES_MAX).await {
+            tracing::warn!(
+                "nobody could be asked in {} s what was purged while this node was away: it serves \
+                 what it has, until somebody can",
+                PURGES_MAX.as_secs()
+            );
+        }
+        started.push(disk.serve().map_err(problem)?);
+    }
+    if let (true, Some(directory)) = (wants(Role::Webcache), directory) {
+        let settings = webcache_settings(me, &node);
+        let running = popnet_webcache::start(me.context.clone(), settings, directory).await;
         started.push(running.map_err(problem)?);
     }
     Ok(())
@@ -126,12 +143,20 @@ async fn start_holder(
     }
 }
 
+/// What the daemon tells.
+struct Configuration {
+    /// What is in force; `None` on nodes that only cache.
+    held: Option<watch::Receiver<Arc<Held>>>,
+    /// Whether the node has caught up with purges.
+    purged: Purged,
+}
+
 /// The configuration in force: from the daemon, when it runs in this process, or beside it.
 async fn configuration(
     me: &Me,
     selection: &Selection,
     started: &mut Vec<Running>,
-) -> Result<Option<watch::Receiver<Arc<Held>>>, Problem> {
+) -> Result<Configuration, Problem> {
     let problem = |error: StartError| error.problem();
     let source = match &me.source {
         Source::File(path) => Authority::File(path.clone()),
@@ -144,12 +169,14 @@ async fn configuration(
     if selection.configd {
         let daemon = popnet_configd::start(me.context.clone(), source).await.map_err(problem)?;
         started.push(daemon.running);
-        return Ok(daemon.held);
+        return Ok(Configuration { held: daemon.held, purged: daemon.purged });
     }
+    let purged = Purged::beside(&me.context, &source);
     if !me.node.holds_configuration() && matches!(me.source, Source::Managed { .. }) {
-        return Ok(None);
+        return Ok(Configuration { held: None, purged });
     }
-    popnet_configd::follow(&me.context, &source).await.map_err(problem)
+    let held = popnet_configd::follow(&me.context, &source).await.map_err(problem)?;
+    Ok(Configuration { held, purged })
 }
 
 /// Where a cache finds the rest of the network.

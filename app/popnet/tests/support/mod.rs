@@ -1,5 +1,10 @@
 //! A demo network of the real program, and real clients from the distribution around it.
 #![expect(dead_code, reason = "each test file uses its own part")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails loudly, and shows the logs of the nodes"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
