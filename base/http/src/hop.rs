@@ -33,11 +33,16 @@ const CONNECTION_FIELDS: [&str; 9] = [
     "upgrade",
 ];
 
+/// Whether a field is one that only our tiers say to each other.
+#[must_use]
+pub fn is_internal(name: &HeaderName) -> bool {
+    name.as_str().starts_with("popnet-")
+}
+
 /// Takes away every field whose name starts with `popnet-`: what our tiers tell each other is
 /// nobody else's to say or to read. Returns what it took.
 pub fn take_internal(fields: &mut HeaderMap) -> HeaderMap {
-    let names: Vec<HeaderName> =
-        fields.keys().filter(|name| name.as_str().starts_with("popnet-")).cloned().collect();
+    let names: Vec<HeaderName> = fields.keys().filter(|name| is_internal(name)).cloned().collect();
     let mut taken = HeaderMap::new();
     for name in names {
         if let header::Entry::Occupied(entry) = fields.entry(&name) {

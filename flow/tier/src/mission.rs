@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use popnet_cache::freshness;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
 use popnet_cache::storable::{Arrived, Kept, Plan, storable};
@@ -13,7 +13,7 @@ use popnet_field::{chain, hop};
 use popnet_http::body::Body;
 use popnet_http::failure::{Failure, FailureKind};
 use popnet_terms::{CacheReason, Timestamp};
-use popnet_wire::sheet::SiteSheet;
+use popnet_wire::sheet::{SetCookie, SiteSheet};
 use tokio::sync::oneshot;
 
 use crate::dress;
@@ -165,12 +165,15 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 make_conditional(&mut fields, &base.entry.stored);
             }
         }
+        let unasked = Unasked::of(&fields);
         let mut request = Request::new(Body::empty());
         *request.method_mut() = if mission.as_asked { wanted.method.clone() } else { Method::GET };
         *request.uri_mut() = wanted.uri.clone();
         *request.headers_mut() = fields;
         self.prepare(&mut request, wanted.version);
-        self.exchange(&mission.site, request).await
+        let (got, content) = self.exchange(&mission.site, request).await?;
+        unasked.check(got.status)?;
+        Ok((got, content))
     }
 
     /// Makes a client's request one to the next tier.
@@ -258,7 +261,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         flight: &Arc<Flight<S::Reader>>,
         mission: &Mission,
         answer: Answering<S::Reader>,
-        got: Got,
+        mut got: Got,
         content: Body,
     ) {
         let stored = match self.plan(flight, mission, &got).await {
@@ -274,6 +277,15 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 return self.passed(flight, mission, answer, (got, content), reason).await;
             }
         };
+        for name in &stored.policy.withheld {
+            // Not for the store, but for the one who asked, unless the site wants it gone.
+            let gone = name == "set-cookie" && mission.rule.set_cookie == SetCookie::Strip;
+            for value in got.fields.get_all(name.as_str()).iter().filter(|_| !gone) {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    got.inside.append(name, value.clone());
+                }
+            }
+        }
         let fill = Arc::new(Fill::new(Arc::new(stored), writer.reader()));
         let status = got.status.as_u16();
         let landing = Landing::Fill(Arc::clone(&fill));
@@ -412,6 +424,39 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         fill.grown(last);
         fill.done();
     }
+}
+
+/// What the next tier cannot rightly say to a request.
+struct Unasked {
+    part: bool,
+    not_modified: bool,
+}
+
+impl Unasked {
+    fn of(request: &HeaderMap) -> Self {
+        let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+        Self {
+            part: !request.contains_key(header::RANGE),
+            not_modified: !conditions.iter().any(|name| request.contains_key(name)),
+        }
+    }
+
+    /// An answer to a question that was not asked is none: a 304 would pass for a validation, and a
+    /// part for the whole.
+    fn check(&self, status: StatusCode) -> Result<(), Failure> {
+        let what = match status {
+            StatusCode::NOT_MODIFIED if self.not_modified => "304 to a request without condition",
+            StatusCode::PARTIAL_CONTENT if self.part => "206 to a request without range",
+            _ => return Ok(()),
+        };
+        Err(Failure::new(FailureKind::Protocol, "", what))
+    }
+}
+
+/// Whether `stored` is fresh at all when it comes: if not, it answers one request at a time.
+pub(crate) fn is_ever_fresh(stored: &Stored, site: &SiteSheet, rule: Rule) -> bool {
+    let lifetime = stored.policy.lifetime(&site.cache, rule.default_ttl);
+    !stored.policy.no_cache && lifetime.is_some_and(|lifetime| lifetime > 0)
 }
 
 /// Whether `stored` answers a request with `fields` just now.

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub result: CacheResult,
     /// The one cause.
     pub reason: CacheReason,
+    /// Why it went forward, where `reason` is why the answer is not stored or failed.
+    pub went_for: Option<CacheReason>,
     /// This request's fetch is being stored.
     pub stored: bool,
     /// It shared another request's fetch.
@@ -31,7 +33,8 @@ pub struct Outcome {
     pub ttl: Option<i64>,
     /// Age of what is served in seconds.
     pub age: Option<u32>,
-    /// `popnet-*` fields and `Cache-Status` of the next tier's answer to this request's own fetch.
+    /// Fields of the next tier's answer to this request's own fetch that are for it alone:
+    /// `popnet-*`, `Cache-Status`, and those that the answer itself keeps from stores.
     pub inside: HeaderMap,
 }
 
@@ -42,6 +45,7 @@ impl Outcome {
         Self {
             result,
             reason,
+            went_for: None,
             stored: false,
             collapsed: false,
             forwarded: false,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body::Body as _;
 use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, is_cacheable_request, reuse};
 use popnet_cache::serve;
 use popnet_cache::status::{Facts, forwarded};
 use popnet_cache::stored::Stored;
+use popnet_field::hop;
 use popnet_http::body::Body;
 use popnet_http::client::has_content;
 use popnet_http::failure::Failure;
@@ -22,7 +24,7 @@ use crate::content;
 use crate::dress;
 use crate::fill::Fill;
 use crate::flight::{Boarded, Flights, Landing, Wanted};
-use crate::mission::{Base, Brought, Mission, What, figures, is_reusable};
+use crate::mission::{Base, Brought, Mission, What, figures, is_ever_fresh, is_reusable};
 use crate::outcome::{Answer, Outcome};
 use crate::shelf::{Entry, Shelf};
 use crate::upstream::Upstream;
@@ -74,6 +76,21 @@ struct Seeker {
     wanted: Wanted,
 }
 
+impl Seeker {
+    /// A fetch for everybody, to validate `base` where there is one.
+    fn mission(&self, base: Option<Base>) -> Mission {
+        Mission {
+            site: Arc::clone(&self.site),
+            rule: self.rule,
+            wanted: self.wanted.clone(),
+            look_again: base.is_none(),
+            base,
+            as_asked: false,
+            may_store: true,
+        }
+    }
+}
+
 /// How often a request looks again after something moved away under it, before it goes alone.
 /// Each look ends the wait for one variant, so this is above the usual limit on those.
 const LOOKS_MAX: usize = 10;
@@ -110,10 +127,14 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
 
     /// Answers a request.
     pub async fn serve(self: &Arc<Self>, ask: Ask) -> Answer {
-        let Ask { site, request } = ask;
+        let Ask { site, mut request } = ask;
         let rule = Rule::of(&site, request.uri().path());
         let key = key_of(&request, &site);
-        if let Err(reason) = is_cacheable_request(request.method(), has_content(&request), rule) {
+        let has_content = has_content(&request) || !request.body().is_end_stream();
+        // Before anything is selected by a field: a client names in `Connection` what it likes, and
+        // a variant must be that of the request which goes forward.
+        hop::strip(request.headers_mut());
+        if let Err(reason) = is_cacheable_request(request.method(), has_content, rule) {
             return self.bypass(&site, &key, request, reason).await;
         }
         let (head, _) = request.into_parts();
@@ -235,6 +256,14 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         if seeker.wish.no_store() {
             return Some(self.alone(seeker, CacheReason::ReqNoStore).await);
         }
+        if !is_ever_fresh(&base.entry.stored, &seeker.site, seeker.rule) {
+            // One validation counts for one request: waiting for another's would be for nothing.
+            let site = &seeker.site;
+            let flight = self.flights.alone(&seeker.key, &site.site, &site.customer);
+            let mission = seeker.mission(Some(base));
+            let brought = self.launch(flight, mission).await.ok()?;
+            return self.brought(seeker, brought, reason).await;
+        }
         self.share(seeker, Some(base), reason).await
     }
 
@@ -254,24 +283,34 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         });
         match boarded {
             Boarded::First(flight) => {
-                let mission = Mission {
-                    site: Arc::clone(site),
-                    rule: seeker.rule,
-                    wanted: seeker.wanted.clone(),
-                    look_again: base.is_none(),
-                    base,
-                    as_asked: false,
-                    may_store: true,
-                };
-                let brought = self.launch(flight, mission).await.ok()?;
+                let brought = self.launch(flight, seeker.mission(base)).await.ok()?;
                 self.brought(seeker, brought, reason).await
             }
             Boarded::With(flight) => {
+                let landing = flight.landing().await;
+                if !self.is_for_others(seeker, &landing) {
+                    return Some(Box::pin(self.alone(seeker, reason)).await);
+                }
                 let mut outcome = Outcome::new(CacheResult::Miss, reason);
                 outcome.collapsed = true;
-                self.landed(seeker, flight.landing().await, outcome, None).await
+                self.landed(seeker, landing, outcome, None).await
             }
         }
+    }
+
+    /// Whether what another request's fetch brought may answer this one: a response that must be
+    /// validated for each request (RFC 9111 section 4) is only for the one that asked.
+    fn is_for_others(&self, seeker: &Seeker, landing: &Landing<S::Reader>) -> bool {
+        let stored = match landing {
+            Landing::Fill(fill) => &fill.stored,
+            Landing::Valid(entry) => &entry.stored,
+            Landing::Stale(..) | Landing::Failed(_) | Landing::Released(_) => return true,
+        };
+        // Another variant is looked for again, not fetched at once. What the request itself wishes
+        // does not count: an answer that comes while it waits is as good as validated for it.
+        let nothing = HeaderMap::new();
+        !stored.variant.selects(&seeker.wanted.fields)
+            || is_reusable(&nothing, stored, &seeker.site, seeker.rule, self.now())
     }
 
     /// A fetch for this request only.
@@ -317,6 +356,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             What::Own(response, reason) => {
                 // The request's own cause comes first: it would have gone forward in any case.
                 let own = matches!(outcome.reason, CacheReason::ReqNoStore);
+                outcome.went_for = Some(outcome.reason);
                 outcome.reason = if own { outcome.reason } else { reason };
                 Some(self.dressed(*response, outcome, status))
             }
@@ -416,8 +456,13 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let mut response = http::Response::new(body);
         *response.status_mut() = made.status;
         *response.headers_mut() = made.fields;
-        for value in outcome.inside.get_all(dress::CACHE_STATUS) {
-            response.headers_mut().append(dress::CACHE_STATUS, value.clone());
+        let fields = response.headers_mut();
+        let own = outcome.inside.iter();
+        let own: Vec<_> = own
+            .filter(|(name, _)| !hop::is_internal(name) && !fields.contains_key(*name))
+            .collect();
+        for (name, value) in own {
+            fields.append(name.clone(), value.clone());
         }
         self.dressed(response, outcome, status)
     }
@@ -432,7 +477,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let facts = Facts {
             cache: &self.settings.name,
             reason: outcome.reason,
-            forwarded: went.then(|| forwarded(outcome.reason)),
+            forwarded: went.then(|| forwarded(outcome.went_for.unwrap_or(outcome.reason))),
             forward_status,
             status: response.status().as_u16(),
             stored: outcome.stored,
@@ -445,6 +490,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
 
     fn error(&self, failure: &Failure, mut outcome: Outcome) -> Answer {
         outcome.result = CacheResult::Error;
+        outcome.went_for = Some(outcome.reason);
         outcome.reason = CacheReason::RespOriginError;
         let response = dress::failed(&self.settings.name, failure);
         self.dressed(response, outcome, None)
@@ -465,16 +511,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         }
         let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |_| true);
         if let Boarded::First(flight) = boarded {
-            let mission = Mission {
-                site: Arc::clone(site),
-                rule: seeker.rule,
-                wanted: seeker.wanted.clone(),
-                base: Some(Base { entry: entry.clone(), on_error: true }),
-                as_asked: false,
-                may_store: true,
-                look_again: false,
-            };
-            drop(self.launch(flight, mission));
+            let base = Base { entry: entry.clone(), on_error: true };
+            drop(self.launch(flight, seeker.mission(Some(base))));
         }
     }
 

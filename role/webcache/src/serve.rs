@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+};
 use popnet_field::authority::Authority;
 use popnet_field::{chain, date, hop};
 use popnet_http::body::Body;
@@ -132,7 +134,10 @@ impl Front {
             return refuse(StatusCode::LOOP_DETECTED, what, access);
         }
         let fields = request.headers_mut();
+        // First, so that a client cannot name in `Connection` what is set here.
+        hop::strip(fields);
         hop::take_internal(fields);
+        join_cookies(fields);
         for name in OURS {
             fields.remove(name);
         }
@@ -197,7 +202,22 @@ fn is_health(request: &Request<Body>) -> bool {
 fn target(request: &Request<Body>, tls: bool) -> Result<Uri, (StatusCode, &'static str)> {
     let bad = |what| Err((StatusCode::BAD_REQUEST, what));
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
+        return Err((StatusCode::NOT_IMPLEMENTED, "This method is not served here."));
+    }
+    // RFC 9112 6.1: content in a coding that is not taken off here would reach the origin as if it
+    // were plain.
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    if !codings.all(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        return Err((StatusCode::NOT_IMPLEMENTED, "This transfer coding is not served here."));
+    }
+    // RFC 9112 3.2: the form of an authority alone is for CONNECT, an asterisk for OPTIONS.
+    let fits = match (request.uri().scheme_str(), request.uri().path()) {
+        (None, "*") => *request.method() == Method::OPTIONS,
+        (None, _) => request.uri().authority().is_none(),
+        (Some(scheme), _) => matches!(scheme, "http" | "https"),
+    };
+    if !fits {
+        return bad("The request's target is none of this method.");
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -230,6 +250,17 @@ fn target(request: &Request<Body>, tls: bool) -> Result<Uri, (StatusCode, &'stat
     let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
     let built = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
     built.or(bad("The request's target cannot be read."))
+}
+
+/// HTTP/2 splits cookies over several lines; towards HTTP/1.1 they are one (RFC 9113 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let lines: Vec<&[u8]> =
+        fields.get_all(header::COOKIE).iter().map(|value| value.as_bytes()).collect();
+    if lines.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        fields.insert(header::COOKIE, whole);
+    }
 }
 
 fn stamp(response: &mut Response<Body>) {
@@ -279,6 +310,44 @@ mod tests {
         check("/", &["user@a.test"], "400");
         check("http://user@a.test/", &["a.test"], "400");
         check("/", &["[::1]:80"], "http://[::1]/");
-        check("*", &["a.test"], "http://a.test*");
+        check("*", &["a.test"], "400");
+        check("b.test", &["a.test"], "400");
+        check("ftp://b.test/", &["a.test"], "400");
+        check("/", &["a.test.."], "400");
+    }
+
+    #[test]
+    fn targets_by_method_and_coding() {
+        let ask = |method: Method, target_text: &str, coding: Option<&'static str>| {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = method;
+            *request.uri_mut() = target_text.parse().unwrap();
+            request.headers_mut().insert(header::HOST, HeaderValue::from_static("a.test"));
+            if let Some(coding) = coding {
+                let coding = HeaderValue::from_static(coding);
+                request.headers_mut().insert(header::TRANSFER_ENCODING, coding);
+            }
+            target(&request, false).map_or_else(|(status, _)| status.as_u16(), |_| 200)
+        };
+        assert_eq!(ask(Method::OPTIONS, "*", None), 200);
+        assert_eq!(ask(Method::CONNECT, "a.test:80", None), 501);
+        assert_eq!(ask(Method::TRACE, "/", None), 501);
+        assert_eq!(ask(Method::POST, "/", Some("Chunked")), 200);
+        for coding in ["gzip, chunked", "chunked, chunked", "identity"] {
+            assert_eq!(ask(Method::POST, "/", Some(coding)), 501, "{coding}");
+        }
+    }
+
+    #[test]
+    fn cookies() {
+        let mut fields = HeaderMap::new();
+        join_cookies(&mut fields);
+        assert!(fields.is_empty());
+        for crumb in ["a=1", "b=2; c=3"] {
+            fields.append(header::COOKIE, HeaderValue::from_static(crumb));
+        }
+        join_cookies(&mut fields);
+        let lines: Vec<_> = fields.get_all(header::COOKIE).iter().collect();
+        assert_eq!(lines, ["a=1; b=2; c=3"]);
     }
 }

@@ -349,7 +349,7 @@ async fn changes_pass_through_and_invalidate() {
     world.get("/p", "").await;
     world.get("/other", "").await;
     assert_eq!(world.asked(), 5, "both were fetched again");
-    assert_eq!(world.ask("CONNECT", "a.test:80", "", b"").await.status, 405);
+    assert_eq!(world.ask("CONNECT", "a.test:80", "", b"").await.status, 501);
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -91,6 +92,16 @@ impl fmt::Display for Place {
 }
 
 impl Place {
+    /// What may be told to strangers: of a socket on this machine only its last name.
+    fn told(&self) -> String {
+        match self {
+            Self::Tcp { .. } | Self::Tls { .. } => self.to_string(),
+            Self::Unix(path) => path
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        }
+    }
+
     /// What makes connections interchangeable.
     fn key(&self) -> String {
         match self {
@@ -145,13 +156,14 @@ impl Client {
         let origin_form: Uri = path.parse().unwrap_or_default();
         *request.uri_mut() = origin_form;
         *request.version_mut() = http::Version::HTTP_11;
-        let next_hop = place.to_string();
+        frame(&mut request);
+        let next_hop = place.told();
         let key = place.key();
         let permit = self.permit(&key, &next_hop).await?;
         let again = repeatable(&request);
         if let Some(sender) = self.shared.take(&key) {
             match self.exchange(sender, request, &next_hop).await {
-                Ok(done) => return Ok(self.finish(done, key, permit, &next_hop)),
+                Ok(done) => return self.finish(done, key, permit, &next_hop),
                 Err((failure, Unsent(Some(back)))) if failure.kind == FailureKind::Terminated => {
                     request = *back;
                 }
@@ -163,7 +175,7 @@ impl Client {
         }
         let sender = self.connect(place, &next_hop).await?;
         match self.exchange(sender, request, &next_hop).await {
-            Ok(done) => Ok(self.finish(done, key, permit, &next_hop)),
+            Ok(done) => self.finish(done, key, permit, &next_hop),
             Err((failure, _)) => Err(failure),
         }
     }
@@ -201,16 +213,26 @@ impl Client {
             let failure = Failure::new(FailureKind::Terminated, next_hop, "connection was closed");
             return Err((failure, Unsent(Some(Box::new(request)))));
         }
-        let answer = sender.try_send_request(request);
-        match tokio::time::timeout(self.shared.patience.first_octet, answer).await {
-            Ok(Ok(response)) => Ok((response, sender)),
-            Ok(Err(mut error)) => {
-                let back = Unsent(error.take_message().map(Box::new));
-                Err((Failure::of_exchange(error.error(), next_hop), back))
-            }
-            Err(_) => {
-                let kind = FailureKind::ResponseTimeout;
-                Err((Failure::new(kind, next_hop, "no answer in time"), Unsent(None)))
+        let (request, sent) = counted(request);
+        let mut answer = pin!(sender.try_send_request(request));
+        let mut before = 0;
+        loop {
+            match tokio::time::timeout(self.shared.patience.first_octet, answer.as_mut()).await {
+                Ok(Ok(response)) => return Ok((response, sender)),
+                Ok(Err(mut error)) => {
+                    let back = Unsent(error.take_message().map(Box::new));
+                    return Err((Failure::of_exchange(error.error(), next_hop), back));
+                }
+                Err(_) => {
+                    // While a request's content still moves, its answer cannot be late.
+                    let now = sent.load(Ordering::Relaxed);
+                    if now == before {
+                        let kind = FailureKind::ResponseTimeout;
+                        let failure = Failure::new(kind, next_hop, "no answer in time");
+                        return Err((failure, Unsent(None)));
+                    }
+                    before = now;
+                }
             }
         }
     }
@@ -221,7 +243,10 @@ impl Client {
         key: String,
         permit: OwnedSemaphorePermit,
         next_hop: &str,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Failure> {
+        if let Some(why) = unusable(&response) {
+            return Err(Failure::new(FailureKind::Protocol, next_hop, why));
+        }
         let (head, incoming) = response.into_parts();
         let stall = self.shared.patience.stall;
         let content = Body::incoming(incoming, next_hop, stall);
@@ -232,7 +257,7 @@ impl Client {
         } else {
             Body::stream(Leased { content, lease: Some(lease) })
         };
-        Response::from_parts(head, body)
+        Ok(Response::from_parts(head, body))
     }
 
     async fn connect(&self, place: &Place, next_hop: &str) -> Result<SendRequest<Body>, Failure> {
@@ -246,6 +271,69 @@ impl Client {
 
 /// A request that certainly was not sent.
 struct Unsent(Option<Box<Request<Body>>>);
+
+/// Says how content of unknown length is framed. Without it, hyper sends none with a GET.
+fn frame(request: &mut Request<Body>) {
+    let unknown = request.body().length().is_none();
+    if unknown && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+    }
+}
+
+/// Why a response cannot be passed on, if so.
+fn unusable(response: &Response<hyper::body::Incoming>) -> Option<&'static str> {
+    if response.status().is_informational() {
+        // RFC 9110 15.2.2: nobody asked to change the protocol.
+        return Some("101 without having been asked");
+    }
+    // RFC 9112 6.1: we sent no TE, so there is only chunked, which has been taken off.
+    let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let plain = codings.all(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    (!plain).then_some("a transfer coding that was not asked for")
+}
+
+/// The same request, whose content counts what is taken of it.
+fn counted(request: Request<Body>) -> (Request<Body>, Arc<AtomicU64>) {
+    let octets = Arc::<AtomicU64>::default();
+    let count = Arc::clone(&octets);
+    let request = if request.body().is_end_stream() {
+        request
+    } else {
+        request.map(|content| Body::stream(Counted { content, octets: count }))
+    };
+    (request, octets)
+}
+
+struct Counted {
+    content: Body,
+    octets: Arc<AtomicU64>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let polled = Pin::new(&mut self.content).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let taken = frame.data_ref().map_or(0, |octets| octets.len() as u64);
+            self.octets.fetch_add(taken, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
 
 /// The same request once more, where it has no content and asking twice does no harm.
 fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {

@@ -63,6 +63,21 @@ async fn outcome(client: &Client, place: &Place) -> Result<Vec<u8>, Failure> {
     response.into_body().collect(1 << 20).await.map(|octets| octets.to_vec())
 }
 
+/// Whole answers that cannot be passed on.
+const UNUSABLE: &[(&[u8], bool, FailureKind)] = &[
+    (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        false,
+        FailureKind::Protocol,
+    ),
+    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, gzip\r\n\r\nx", true, FailureKind::Protocol),
+    (
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nx",
+        false,
+        FailureKind::Protocol,
+    ),
+];
+
 #[tokio::test]
 async fn each_failure_has_its_name() {
     let client = impatient();
@@ -85,7 +100,7 @@ async fn each_failure_has_its_name() {
             FailureKind::Incomplete,
         ),
     ];
-    for (words, close, expected) in cases {
+    for (words, close, expected) in cases.iter().chain(UNUSABLE) {
         let address = saying(words, *close).await;
         let failure = outcome(&client, &place(address)).await.unwrap_err();
         let shown = String::from_utf8_lossy(words);
@@ -184,6 +199,31 @@ async fn content_streams_through_and_the_server_ends() {
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), server.wait()).await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Content that comes a piece at a time.
+fn dripping(pieces: u32, pause: Duration) -> Body {
+    let stream = futures_util::stream::unfold(0, move |number| async move {
+        tokio::time::sleep(pause).await;
+        let piece = http_body::Frame::data(bytes::Bytes::from_static(b"x"));
+        (number < pieces).then_some((Ok(piece), number + 1))
+    });
+    Body::stream(http_body_util::StreamBody::new(stream))
+}
+
+#[tokio::test]
+async fn a_long_upload_is_no_late_answer() {
+    let (socket, address) = bound();
+    let _running = serve(Listener::Tcp(socket), Limits::default());
+    let client = impatient();
+    let mut request = get("/echo").map(|_| dripping(8, Duration::from_millis(100)));
+    *request.method_mut() = http::Method::PUT;
+    let response = client.send(&place(address), request).await.unwrap();
+    assert_eq!(response.into_body().collect(100).await.unwrap(), "xxxxxxxx");
+    // Of unknown length, it goes with a GET too.
+    let request = get("/echo").map(|_| dripping(2, Duration::ZERO));
+    let response = client.send(&place(address), request).await.unwrap();
+    assert_eq!(response.into_body().collect(100).await.unwrap(), "xx");
 }
 
 #[tokio::test]
