@@ -25,6 +25,9 @@ pub struct NodeStatus {
     pub digest: Digest,
     /// Last purge applied.
     pub purge: PurgeId,
+    /// Whether nothing that was purged waits to be applied here, as far as the node knows; false
+    /// until it has asked once.
+    pub purged: bool,
     /// Each role's word.
     pub roles: Vec<RoleStatus>,
 }

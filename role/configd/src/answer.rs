@@ -74,8 +74,8 @@ impl Door {
             }
             Ask::Rollout(down) => self.rollout(down).await?,
             Ask::Purge(purge) => Reply::Receipts(vec![purges::apply(daemon, &purge).await]),
-            Ask::PurgesSince(id) => match &daemon.book {
-                Some(book) => Reply::Purges(book.after(id)),
+            Ask::PurgesSince(id) => match purges::of_master(daemon, id).await {
+                Some(purges) => Reply::Purges(purges),
                 None => return Err(no_master(daemon.me())),
             },
             ask @ Ask::ExplainDns(_) => return self.role(Role::Nameserver, &ask, out).await,

@@ -17,6 +17,7 @@ use crate::answer::Door;
 use crate::catch_up;
 use crate::file;
 use crate::history::History;
+use crate::purged::Purged;
 use crate::purges::{self, PurgeBook};
 use crate::push::{self, Pushes};
 use crate::reading::hold;
@@ -62,6 +63,8 @@ pub struct Started {
     pub running: Running,
     /// The configuration in force; `None` on nodes that only cache (G6).
     pub held: Option<watch::Receiver<Arc<Held>>>,
+    /// Whether everything that was purged while the node was away has left its disk.
+    pub purged: Purged,
 }
 
 /// What the daemon's parts share.
@@ -80,6 +83,8 @@ pub(crate) struct Daemon {
     pub(crate) history: Option<History>,
     pub(crate) book: Option<PurgeBook>,
     pub(crate) last_purge: LastPurge,
+    /// Whether nothing that was purged waits to be applied here.
+    pub(crate) purged: watch::Sender<bool>,
     /// Wakes the part that asks above for what was missed.
     pub(crate) hurry: Notify,
     /// The same for purges.
@@ -167,7 +172,8 @@ pub async fn start(context: Context, source: Source) -> Result<Started, StartErr
     let running = Running::named("configd", task);
     let holds = daemon.file.is_some() || daemon.node.holds_configuration();
     let held = if holds { first_held(&daemon).await } else { None };
-    Ok(Started { running, held })
+    let purged = Purged::from_daemon(daemon.purged.subscribe());
+    Ok(Started { running, held, purged })
 }
 
 fn prepare(context: Context, source: Source) -> Result<Daemon, StartError> {
@@ -195,6 +201,8 @@ fn prepare(context: Context, source: Source) -> Result<Daemon, StartError> {
         history: None,
         book: None,
         last_purge,
+        // Nobody purges a node that runs from a file.
+        purged: watch::Sender::new(matches!(source, Source::File(_))),
         hurry: Notify::new(),
         hurry_purges: Notify::new(),
         context,

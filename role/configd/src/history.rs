@@ -80,7 +80,8 @@ impl History {
 }
 
 /// A version out of a file's content. Takes any octets.
-pub(crate) fn decode_version(content: &[u8]) -> Option<Version> {
+#[must_use]
+pub fn decode_version(content: &[u8]) -> Option<Version> {
     match postcard::take_from_bytes(content) {
         Ok((version, [])) => Some(version),
         Ok(_) | Err(_) => None,

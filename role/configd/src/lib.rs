@@ -18,6 +18,7 @@ mod follow;
 mod history;
 mod may;
 mod network;
+mod purged;
 mod purges;
 mod push;
 mod reading;
@@ -28,5 +29,8 @@ mod way;
 
 pub use daemon::{Managed, Parent, Source, Started, start};
 pub use follow::follow;
+pub use history::decode_version;
 pub use may::{Scope, Who, may};
-pub use state::{SeedError, seed};
+pub use purged::Purged;
+pub use purges::decode_purge;
+pub use state::{SeedError, decode_ledger, seed};

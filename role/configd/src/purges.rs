@@ -34,8 +34,13 @@ const ROLE_MAX: Duration = Duration::from_millis(2500);
 pub(crate) const NODE_MAX: Duration = Duration::from_secs(3);
 /// Between two looks for missed purges.
 const LOOK: Duration = Duration::from_secs(3);
-/// Between two looks of a node that just started or is behind.
+/// Between two looks of a node that is behind.
 const LOOK_SOON: Duration = Duration::from_millis(250);
+/// Between two looks of a node that just started: its disk tier waits, and the master may be
+/// starting too.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
+/// For so long it looks that often.
+const FIRST_MAX: Duration = Duration::from_secs(5);
 
 /// A master's purges, numbered and on disk.
 #[derive(Debug)]
@@ -84,7 +89,8 @@ impl PurgeBook {
 }
 
 /// A purge out of a journal's record. Takes any octets.
-pub(crate) fn decode_purge(record: &[u8]) -> Option<Purge> {
+#[must_use]
+pub fn decode_purge(record: &[u8]) -> Option<Purge> {
     match postcard::take_from_bytes(record) {
         Ok((purge, [])) => Some(purge),
         Ok(_) | Err(_) => None,
@@ -133,32 +139,47 @@ pub(crate) fn targets(network: &Network, order: &PurgeOrder) -> Vec<NodeName> {
 
 /// Tells this node's cache roles, and remembers the number when none before it is missing.
 pub(crate) async fn apply(daemon: &Daemon, purge: &Purge) -> PurgeReceipt {
+    let receipt = tell_roles(daemon, purge).await;
+    if matches!(receipt.state, PurgeState::Unreachable(_)) || purge.id > next(daemon) {
+        daemon.purged.send_replace(false);
+        daemon.hurry_purges.notify_one();
+    } else {
+        remember(daemon, purge.id);
+    }
+    receipt
+}
+
+/// The number of the next purge in the master's list.
+fn next(daemon: &Daemon) -> PurgeId {
+    PurgeId(daemon.last_purge.get().0.saturating_add(1))
+}
+
+fn remember(daemon: &Daemon, id: PurgeId) {
+    if let Err(error) = daemon.last_purge.advance(id) {
+        tracing::error!(%error, "cannot remember a purge; it is applied again at the next start");
+    }
+}
+
+async fn tell_roles(daemon: &Daemon, purge: &Purge) -> PurgeReceipt {
     let began = Instant::now();
     let roles = daemon.roles();
-    let mut total = 0;
+    let receipt = |state| PurgeReceipt { node: daemon.me().clone(), state };
+    let mut total: u64 = 0;
     for role in CACHES.into_iter().filter(|role| roles.contains(role)) {
         // The disk tier first: the memory tier must not fill itself with the old content again.
         match ask_role(daemon, role, purge).await {
-            Ok(objects) => total += objects,
+            Ok(objects) => total = total.saturating_add(objects),
+            // A memory tier that does not run is empty. It opens its socket before it serves, so
+            // that it starts from a disk tier which has been told.
+            Err(LinkError::Nobody(_)) if role == Role::Webcache => {}
             Err(error) => {
                 let why = format!("its {role} does not answer: {error}");
-                return receipt(daemon, PurgeState::Unreachable(why));
+                return receipt(PurgeState::Unreachable(why));
             }
         }
     }
-    if purge.id.0 <= daemon.last_purge.get().0 + 1 {
-        if let Err(error) = daemon.last_purge.advance(purge.id) {
-            tracing::error!(%error, "cannot remember a purge; it is applied again at the next start");
-        }
-    } else {
-        daemon.hurry_purges.notify_one();
-    }
     let took = Micros(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
-    receipt(daemon, PurgeState::Applied { objects: total, took })
-}
-
-fn receipt(daemon: &Daemon, state: PurgeState) -> PurgeReceipt {
-    PurgeReceipt { node: daemon.me().clone(), state }
+    receipt(PurgeState::Applied { objects: total, took })
 }
 
 async fn ask_role(daemon: &Daemon, role: Role, purge: &Purge) -> Result<u64, LinkError> {
@@ -179,75 +200,102 @@ async fn ask_role(daemon: &Daemon, role: Role, purge: &Purge) -> Result<u64, Lin
 
 /// Asks the master for purges that this node has missed, until shutdown.
 pub(crate) async fn keep_up(daemon: Arc<Daemon>) {
-    let mut pause = LOOK_SOON;
+    let began = Instant::now();
     loop {
+        let roles = daemon.roles();
+        let is_cache = CACHES.iter().any(|role| roles.contains(role));
+        let looked = if is_cache { look(&daemon).await } else { Looked::Level };
+        let pause = match looked {
+            Looked::Level => {
+                daemon.purged.send_replace(true);
+                LOOK
+            }
+            Looked::Behind | Looked::Nobody
+                if !*daemon.purged.borrow() && began.elapsed() < FIRST_MAX =>
+            {
+                LOOK_FIRST
+            }
+            Looked::Behind => LOOK_SOON,
+            Looked::Nobody => LOOK,
+        };
         tokio::select! {
             () = daemon.context.shutdown.cancelled() => return,
             () = daemon.hurry_purges.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
-        let roles = daemon.roles();
-        if !CACHES.iter().any(|role| roles.contains(role)) {
-            pause = LOOK;
-            continue;
+    }
+}
+
+/// How a look for missed purges ended.
+enum Looked {
+    /// Nothing is missing here.
+    Level,
+    /// Something could not be applied yet.
+    Behind,
+    /// Nobody can be asked.
+    Nobody,
+}
+
+/// Applies what was missed, all of it.
+async fn look(daemon: &Daemon) -> Looked {
+    loop {
+        let last = daemon.last_purge.get();
+        let Some(missed) = after(daemon, last).await else { return Looked::Nobody };
+        let Some(first) = missed.first() else { return Looked::Level };
+        if first.id > next(daemon) {
+            tracing::error!(
+                "purges between {last} and {} are no longer kept: empty this node's caches",
+                first.id
+            );
         }
-        pause = if look(&daemon).await { LOOK } else { LOOK_SOON };
-    }
-}
-
-/// Applies what was missed; `false` when there is more to do soon.
-async fn look(daemon: &Daemon) -> bool {
-    let Some(missed) = missed(daemon).await else { return true };
-    let last = daemon.last_purge.get();
-    if let Some(first) = missed.first().filter(|first| first.id.0 > last.0 + 1) {
-        tracing::error!(
-            "purges between {last} and {} are no longer kept: empty this node's caches",
-            first.id
-        );
-    }
-    for purge in &missed {
-        let receipt = apply_in_turn(daemon, purge).await;
-        if let PurgeState::Unreachable(why) = receipt.state {
-            tracing::debug!(purge = %purge.id, why, "cannot catch up with purges yet");
-            return false;
+        for purge in &missed {
+            let receipt = tell_roles(daemon, purge).await;
+            if let PurgeState::Unreachable(why) = receipt.state {
+                tracing::debug!(purge = %purge.id, why, "cannot catch up with purges yet");
+                daemon.purged.send_replace(false);
+                return Looked::Behind;
+            }
+            remember(daemon, purge.id);
+        }
+        if daemon.last_purge.get() <= last || daemon.context.shutdown.is_cancelled() {
+            return Looked::Behind;
         }
     }
-    missed.is_empty()
 }
 
-/// Applies the next purge of the master's list: none before it is missing.
-async fn apply_in_turn(daemon: &Daemon, purge: &Purge) -> PurgeReceipt {
-    let receipt = apply(daemon, purge).await;
-    if matches!(receipt.state, PurgeState::Applied { .. })
-        && let Err(error) = daemon.last_purge.advance(purge.id)
-    {
-        tracing::error!(%error, "cannot remember a purge; it is applied again at the next start");
+/// The purges after `since`; `None` when nobody can be asked.
+async fn after(daemon: &Daemon, since: PurgeId) -> Option<Vec<Purge>> {
+    if let Some(purges) = of_master(daemon, since).await {
+        return Some(purges);
     }
-    receipt
-}
-
-/// What came after the last purge applied here; `None` when nobody can be asked.
-async fn missed(daemon: &Daemon) -> Option<Vec<Purge>> {
-    let last = daemon.last_purge.get();
-    let held = daemon.held();
-    let keeper = held.as_ref().and_then(|held| held.network.relay_root());
-    if let (true, Some(book)) = (keeper == Some(daemon.me()), &daemon.book) {
-        return Some(book.after(last));
-    }
-    let known = keeper.and_then(|master| Way::to(&held.as_ref()?.network, master));
-    let ways: Vec<Way> = match known {
-        Some(way) => vec![way],
-        None => daemon.parent_ways(),
-    };
-    for way in ways {
-        let ask = Ask::PurgesSince(last);
-        match way.ask_one(&daemon.context.identity, &ask, NODE_MAX).await {
-            Ok(Reply::Purges(purges)) => return Some(purges),
-            Ok(_) => {}
-            Err(error) => tracing::debug!(from = way.hostname, %error, "cannot ask for purges"),
+    for way in daemon.parent_ways() {
+        if let Some(purges) = ask_for(daemon, &way, since).await {
+            return Some(purges);
         }
     }
     None
+}
+
+/// The purges after `since` by the book of the one who numbers them, where the configuration says
+/// who that is: for this node, and for those below that hold no configuration.
+pub(crate) async fn of_master(daemon: &Daemon, since: PurgeId) -> Option<Vec<Purge>> {
+    let held = daemon.held()?;
+    let keeper = held.network.relay_root()?;
+    if keeper == daemon.me() {
+        return daemon.book.as_ref().map(|book| book.after(since));
+    }
+    ask_for(daemon, &Way::to(&held.network, keeper)?, since).await
+}
+
+async fn ask_for(daemon: &Daemon, way: &Way, since: PurgeId) -> Option<Vec<Purge>> {
+    match way.ask_one(&daemon.context.identity, &Ask::PurgesSince(since), NODE_MAX).await {
+        Ok(Reply::Purges(purges)) => Some(purges),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::debug!(from = way.hostname, %error, "cannot ask for purges");
+            None
+        }
+    }
 }
 
 /// Tells the node's other processes to read again (G1).

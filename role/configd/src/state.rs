@@ -33,7 +33,8 @@ pub(crate) fn read_ledger(state_dir: &Path) -> Result<Ledger, FileError> {
 }
 
 /// A ledger out of a file's content. Takes any octets.
-pub(crate) fn decode_ledger(content: &[u8]) -> Option<Ledger> {
+#[must_use]
+pub fn decode_ledger(content: &[u8]) -> Option<Ledger> {
     match postcard::take_from_bytes(content) {
         Ok((ledger, [])) => Some(ledger),
         Ok(_) | Err(_) => None,

@@ -47,6 +47,7 @@ pub(crate) async fn node_status(daemon: &Daemon) -> NodeStatus {
         epoch: held.as_ref().map_or(Epoch(0), |held| held.epoch),
         digest: held.as_ref().map_or_else(Digest::default, |held| held.digest),
         purge: daemon.last_purge.get(),
+        purged: *daemon.purged.borrow(),
         roles: said.into_iter().map(|(_, status)| status).collect(),
     }
 }

@@ -8,11 +8,12 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::{EDGE, EDGE2, LOG, Lab, MASTER, NS, PROBE};
 use popnet_runtime::link::LinkError;
-use popnet_terms::NodeName;
+use popnet_terms::{NodeName, Role};
 use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
 use popnet_wire::purging::{PurgeId, PurgeKind, PurgeOrder, PurgeReceipt, PurgeState, PurgeWhat};
 use popnet_wire::rollout::{Digest, Down, Epoch, Up, Version};
@@ -244,6 +245,59 @@ async fn purges_have_a_receipt_a_node_and_are_caught_up_with() {
     }
     let (id, _) = purge(&lab, order("static.acme.test")).await;
     assert_eq!(id, PurgeId(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_knows_when_it_has_caught_up_with_purges() {
+    let mut lab = Lab::all().await;
+    let order = PurgeOrder {
+        customer: "acme".into(),
+        what: PurgeWhat::Site { site: "static.acme.test".into() },
+        kind: PurgeKind::Hard,
+        actor: "ada".into(),
+    };
+    let (soon, not_yet) = (Duration::from_secs(3), Duration::from_millis(300));
+    assert!(lab.catches_up(EDGE, soon).await, "nothing was ever purged");
+    assert!(lab.catches_up(NS, soon).await, "a node without caches");
+
+    lab.stop(EDGE).await;
+    purge(&lab, order.clone()).await;
+    lab.start_daemon(EDGE).await;
+    let mut beside = lab.beside(EDGE);
+    assert!(!lab.catches_up(EDGE, not_yet).await, "the disk tier has not been told");
+    assert!(!beside.caught_up(not_yet).await);
+    let began = Instant::now();
+    let disk = lab.start_role(EDGE, Role::Webserver);
+    assert!(lab.catches_up(EDGE, soon).await, "a memory tier that does not run is empty");
+    assert_eq!(disk.load(Ordering::SeqCst), 1, "told before the node says so");
+    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(beside.caught_up(soon).await);
+
+    // A disk tier that is away while its node is told of a purge: caught up, but not any more.
+    lab.stop(EDGE).await;
+    lab.start_daemon(EDGE).await;
+    assert!(lab.catches_up(EDGE, soon).await);
+    let (_, receipts) = purge(&lab, order.clone()).await;
+    assert_eq!(objects(&receipts, EDGE), None, "{receipts:?}");
+    assert!(!beside.caught_up(not_yet).await, "the disk tier may hold it");
+    let disk = lab.start_role(EDGE, Role::Webserver);
+    assert!(beside.caught_up(soon).await);
+    assert_eq!(disk.load(Ordering::SeqCst), 2);
+
+    // Nobody can be asked; then somebody can.
+    lab.stop(EDGE).await;
+    lab.stop(MASTER).await;
+    lab.start(EDGE).await;
+    assert!(!lab.catches_up(EDGE, not_yet).await);
+    let began = Instant::now();
+    lab.start(MASTER).await;
+    assert!(lab.catches_up(EDGE, soon).await);
+    println!("caught up {:?} after the master's start began", began.elapsed());
+
+    // Who holds the configuration asks above for those below that do not know the master.
+    let missed = lab.ask_as(EDGE, PROBE, &Ask::PurgesSince(PurgeId(1))).await.unwrap();
+    let Reply::Purges(missed) = missed else { panic!("{missed:?}") };
+    assert_eq!(missed.iter().map(|purge| purge.id.0).collect::<Vec<_>>(), [2]);
 }
 
 async fn purge(lab: &Lab, order: PurgeOrder) -> (PurgeId, Vec<PurgeReceipt>) {

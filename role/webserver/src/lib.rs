@@ -27,7 +27,8 @@ use popnet_http::roots::Trust;
 use popnet_http::server::{Limits, Listener, Server};
 use popnet_runtime::bind::{self, BindError};
 use popnet_runtime::files::create_private_dir;
-use popnet_runtime::link::serve_local;
+use popnet_runtime::link::{Served, serve_local};
+use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, clock};
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
@@ -70,7 +71,7 @@ pub async fn start(
     settings: Settings,
     directory: Arc<Directory>,
 ) -> Result<Running, StartError> {
-    start_patient(context, settings, directory, Patience::default()).await
+    prepare(context, settings, directory).await?.serve()
 }
 
 /// The same with other limits towards origins.
@@ -83,6 +84,28 @@ pub async fn start_patient(
     directory: Arc<Directory>,
     patience: Patience,
 ) -> Result<Running, StartError> {
+    prepare_patient(context, settings, directory, patience).await?.serve()
+}
+
+/// Starts the role but for its clients: sockets are bound and the disk is open, purges are carried
+/// out, and nobody is answered before [`Prepared::serve`].
+///
+/// # Errors
+/// As [`start`].
+pub async fn prepare(
+    context: Context,
+    settings: Settings,
+    directory: Arc<Directory>,
+) -> Result<Prepared, StartError> {
+    prepare_patient(context, settings, directory, Patience::default()).await
+}
+
+async fn prepare_patient(
+    context: Context,
+    settings: Settings,
+    directory: Arc<Directory>,
+    patience: Patience,
+) -> Result<Prepared, StartError> {
     let role_dir = context.role_dir(Role::Webserver);
     create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
@@ -100,23 +123,52 @@ pub async fn start_patient(
         sites: Published::new(Arc::new(Sites::of(sheet.as_deref()))),
         totals: Arc::<Totals>::default(),
     });
-    let server = Server::start("store", workers, Limits::default(), &store, &context.shutdown)
-        .map_err(StartError::io("threads for the disk tier"))?;
     let control = Control { node: context.node.clone(), store: Arc::clone(&store) };
     let asked = serve_local(
         &context.role_socket(Role::Webserver),
         Arc::new(control),
         context.shutdown.clone(),
     )?;
-    let task = tokio::spawn(async move {
-        follow_sheet(&context, &store, &directory).await;
-        server.wait().await;
-        asked.wait().await;
-        shelf.close().await;
-        shipper.drain(DRAIN).await;
-        let _ = fs::remove_file(socket);
-    });
-    Ok(Running::new(Role::Webserver, task))
+    Ok(Prepared { context, directory, socket, workers, shipper, shelf, store, asked })
+}
+
+/// A role that lets nobody in yet. Dropped, it never does; what it has on disk is as after a kill.
+pub struct Prepared {
+    context: Context,
+    directory: Arc<Directory>,
+    socket: PathBuf,
+    workers: Vec<Vec<Listener>>,
+    shipper: Shipper,
+    shelf: DiskShelf,
+    store: Arc<Store>,
+    asked: Served,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// Lets clients in, those first that came meanwhile.
+    ///
+    /// # Errors
+    /// There are no threads for them.
+    pub fn serve(self) -> Result<Running, StartError> {
+        let Self { context, directory, socket, workers, shipper, shelf, store, asked } = self;
+        let server = Server::start("store", workers, Limits::default(), &store, &context.shutdown)
+            .map_err(StartError::io("threads for the disk tier"))?;
+        let task = tokio::spawn(async move {
+            follow_sheet(&context, &store, &directory).await;
+            server.wait().await;
+            asked.wait().await;
+            shelf.close().await;
+            shipper.drain(DRAIN).await;
+            let _ = fs::remove_file(socket);
+        });
+        Ok(Running::new(Role::Webserver, task))
+    }
 }
 
 fn tier_settings(context: &Context) -> popnet_tier::Settings {

@@ -63,6 +63,7 @@ fn node_status() -> popnet_wire::status::NodeStatus {
         epoch: Epoch(1),
         digest: popnet_wire::rollout::Digest::default(),
         purge: PurgeId(0),
+        purged: true,
         roles: Vec::new(),
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn draft(
             "version {} is in force, by {}, and you expect {expect}",
             in_force.epoch, in_force.author
         );
-        let next = "popnet config diff, then push with the new number";
+        let next = "popnet config plan FILE, then push with the new number";
         return Err(Problem::new("N0012", what, next).with_exit(5));
     }
     if order.text == in_force.text {

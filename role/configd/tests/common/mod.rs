@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use popnet_config::Held;
 use popnet_config::network::Network;
-use popnet_configd::{Managed, Parent, Source, Started, seed, start};
+use popnet_configd::{Managed, Parent, Purged, Source, Started, seed, start};
 use popnet_runtime::link::{Handler, Link, LinkError, Peer, ReplySink, Served, serve_local};
 use popnet_runtime::{Authority, Context, Identity};
 use popnet_terms::{Micros, NodeName, Role};
@@ -49,6 +49,7 @@ pub(crate) struct Lab {
 
 struct Node {
     shutdown: CancellationToken,
+    context: Context,
     started: Started,
     roles: Vec<Served>,
 }
@@ -119,7 +120,41 @@ impl Lab {
         self.authority.identity(&hostname(name)).unwrap()
     }
 
+    /// Starts the daemon and the node's cache roles.
     pub(crate) async fn start(&mut self, name: &'static str) {
+        self.start_daemon(name).await;
+        let node = self.network().node(&name.into()).unwrap().clone();
+        for role in [Role::Webcache, Role::Webserver] {
+            if node.runs(role) {
+                self.start_role(name, role);
+            }
+        }
+    }
+
+    /// Starts a cache role; the highest purge that it has been told of.
+    pub(crate) fn start_role(&mut self, name: &str, role: Role) -> Arc<AtomicU64> {
+        let node = self.running.get_mut(name).unwrap();
+        let purged = Arc::<AtomicU64>::default();
+        let fake = FakeRole { role, node: name.into(), purged: Arc::clone(&purged) };
+        let socket = node.context.role_socket(role);
+        node.roles.push(serve_local(&socket, Arc::new(fake), node.shutdown.clone()).unwrap());
+        purged
+    }
+
+    /// Whether the node catches up with purges in time.
+    pub(crate) async fn catches_up(&mut self, name: &str, at_most: Duration) -> bool {
+        self.running.get_mut(name).unwrap().started.purged.caught_up(at_most).await
+    }
+
+    /// The node's own word for its other processes.
+    pub(crate) fn beside(&self, name: &str) -> Purged {
+        let node = self.network().node(&name.into()).unwrap().clone();
+        let managed = Managed { node, parents: Vec::new(), base_dir: self.dir(name) };
+        Purged::beside(&self.running[name].context, &Source::Managed(Box::new(managed)))
+    }
+
+    /// Starts the daemon alone.
+    pub(crate) async fn start_daemon(&mut self, name: &'static str) {
         let shutdown = CancellationToken::new();
         let context = Context {
             node: name.into(),
@@ -133,17 +168,9 @@ impl Lab {
         let parent = Parent { node: MASTER.into(), address: self.controls[MASTER] };
         let parents = if name == MASTER { Vec::new() } else { vec![parent] };
         let node = self.network().node(&name.into()).unwrap().clone();
-        let caches = [Role::Webcache, Role::Webserver].into_iter().filter(|role| node.runs(*role));
-        let caches: Vec<Role> = caches.collect();
         let managed = Managed { node, parents, base_dir: self.dir(name) };
         let started = start(context.clone(), Source::Managed(Box::new(managed))).await.unwrap();
-        let serve = |role| {
-            let fake = FakeRole { role, node: name.into(), purged: Arc::default() };
-            let socket = context.role_socket(role);
-            serve_local(&socket, Arc::new(fake), shutdown.clone()).unwrap()
-        };
-        let roles = caches.into_iter().map(serve).collect();
-        self.running.insert(name, Node { shutdown, started, roles });
+        self.running.insert(name, Node { shutdown, context, started, roles: Vec::new() });
     }
 
     pub(crate) async fn stop(&mut self, name: &str) {

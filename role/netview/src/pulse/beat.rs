@@ -203,6 +203,7 @@ mod tests {
             epoch: Epoch(1),
             digest: Digest::default(),
             purge: popnet_wire::purging::PurgeId(0),
+            purged: true,
             roles: vec![cache],
         };
         NetworkStatus {

@@ -240,6 +240,7 @@ impl Daemon {
                 epoch: Epoch(epoch),
                 digest: Digest([7; 32]),
                 purge: PurgeId(6),
+                purged: true,
                 roles,
             };
             (node.node.clone(), Vec::new(), Ok(node))

@@ -38,6 +38,9 @@ pub enum LinkError {
     /// Nobody there, or the connection broke.
     #[error("{0}")]
     Unreachable(String),
+    /// Nobody serves this Unix socket: the process does not run.
+    #[error("{0}")]
+    Nobody(String),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
@@ -61,7 +64,7 @@ impl LinkError {
     pub fn problem(&self) -> Problem {
         let code = match self {
             Self::Problem(problem) => return problem.clone(),
-            Self::Unreachable(_) => "N0001",
+            Self::Unreachable(_) | Self::Nobody(_) => "N0001",
             Self::TimedOut(_) => "N0002",
             Self::Untrusted(_) => "N0003",
             Self::Foreign(_) => "N0004",
@@ -144,8 +147,18 @@ impl Link {
         let stream = timeout(CONNECT_MAX, connect)
             .await
             .map_err(|_| LinkError::TimedOut(CONNECT_MAX))?
-            .map_err(|error| LinkError::Unreachable(reason(&error)))?;
+            .map_err(|error| Self::not_there(&error))?;
         Ok(Self::over(Pipe::new(stream)))
+    }
+
+    /// A socket's file outlives a process that was killed, and then refuses.
+    fn not_there(error: &io::Error) -> LinkError {
+        let why = reason(error);
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+            LinkError::Nobody(why)
+        } else {
+            LinkError::Unreachable(why)
+        }
     }
 
     fn over(pipe: Pipe) -> Self {

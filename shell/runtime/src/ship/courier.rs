@@ -182,7 +182,10 @@ impl Courier {
                 self.queue.acknowledge(seq);
                 self.backoff.reset();
                 self.patience = PATIENCE.0;
-                self.resume = None;
+                if self.resume.take().is_some() {
+                    tracing::info!(customer = %self.queue.customer(), waiting = self.queue.len(),
+                        "log batches get through again");
+                }
             }
             Landing::Answered(Receipt::Corrupt) => {
                 tracing::warn!(customer = %self.queue.customer(), seq,
