@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use popnet_dns::Rtype;
 use popnet_terms::{CustomerId, NodeName, PopId};
+use popnet_wire::control::Problem;
 
-use crate::demo::Plan;
-use crate::output::Style;
+use crate::demo::{DIR, Plan};
+use crate::output::{self, Style};
 
 /// Your own content delivery network and global load balancer, in one program.
 #[derive(Debug, Parser)]
@@ -70,10 +72,10 @@ pub(crate) struct DemoArguments {
     #[command(subcommand)]
     pub(crate) command: Option<DemoCommand>,
     /// Folder of the demo; nothing is written anywhere else
-    #[arg(long, default_value = "popnet-demo", global = true)]
+    #[arg(long, default_value = DIR, global = true)]
     pub(crate) dir: PathBuf,
     /// Loopback addresses to use, such as 127.7 for 127.7.0.0/16
-    #[arg(long, default_value = "127.0", value_name = "127.N")]
+    #[arg(long, default_value = "127.0", value_name = "127.N", global = true)]
     pub(crate) net: Plan,
 }
 
@@ -82,13 +84,31 @@ pub(crate) enum DemoCommand {
     /// Start it (what `popnet demo` alone does)
     Up,
     /// Kill a POP's process the hard way
-    Kill { pop: PopId },
+    Kill {
+        /// iad1, fra1, nrt1, or ctl: master, logs and NetView
+        pop: PopId,
+    },
     /// Start a killed POP again
-    Start { pop: PopId },
+    Start {
+        /// iad1, fra1, nrt1 or ctl
+        pop: PopId,
+    },
     /// Move a POP away by so many milliseconds
-    Slow { pop: PopId, ms: u32 },
+    Slow {
+        /// iad1, fra1 or nrt1
+        pop: PopId,
+        /// Milliseconds, at most 10,000; 0 puts it back
+        #[arg(value_parser = clap::value_parser!(u32).range(..=10_000))]
+        ms: u32,
+    },
     /// Pretend a POP's load, 0 to 1
-    Load { pop: PopId, load: f64 },
+    Load {
+        /// iad1, fra1 or nrt1
+        pop: PopId,
+        /// 0 idle, 1 full
+        #[arg(allow_negative_numbers = true)]
+        load: f64,
+    },
     /// Undo kill, slow and load
     Reset,
     /// Stop a demo that runs in another window
@@ -124,7 +144,10 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check a file; exit 8 when it has mistakes
-    Validate { file: PathBuf },
+    Validate {
+        /// The file
+        file: PathBuf,
+    },
     /// Print the version in force, comments included
     Show {
         /// Another version
@@ -133,6 +156,7 @@ pub(crate) enum ConfigCommand {
     },
     /// Print the value at a path such as pops.fra1.cost
     Get {
+        /// The path; quote keys with dots: 'sites."www.example.net".cache.max_ttl'
         path: String,
         /// Look into a file instead of the running network
         #[arg(long)]
@@ -140,7 +164,9 @@ pub(crate) enum ConfigCommand {
     },
     /// Change the value at a path in a file, comments kept
     Set {
+        /// The path
         path: String,
+        /// The value as in the file; quotes around a text may be left out
         value: String,
         /// The file
         #[arg(long, default_value = "popnet.toml")]
@@ -148,15 +174,20 @@ pub(crate) enum ConfigCommand {
     },
     /// Remove the value at a path in a file
     Unset {
+        /// The path
         path: String,
         /// The file
         #[arg(long, default_value = "popnet.toml")]
         file: PathBuf,
     },
     /// What a push of this file would change
-    Plan { file: PathBuf },
+    Plan {
+        /// The file
+        file: PathBuf,
+    },
     /// Make this file the network's next version, on all nodes or none
     Push {
+        /// The file
         file: PathBuf,
         /// Why, for the history
         #[arg(long, short)]
@@ -169,11 +200,13 @@ pub(crate) enum ConfigCommand {
     },
     /// Versions, newest first
     History {
+        /// Most versions shown
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// Push an older version's content as the next version
     Rollback {
+        /// The older version's number
         version: u64,
         #[command(flatten)]
         consent: Consent,
@@ -196,6 +229,9 @@ pub(crate) struct Consent {
 pub(crate) struct PurgeArguments {
     #[command(subcommand)]
     pub(crate) what: PurgeCommand,
+    /// Make stale: the next request asks the origin whether it changed (the default)
+    #[arg(long, global = true, conflicts_with = "hard")]
+    pub(crate) soft: bool,
     /// Remove instead of making stale
     #[arg(long, global = true)]
     pub(crate) hard: bool,
@@ -213,13 +249,25 @@ pub(crate) struct PurgeArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PurgeCommand {
     /// One URL with all its variants
-    Url { url: String },
+    Url {
+        /// The URL, such as http://static.acme.test/hello.txt
+        url: String,
+    },
     /// Every URL that starts so, such as http://static.acme.test/img/
-    Prefix { url: String },
+    Prefix {
+        /// The beginning of the URLs
+        url: String,
+    },
     /// Everything with a tag (Surrogate-Key, Cache-Tag)
-    Key { key: String },
+    Key {
+        /// The tag
+        key: String,
+    },
     /// A whole site
-    Site { site: String },
+    Site {
+        /// The site's name
+        site: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,6 +276,7 @@ pub(crate) enum ExplainCommand {
     Dns(ExplainDnsArguments),
     /// Why is a URL cached or not, tier by tier?
     Url {
+        /// The URL
         url: String,
         /// At this POP (default: every POP)
         #[arg(long)]
@@ -237,7 +286,10 @@ pub(crate) enum ExplainCommand {
         headers: Vec<String>,
     },
     /// A decision of the past by its id, d-…
-    Decision { id: String },
+    Decision {
+        /// The id
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -245,10 +297,10 @@ pub(crate) struct ExplainDnsArguments {
     /// The name asked for
     pub(crate) name: String,
     /// Who asks
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) resolver: Option<IpAddr>,
     /// A city of the demo asks
-    #[arg(long, conflicts_with = "resolver")]
+    #[arg(long, value_name = "CITY", conflicts_with = "resolver")]
     pub(crate) from: Option<String>,
     /// With this client subnet (RFC 7871)
     #[arg(long)]
@@ -257,7 +309,7 @@ pub(crate) struct ExplainDnsArguments {
     #[arg(long, default_value = "A", value_parser = record_type)]
     pub(crate) r#type: Rtype,
     /// Ask this name server (default: the first that answers)
-    #[arg(long)]
+    #[arg(long, value_name = "NODE.POP")]
     pub(crate) ns: Option<NodeName>,
     /// What if a target were down or up, such as fra1=down (repeatable)
     #[arg(long, value_name = "TARGET=down|up")]
@@ -272,7 +324,7 @@ pub(crate) struct DigArguments {
     #[arg(long, default_value = "A", value_parser = record_type)]
     pub(crate) r#type: Rtype,
     /// Ask as this city of the demo would
-    #[arg(long)]
+    #[arg(long, value_name = "CITY")]
     pub(crate) from: Option<String>,
     /// Send this client subnet (RFC 7871)
     #[arg(long)]
@@ -284,13 +336,14 @@ pub(crate) struct FetchArguments {
     /// The URL
     pub(crate) url: String,
     /// As this city of the demo would
-    #[arg(long)]
+    #[arg(long, value_name = "CITY")]
     pub(crate) from: Option<String>,
-    /// Again every second until interrupted
+    /// Again every second until interrupted; with --json one object a line
     #[arg(long)]
     pub(crate) watch: bool,
-    /// So many times
+    /// So many times, one a second; with --json all in one object
     #[arg(long, default_value_t = 1, conflicts_with = "watch")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) repeat: u32,
 }
 
@@ -298,9 +351,12 @@ pub(crate) struct FetchArguments {
 pub(crate) enum UserCommand {
     /// Add a person; the password is read from standard input
     Add {
+        /// What the person is called at login
         name: String,
+        /// owner, operator, observer, customer-admin, customer-viewer or customer-billing
         #[arg(long, default_value = "observer")]
         role: String,
+        /// Whose: for the customer- roles
         #[arg(long)]
         customer: Option<CustomerId>,
         #[command(flatten)]
@@ -308,12 +364,14 @@ pub(crate) enum UserCommand {
     },
     /// A new password, read from standard input
     Reset {
+        /// Who
         name: String,
         #[command(flatten)]
         place: NetviewPlace,
     },
     /// A link that logs in once, within an hour
     Once {
+        /// Who
         name: String,
         #[command(flatten)]
         place: NetviewPlace,
@@ -357,7 +415,25 @@ fn record_type(text: &str) -> Result<Rtype, String> {
 
 /// Prints what the parser refused (or help and version, which are no errors).
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
-    // A broken pipe while printing help is the reader's choice.
-    drop(error.print());
-    ExitCode::from(u8::from(error.use_stderr()) * 2)
+    // The parser gave up, so nobody has read this flag yet.
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        if json && error.kind() == ErrorKind::DisplayVersion {
+            let version = env!("CARGO_PKG_VERSION");
+            output::print_json("version/v1", &serde_json::json!({ "version": version }));
+            return ExitCode::SUCCESS;
+        }
+        // A broken pipe while printing help is the reader's choice.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    if json {
+        let text = error.to_string();
+        let what = text.trim_start_matches("error: ").trim_end();
+        let problem = Problem::new("U0000", what, "popnet --help").with_exit(2);
+        output::complain(&problem, Style { json });
+    } else {
+        drop(error.print());
+    }
+    ExitCode::from(2)
 }

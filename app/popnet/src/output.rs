@@ -32,7 +32,9 @@ pub(crate) type Outcome = Result<Done, Problem>;
 
 /// Prints an error: what, then what to type next; as one JSON object with `--json`.
 pub(crate) fn complain(problem: &Problem, style: Style) {
-    if style.json {
+    if problem.what.is_empty() {
+        // Its command has said it already, with more than fits here.
+    } else if style.json {
         let body = serde_json::json!({
             "schema": "popnet.problem/v1",
             "type": format!("urn:popnet:problem:{}", problem.code),
@@ -98,18 +100,23 @@ pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A yes/no question on the terminal; without one and without `--yes`, refuses.
-pub(crate) fn consent(yes: bool, question: &str) -> Result<bool, Problem> {
-    use std::io::{IsTerminal, Write, stdin, stdout};
+/// A yes/no question on the terminal; without one (or with `--json`, which programs read) and
+/// without `--yes`, refuses.
+pub(crate) fn consent(yes: bool, style: Style, question: &str) -> Result<bool, Problem> {
+    use std::io::{IsTerminal, stderr, stdin};
     if yes {
         return Ok(true);
     }
-    if !stdin().is_terminal() || !stdout().is_terminal() {
+    if style.json || !stdin().is_terminal() || !stderr().is_terminal() {
         let what = "this changes the network and there is no terminal to ask on";
         return Err(Problem::new("U0002", what, "the same with --yes").with_exit(2));
     }
-    print!("{question} [y/N] ");
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
-    let read = stdout().flush().and_then(|()| stdin().read_line(&mut answer));
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    let agreed =
+        stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+    if !agreed {
+        eprintln!("nothing is changed");
+    }
+    Ok(agreed)
 }

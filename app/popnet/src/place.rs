@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use popnet_wire::control::Problem;
 use serde::{Deserialize, Serialize};
 
+use crate::demo::DIR;
+
 /// A context file: how to reach a network's master.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,10 +55,8 @@ impl Place {
             return Self::read(&path);
         }
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        let usual = [
-            Path::new("popnet-demo").join(CONTEXT_FILE),
-            home.join(".config/popnet").join(CONTEXT_FILE),
-        ];
+        let usual =
+            [Path::new(DIR).join(CONTEXT_FILE), home.join(".config/popnet").join(CONTEXT_FILE)];
         if let Some(path) = usual.iter().find(|path| path.is_file()) {
             return Self::read(path);
         }

@@ -32,7 +32,10 @@ pub(crate) fn execute(arguments: &RunArguments) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Problem::new("R01", format!("no asynchronous runtime: {error}"), ""))?;
-    runtime.block_on(run(arguments, &selection))
+    let outcome = runtime.block_on(run(arguments, &selection));
+    // Every role has ended. A thread that still waits for standard input must not hold us.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn run(arguments: &RunArguments, selection: &Selection) -> Outcome {

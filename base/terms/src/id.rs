@@ -131,12 +131,48 @@ impl fmt::Display for OriginId {
 }
 
 /// What an answer may name (S14: customers' own servers compete with our POPs).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// In JSON it is the text that people write, `fra1` or `acme-www/west`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetId {
     /// The caches of a POP.
     Pop(PopId),
     /// A customer's own server.
     Origin(OriginId),
+}
+
+/// [`TargetId`] as it travels between nodes.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "TargetId")]
+enum Packed {
+    Pop(PopId),
+    Origin(OriginId),
+}
+
+impl Serialize for TargetId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            return to.collect_str(self);
+        }
+        match self.clone() {
+            Self::Pop(pop) => Packed::Pop(pop),
+            Self::Origin(origin) => Packed::Origin(origin),
+        }
+        .serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for TargetId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            let text = String::deserialize(from)?;
+            return text.parse().map_err(serde::de::Error::custom);
+        }
+        Ok(match Packed::deserialize(from)? {
+            Packed::Pop(pop) => Self::Pop(pop),
+            Packed::Origin(origin) => Self::Origin(origin),
+        })
+    }
 }
 
 impl fmt::Display for TargetId {

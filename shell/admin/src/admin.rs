@@ -265,7 +265,8 @@ impl Admin {
         if !matches!(error, LinkError::Problem(_)) {
             problem.what = format!("configuration daemon at {}: {}", self.endpoint, problem.what);
             if problem.next.is_empty() {
-                "popnet doctor".clone_into(&mut problem.next);
+                let next = "start that node: popnet run   (a demo's: popnet demo start ctl)";
+                next.clone_into(&mut problem.next);
             }
         }
         problem
@@ -276,7 +277,7 @@ impl Admin {
         let text = format!("{reply:?}");
         let kind = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
         let what = format!("{} answered something else than was asked ({kind})", self.endpoint);
-        Problem::new("N0005", what, "popnet version")
+        Problem::new("N0005", what, "popnet --version")
     }
 
     fn nothing(&self) -> Problem {

@@ -21,16 +21,17 @@ pub(crate) async fn execute(
 ) -> Outcome {
     match command {
         ConfigCommand::Validate { file } => validate(&file, style),
-        ConfigCommand::Schema => {
-            println!("{}", popnet_config::schema());
-            Ok(Done::WELL)
-        }
+        ConfigCommand::Schema => schema(style),
         ConfigCommand::Get { path, file } => get(&path, file.as_deref(), context, style).await,
         ConfigCommand::Set { path, value, file } => {
             change(&file, style, |text| popnet_config::set(text, &path, &value))
         }
         ConfigCommand::Unset { path, file } => {
-            change(&file, style, |text| popnet_config::unset(text, &path))
+            change(&file, style, |text| match popnet_config::unset(text, &path) {
+                // Twice is as good as once.
+                Err(EditError::Unset { .. }) => Ok(text.to_owned()),
+                other => other,
+            })
         }
         ConfigCommand::Show { version } => show(version, context, style).await,
         ConfigCommand::History { limit } => history(limit, context, style).await,
@@ -72,18 +73,55 @@ fn read(file: &Path, style: Style) -> Result<(String, Loaded), Problem> {
     }
 }
 
+/// The mistakes of a file that was to be used: all of them, each at its place.
 fn broken(diagnostics: &[Diagnostic], text: &str, name: &str, style: Style) -> Problem {
-    if style.json {
-        print_json("config.validate/v1", &json!({ "valid": false, "diagnostics": diagnostics }));
-    }
     let what = popnet_config::render(diagnostics, text, name);
+    if style.json {
+        let first = diagnostics.first();
+        let code = first.map(|first| first.code.as_str()).unwrap_or_default();
+        let body = json!({
+            "schema": "popnet.problem/v1",
+            "type": format!("urn:popnet:problem:{code}"),
+            "title": first.map(|first| first.message.as_str()),
+            "detail": what.trim_end(),
+            "code": code,
+            "next": format!("popnet config validate {name}"),
+            "exit": 8,
+            "diagnostics": diagnostics,
+        });
+        eprintln!("{body}");
+        return Problem::new("", "", "").with_exit(8);
+    }
     // The rendered text carries the codes itself.
     Problem::new("", what.trim_end(), "").with_exit(8)
 }
 
+fn schema(style: Style) -> Outcome {
+    let schema = popnet_config::schema();
+    if style.json {
+        // Wrapped like every other answer; without the flag it is the bare schema, for a file.
+        let parsed: serde_json::Value = serde_json::from_str(&schema)
+            .map_err(|error| Problem::new("U0022", error.to_string(), "popnet config schema"))?;
+        print_json("config.schema/v1", &json!({ "data": parsed }));
+    } else {
+        print!("{schema}");
+    }
+    Ok(Done::WELL)
+}
+
 fn validate(file: &Path, style: Style) -> Outcome {
-    let (text, loaded) = read(file, style)?;
     let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?;
+    let loaded = match popnet_config::load(&text, &name) {
+        Ok(loaded) => loaded,
+        // To find mistakes is this command's answer, not its failure.
+        Err(diagnostics) if style.json => {
+            let found = json!({ "valid": false, "diagnostics": diagnostics });
+            print_json("config.validate/v1", &found);
+            return Ok(Done::FOUND_PROBLEMS);
+        }
+        Err(diagnostics) => return Err(broken(&diagnostics, &text, &name, style)),
+    };
     if style.json {
         print_json(
             "config.validate/v1",
@@ -113,11 +151,21 @@ async fn get(path: &str, file: Option<&Path>, context: Option<&Path>, style: Sty
     };
     let value = popnet_config::get(&text, path).map_err(|error| edit_problem(&error))?;
     if style.json {
-        print_json("config.get/v1", &json!({ "path": path, "value": value }));
+        let json = as_json(&value);
+        print_json("config.get/v1", &json!({ "path": path, "value": json, "toml": value }));
     } else {
         println!("{value}");
     }
     Ok(Done::WELL)
+}
+
+/// A value or table as it stands in the file, as JSON.
+fn as_json(toml: &str) -> Option<serde_json::Value> {
+    let value: Result<serde_json::Value, _> = toml_edit::de::from_str(&format!("value = {toml}"));
+    match value {
+        Ok(holder) => holder.get("value").cloned(),
+        Err(_) => toml_edit::de::from_str(toml).ok(),
+    }
 }
 
 /// Edits a file in place; a result that would not load is refused and the file left alone.
@@ -129,18 +177,31 @@ fn change(
     let text = std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?;
     let new = edit(&text).map_err(|error| edit_problem(&error))?;
     let name = file.display().to_string();
-    let loaded = popnet_config::load(&new, &name)
-        .map_err(|diagnostics| broken(&diagnostics, &new, &name, style))?;
+    let loaded = popnet_config::load(&new, &name).map_err(|diagnostics| {
+        if !style.json {
+            eprintln!("{name} is left alone; with this change it would say:");
+        }
+        broken(&diagnostics, &new, &name, style)
+    })?;
+    if text == new {
+        if style.json {
+            print_json("config.set/v1", &json!({ "file": name, "changed": false, "changes": [] }));
+        } else {
+            println!("nothing to do: {name} says so already");
+        }
+        return Ok(Done::WELL);
+    }
+    // A file that did not load before has no meaning to compare with.
+    let before = popnet_config::load(&text, &name).ok();
+    let changes = before
+        .map(|before| popnet_config::diff(&before.network, &loaded.network))
+        .unwrap_or_default();
     popnet_runtime::files::write_atomic(file, new.as_bytes())
         .map_err(|error| Problem::new("U0020", error.to_string(), ""))?;
     if style.json {
-        print_json("config.set/v1", &json!({ "file": name, "changed": text != new }));
+        print_json("config.set/v1", &json!({ "file": name, "changed": true, "changes": changes }));
     } else {
-        // A file that did not load before has no meaning to compare with.
-        if let Ok(before) = popnet_config::load(&text, &name) {
-            let changes = popnet_config::diff(&before.network, &loaded.network);
-            changes.iter().for_each(|change| println!("  {change}"));
-        }
+        changes.iter().for_each(|change| println!("  {change}"));
         println!("{name} written; popnet config push {name} puts it in force");
     }
     Ok(Done::WELL)
@@ -149,7 +210,7 @@ fn change(
 async fn one_version(admin: &Admin, number: Option<u64>) -> Result<Version, Problem> {
     admin.version(number.map(Epoch)).await?.ok_or_else(|| {
         let which = number.map_or("no version is in force".into(), |n| format!("there is no v{n}"));
-        Problem::new("N0012", which, "popnet config history").with_exit(3)
+        Problem::new("N0016", which, "popnet config history").with_exit(3)
     })
 }
 
@@ -240,10 +301,19 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
         println!("{from} → {}", Epoch(from.0 + 1));
         changes.iter().for_each(|change| println!("  {change}"));
     }
-    if agreed.dry_run || !consent(agreed.yes || style.json, "push this?")? {
+    if agreed.dry_run {
+        if style.json {
+            let plan = json!({ "epoch": from.0, "committed": false, "dry_run": true,
+                               "changes": changes });
+            print_json("config.push/v1", &plan);
+        }
         return Ok(Done::WELL);
     }
-    let author = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
+    if !consent(agreed.yes, style, "push this?")? {
+        return Ok(Done::WELL);
+    }
+    let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
+    let author = user.unwrap_or_else(|| "command line".to_owned());
     let order =
         PushOrder { text: draft.text, author, message: draft.message, expect: draft.expect };
     let begun = std::time::Instant::now();

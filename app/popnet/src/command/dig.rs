@@ -6,14 +6,14 @@ use std::path::Path;
 use popnet_admin::Admin;
 use popnet_config::network::Network;
 use popnet_directory::lookup;
-use popnet_dns::{Name, Response};
+use popnet_dns::{Name, Rcode, Response, Rtype};
 use popnet_terms::{Removed, TargetId};
 use popnet_wire::control::Problem;
 use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::logging::{Candidate, Decision};
 use serde_json::json;
 
-use super::explain::{ask_dns, city_resolver, ms};
+use super::explain::{ask_dns, city_resolver, decision_json, ms, plain_name};
 use super::{admin, map, network};
 use crate::cli::DigArguments;
 use crate::output::{Done, Outcome, Style, print_json};
@@ -29,7 +29,8 @@ pub(crate) async fn execute(
     let (server, response) = ask(&network, arguments, from).await?;
     let why = why(&admin, &network, arguments, from).await;
     if style.json {
-        let because = why.as_ref().ok();
+        let because =
+            why.as_ref().ok().and_then(Option::as_ref).map(|decision| decision_json(decision));
         print_json(
             "dig/v1",
             &json!({
@@ -44,10 +45,10 @@ pub(crate) async fn execute(
     for record in &response.answers {
         let behind = record.address().and_then(|address| map::behind(&network, address));
         let target = behind.map(|behind| behind.target.to_string()).unwrap_or_default();
-        println!("{record}    {target}");
+        println!("{}", format!("{record}    {target}").trim_end());
     }
     if response.answers.is_empty() {
-        println!("{}   {} has no such record", response.rcode, arguments.name);
+        println!("{}   {}", response.rcode, nothing(&response, arguments));
     }
     match why {
         Ok(Some(decision)) => println!("  because {}", because(&decision)),
@@ -55,6 +56,18 @@ pub(crate) async fn execute(
         Err(problem) => eprintln!("  the reason is not to be had: {problem}"),
     }
     Ok(Done::WELL)
+}
+
+/// What an answer without records means.
+fn nothing(response: &Response, arguments: &DigArguments) -> String {
+    let DigArguments { name, r#type, .. } = arguments;
+    match response.rcode {
+        Rcode::NOERROR => format!("{name} exists and has no {type} record", type = r#type),
+        Rcode::NXDOMAIN => format!("there is no {name}"),
+        Rcode::REFUSED if *r#type == Rtype::AXFR => "zone transfers are not offered".to_owned(),
+        Rcode::REFUSED => format!("{name} is in no zone and no site of this network"),
+        _ => format!("no answer about {name}"),
+    }
 }
 
 fn name_of(text: &str) -> Result<Name, Problem> {
@@ -93,7 +106,7 @@ async fn why(
     from: Option<IpAddr>,
 ) -> Result<Option<Box<Decision>>, Problem> {
     let question = ExplainDns {
-        name: arguments.name.trim_end_matches('.').to_ascii_lowercase().into(),
+        name: plain_name(&arguments.name),
         qtype: arguments.r#type.to_int(),
         resolver: from.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         subnet: arguments.subnet,
@@ -118,7 +131,10 @@ fn because(decision: &Decision) -> String {
     let first = decision.chosen.first();
     let winner = left.iter().find(|(_, target)| Some(*target) == first);
     let won = winner.map_or_else(
-        || format!("{}", decision.because),
+        || {
+            let nothing = decision.chosen.is_empty();
+            if nothing { "nothing can be chosen".to_owned() } else { decision.because.to_string() }
+        },
         |(points, target)| format!("{target} scores {} ({})", ms(*points), decision.because),
     );
     let next: Vec<String> = left

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use popnet_admin::Admin;
-use popnet_config::network::Network;
-use popnet_terms::{Because, Micros, NodeName, PopId, Role, TargetId};
+use popnet_config::network::{Network, SiteKind};
+use popnet_dns::Rtype;
+use popnet_terms::{Because, Micros, NodeName, OriginId, PopId, Role, TargetId};
 use popnet_wire::asking::{Answer, Question, Scope, What};
 use popnet_wire::control::Problem;
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
 use popnet_wire::logging::{Candidate, Decision, Record, Score};
 use serde_json::json;
 
-use super::purge::split;
+use super::purge::{site_of, split};
 use super::{admin, network};
 use crate::cli::{ExplainCommand, ExplainDnsArguments};
 use crate::output::{Done, Outcome, Style, print_json, table};
@@ -42,15 +43,16 @@ async fn dns(
 ) -> Outcome {
     let resolver = resolver(network, arguments.resolver, arguments.from.as_deref())?;
     let question = ExplainDns {
-        name: arguments.name.trim_end_matches('.').to_ascii_lowercase().into(),
+        name: plain_name(&arguments.name),
         qtype: arguments.r#type.to_int(),
         resolver,
         subnet: arguments.subnet,
         assume: assumptions(&arguments.assume)?,
     };
+    known_targets(network, &question)?;
     let (ns, story) = ask_dns(admin, network, arguments.ns.as_ref(), question).await?;
     if style.json {
-        print_json("explain.dns/v1", &json!({ "ns": ns, "story": story }));
+        print_json("explain.dns/v1", &story_json(&ns, &story));
         return Ok(Done::WELL);
     }
     match story {
@@ -62,6 +64,64 @@ async fn dns(
         DnsStory::Nothing { rcode, why } => println!("Answer      {rcode}: {why}"),
     }
     Ok(Done::WELL)
+}
+
+/// A name as the name servers' questions carry it: lower case, and a dot at the end only where it
+/// is all there is.
+pub(super) fn plain_name(name: &str) -> Arc<str> {
+    let lower = name.trim().to_ascii_lowercase();
+    match lower.trim_end_matches('.') {
+        "" if !lower.is_empty() => ".".into(),
+        plain => plain.into(),
+    }
+}
+
+/// A what-if about something that is not there would change nothing, and say so to nobody.
+fn known_targets(network: &Network, question: &ExplainDns) -> Result<(), Problem> {
+    let origin = |id: &OriginId| {
+        network
+            .origin_groups
+            .get(&id.group)
+            .is_some_and(|group| group.servers.contains_key(&*id.server))
+    };
+    for (target, _) in &question.assume {
+        let known = match target {
+            TargetId::Pop(pop) => network.pops.contains_key(pop),
+            TargetId::Origin(id) => origin(id),
+        };
+        if !known {
+            let pops: Vec<&str> = network.pops.keys().map(PopId::as_str).collect();
+            let what = format!(
+                "no POP or server is called {target}; POPs: {}; servers are GROUP/SERVER",
+                pops.join(", ")
+            );
+            return Err(Problem::new("U0029", what, "--assume fra1=down").with_exit(3));
+        }
+    }
+    Ok(())
+}
+
+fn story_json(ns: &NodeName, story: &DnsStory) -> serde_json::Value {
+    match story {
+        DnsStory::Steered(decision) => {
+            json!({ "ns": ns, "kind": "steered", "decision": decision_json(decision) })
+        }
+        DnsStory::Static(records) => json!({ "ns": ns, "kind": "static", "records": records }),
+        DnsStory::Nothing { rcode, why } => {
+            json!({ "ns": ns, "kind": "nothing", "rcode": rcode, "why": why })
+        }
+    }
+}
+
+/// A decision with its id as people type it: JSON's numbers are too short for it.
+pub(super) fn decision_json(decision: &Decision) -> serde_json::Value {
+    let mut value = json!(decision);
+    if let Some(fields) = value.as_object_mut() {
+        let id = (decision.id != 0).then(|| id_text(decision.id));
+        fields.insert("id".into(), id.into());
+        fields.insert("qtype".into(), Rtype::from_int(decision.qtype).to_string().into());
+    }
+    value
 }
 
 /// Who asks: an address, a city of the `[simulate]` table, or this machine.
@@ -101,7 +161,7 @@ pub(super) async fn ask_dns(
     only: Option<&NodeName>,
     question: ExplainDns,
 ) -> Result<(NodeName, DnsStory), Problem> {
-    let mut last = Problem::new("N0020", "this network has no name server", "popnet config show");
+    let mut last = no_nameserver(network, only);
     for (node, _, of) in network.nodes() {
         if !of.runs(Role::Nameserver) || only.is_some_and(|only| *only != node) {
             continue;
@@ -112,6 +172,21 @@ pub(super) async fn ask_dns(
         }
     }
     Err(last)
+}
+
+fn no_nameserver(network: &Network, only: Option<&NodeName>) -> Problem {
+    let all: Vec<String> = network
+        .nodes()
+        .filter(|(_, _, node)| node.runs(Role::Nameserver))
+        .map(|(name, _, _)| name.to_string())
+        .collect();
+    match (only, all.first()) {
+        (Some(only), Some(first)) => {
+            let what = format!("{only} is no name server; name servers: {}", all.join(", "));
+            Problem::new("N0020", what, format!("--ns {first}")).with_exit(3)
+        }
+        _ => Problem::new("N0020", "this network has no name server", "popnet config show"),
+    }
 }
 
 fn assumptions(texts: &[String]) -> Result<Vec<(TargetId, bool)>, Problem> {
@@ -153,7 +228,7 @@ async fn decision(admin: &Admin, network: &Network, id: &str, style: Style) -> O
             for (_, _, record) in records {
                 if let Record::Decision(decision) = record {
                     if style.json {
-                        print_json("explain.decision/v1", &decision);
+                        print_json("explain.decision/v1", &decision_json(&decision));
                     } else {
                         print!("{}", tell(&decision));
                     }
@@ -171,18 +246,18 @@ pub(super) fn tell(decision: &Decision) -> String {
     let answers: Vec<String> = decision.answers.iter().map(ToString::to_string).collect();
     let chosen: Vec<String> = decision.chosen.iter().map(ToString::to_string).collect();
     let all: Vec<String> = decision.candidates.iter().map(|c| c.target.to_string()).collect();
-    let mut text = format!(
-        "Answer      {} ({}), TTL {}   {}\n",
-        if answers.is_empty() { "nothing".to_owned() } else { answers.join(" ") },
-        chosen.join(" "),
-        decision.ttl.0,
-        decision.because,
-    );
+    let mut text = if answers.is_empty() {
+        "Answer      no record of this type: see below what stood in the way\n".to_owned()
+    } else {
+        let (answers, chosen) = (answers.join(" "), chosen.join(" "));
+        let (ttl, because) = (decision.ttl.0, decision.because);
+        format!("Answer      {answers} ({chosen}), TTL {ttl}   {because}\n")
+    };
     let policy = if decision.policy.is_empty() { "fastest" } else { &*decision.policy };
     text.push_str(&format!(
-        "Asked       {} type {} from {}{}\nDecided     {} by {}, config {}, policy {policy}, client {}\n",
+        "Asked       {} {} from {}{}\nDecided     {} by {}, config {}, policy {policy}, client {}\n",
         decision.qname,
-        decision.qtype,
+        Rtype::from_int(decision.qtype),
         decision.resolver,
         decision.ecs.map(|ecs| format!(", client subnet {ecs}")).unwrap_or_default(),
         id_text(decision.id),
@@ -215,7 +290,7 @@ fn removed_text(candidates: &[Candidate]) -> String {
             format!(", seen by {}", seen.join(" and "))
         };
         text.push_str(&format!(
-            "{label:<11} {:<15} {:<18} {}{age}{by}\n",
+            "{label:<11} {:<15} {:<20} {}{age}{by}\n",
             candidate.target, removal.reason, removal.detail
         ));
         label = "";
@@ -248,7 +323,9 @@ fn scores_text(candidates: &[Candidate]) -> String {
             format!("{}{age}", score.rtt_source),
         ]);
     }
-    format!("{}{:13}lowest points win; all in milliseconds\n", table(&rows), "")
+    // The heading begins where the other labels do.
+    let table = table(&rows).replacen("  Scored", "Scored  ", 1);
+    format!("{table}{:12}lowest points win; all in milliseconds\n", "")
 }
 
 pub(super) fn ms(value: Micros) -> String {
@@ -291,6 +368,12 @@ async fn explain_url(
     style: Style,
 ) -> Outcome {
     let (host, path) = split(url)?;
+    let site = site_of(&host, network)?;
+    if network.sites.get(&site).is_some_and(|rules| rules.kind == SiteKind::Direct) {
+        let what =
+            format!("{site} is a direct site: its visitors go to the customer's own servers");
+        return Err(Problem::new("U0031", what, format!("popnet explain dns {host}")).with_exit(3));
+    }
     let fields = headers.iter().map(|text| field(text)).collect::<Result<Vec<_>, _>>()?;
     let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
     let question =
@@ -304,15 +387,27 @@ async fn explain_url(
         }
         match admin.explain_url(&node, question.clone()).await {
             Ok(stories) => told.extend(stories),
-            Err(problem) => silent.push((node, problem.what)),
+            Err(problem) => {
+                let own = format!("{node}: ");
+                let why = problem.what.strip_prefix(&own).unwrap_or(&problem.what).to_owned();
+                silent.push((node, why));
+            }
         }
     }
     if told.is_empty() && silent.is_empty() {
         let what = pop.map_or("no POP caches".into(), |pop| format!("{pop} has no cache"));
         return Err(Problem::new("U0016", what, "popnet status").with_exit(3));
     }
+    if told.is_empty() {
+        let list: Vec<String> = silent.iter().map(|(node, why)| format!("{node}: {why}")).collect();
+        let what = format!("no cache answers\n  {}", list.join("\n  "));
+        return Err(Problem::new("N0028", what, "popnet status"));
+    }
     if style.json {
-        print_json("explain.url/v1", &json!({ "url": url, "tiers": told, "silent": silent }));
+        let silent: Vec<_> =
+            silent.iter().map(|(node, why)| json!({ "node": node, "why": why })).collect();
+        let tiers: Vec<_> = told.iter().map(tier_json).collect();
+        print_json("explain.url/v1", &json!({ "url": url, "tiers": tiers, "silent": silent }));
         return Ok(Done::WELL);
     }
     told.iter().for_each(|story| print!("{}", url_text(story)));
@@ -330,15 +425,30 @@ fn field(text: &str) -> Result<(Arc<str>, Arc<str>), Problem> {
     }
 }
 
+fn tier_json(story: &UrlStory) -> serde_json::Value {
+    let mut value = json!(story);
+    if let Some(fields) = value.as_object_mut() {
+        let check =
+            |(what, result): &(Arc<str>, Arc<str>)| json!({ "what": what, "result": result });
+        fields.insert("checks".into(), story.checks.iter().map(check).collect());
+    }
+    value
+}
+
 fn url_text(story: &UrlStory) -> String {
     let state = match (story.ttl, story.age) {
         (Some(ttl), Some(age)) if ttl >= 0 => format!("stored, age {age} s, fresh for {ttl} s"),
         (Some(ttl), Some(age)) => format!("stored, age {age} s, stale since {} s", -ttl),
         _ => "not stored".to_owned(),
     };
+    let variants = match story.variants {
+        0 => String::new(),
+        1 => ", 1 variant".to_owned(),
+        many => format!(", {many} variants"),
+    };
     let mut text = format!(
-        "{} {:<4}  {} {}   {state}, {} variants\n  key       {}\n",
-        story.node, story.tier, story.verdict, story.reason, story.variants, story.key
+        "{} {:<4}  {} {}   {state}{variants}\n",
+        story.node, story.tier, story.verdict, story.reason
     );
     for (what, result) in &story.checks {
         text.push_str(&format!("  {what:<9} {result}\n"));

@@ -1,9 +1,11 @@
 //! `popnet fetch`: a client of our network that says which server it got, and why not another.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
+use popnet_terms::TargetId;
 use popnet_wire::control::Problem;
 use serde_json::json;
 
@@ -18,9 +20,10 @@ pub(crate) async fn execute(
     context: Option<&Path>,
     style: Style,
 ) -> Outcome {
-    let uri = arguments.url.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
+    let uri = arguments.url.parse::<http::Uri>().ok();
+    let uri = uri.filter(|uri| uri.host().is_some() && uri.scheme().is_some());
     let Some(uri) = uri else {
-        let what = format!("{:?} is no URL", arguments.url);
+        let what = format!("{:?} is no URL that begins with http:// and a host", arguments.url);
         return Err(Problem::new("U0010", what, "popnet fetch http://static.acme.test/hello.txt")
             .with_exit(2));
     };
@@ -31,19 +34,79 @@ pub(crate) async fn execute(
     let (_, _, network) = network(&admin(context)?).await?;
     let from = arguments.from.as_deref().map(|name| city_resolver(&network, name)).transpose()?;
     let visitor = Visitor::new(network, from);
-    let mut rounds = if arguments.watch { u32::MAX } else { arguments.repeat.max(1) };
-    loop {
-        let well = once(&visitor, &uri, style).await;
-        rounds -= 1;
-        if rounds == 0 {
-            return Ok(if well { Done::WELL } else { Done { exit: 1 } });
+    let mut all = Vec::new();
+    let mut last_well = true;
+    let mut left = if arguments.watch { None } else { Some(arguments.repeat) };
+    while left != Some(0) {
+        let fetched = once(&visitor, &uri).await;
+        last_well = fetched.well();
+        left = left.map(|left| left - 1);
+        match (style.json, arguments.watch) {
+            (true, false) => all.push(fetched.json()),
+            (true, true) => print_json("fetch/v1", &fetched.json()),
+            (false, _) => println!("{}", fetched.text()),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        if left != Some(0) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    if style.json {
+        print_json("fetch/v1", &json!({ "url": uri.to_string(), "fetches": all }));
+    }
+    Ok(if last_well { Done::WELL } else { Done { exit: 1 } })
+}
+
+/// What came of one fetch.
+struct Fetched {
+    /// Time of day it ended.
+    at: jiff::Zoned,
+    /// Where it went, when a name server said.
+    address: Option<IpAddr>,
+    /// What that is.
+    target: Option<TargetId>,
+    status: Option<u16>,
+    cache: &'static str,
+    octets: usize,
+    ms: u128,
+    error: Option<String>,
+}
+
+impl Fetched {
+    /// Whether somebody answered, and not with a failure of a server.
+    fn well(&self) -> bool {
+        self.error.is_none() && self.status.is_some_and(|status| status < 500)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "at": self.at.timestamp().to_string(),
+            "address": self.address,
+            "target": self.target.as_ref().map(ToString::to_string),
+            "status": self.status,
+            "cache": self.cache,
+            "octets": self.octets,
+            "ms": u64::try_from(self.ms).unwrap_or(u64::MAX),
+            "error": self.error,
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self { cache, octets, ms, .. } = self;
+        let clock = self.at.strftime("%H:%M:%S");
+        let what = match (&self.error, self.status) {
+            (Some(error), _) => error.clone(),
+            (None, Some(status)) => format!("{status}  {cache:<5} {ms:>4} ms  {octets} octets"),
+            (None, None) => String::new(),
+        };
+        match (self.address, &self.target) {
+            (Some(address), Some(target)) => format!("{clock}  {address} {target}  {what}"),
+            (Some(address), None) => format!("{clock}  {address} ?  {what}"),
+            (None, _) => format!("{clock}  {what}"),
+        }
     }
 }
 
-/// Fetches once and prints a line; whether it went well.
-async fn once(visitor: &Visitor, uri: &http::Uri, style: Style) -> bool {
+async fn once(visitor: &Visitor, uri: &http::Uri) -> Fetched {
     let begun = Instant::now();
     let request = http::Request::get(uri.clone()).body(visit::no_content());
     let visit = match request {
@@ -59,27 +122,18 @@ async fn once(visitor: &Visitor, uri: &http::Uri, style: Style) -> bool {
                 Err(error) => (Some(status), cache, 0, Some(error.to_string())),
             }
         }
-        Err(error) => (None, "", 0, Some(error)),
+        Err(error) => (None, "-", 0, Some(error)),
     };
-    let ms = begun.elapsed().as_millis();
-    let address = visit.address.map_or_else(|| "?".to_owned(), |a| a.ip().to_string());
-    let target = visit.target.map_or_else(|| "?".to_owned(), |t| t.to_string());
-    if style.json {
-        print_json(
-            "fetch/v1",
-            &json!({ "url": uri.to_string(), "address": address, "target": target, "status": status,
-                     "cache": cache, "octets": octets, "ms": ms, "error": error }),
-        );
-    } else {
-        let clock = jiff::Zoned::now().strftime("%H:%M:%S");
-        let what = match (&error, status) {
-            (Some(error), _) => error.clone(),
-            (None, Some(status)) => format!("{status}  {cache:<5} {ms:>4} ms  {octets} octets"),
-            (None, None) => String::new(),
-        };
-        println!("{clock}  {address} {target}  {what}");
+    Fetched {
+        at: jiff::Zoned::now(),
+        address: visit.address.map(|address| address.ip()),
+        target: visit.target,
+        status,
+        cache,
+        octets,
+        ms: begun.elapsed().as_millis(),
+        error,
     }
-    error.is_none() && status.is_some_and(|status| status < 500)
 }
 
 /// `hit`, `stale` or `miss`, from the `Cache-Status` member nearest to us (RFC 9211).

@@ -31,7 +31,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
     let context = arguments.context.as_deref();
     match arguments.command {
         Command::Run(run) => run::execute(&run),
-        Command::Demo(demo) => demo::execute(&demo, style),
+        Command::Demo(demo) => demo::execute(&demo, context, style),
         Command::Authority(command) => authority::execute(&command, style),
         Command::User(command) => user::execute(&command, context, style),
         Command::Status => wait_for(status::execute(context, style)),
@@ -82,5 +82,12 @@ pub(crate) async fn network(admin: &Admin) -> Result<(Epoch, String, Network), P
 
 /// A mistake in a path or a file as a problem.
 pub(crate) fn edit_problem(error: &popnet_config::EditError) -> Problem {
-    Problem::new("U0022", error.to_string(), "popnet config schema   lists every key").with_exit(2)
+    use popnet_config::EditError::{Misfit, Path, Toml, Unknown, Unset};
+    let exit = match error {
+        Unset { .. } | Unknown(_) => 3,
+        Toml(_) => 8,
+        Path(_) | Misfit { .. } => 2,
+    };
+    let next = "popnet config schema   lists every key";
+    Problem::new("U0022", error.to_string(), next).with_exit(exit)
 }

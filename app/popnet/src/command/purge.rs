@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use popnet_admin::Purged;
-use popnet_config::network::Network;
+use popnet_config::network::{Network, SiteKind};
 use popnet_terms::{CustomerId, SiteName};
 use popnet_wire::control::Problem;
 use popnet_wire::purging::{PurgeKind, PurgeOrder, PurgeReceipt, PurgeState, PurgeWhat};
@@ -22,13 +22,22 @@ pub(crate) async fn execute(
     let admin = admin(context)?;
     let (_, _, network) = network(&admin).await?;
     let order = order(&arguments, &network)?;
+    if let Some(site) = direct(&order.what, &network) {
+        return Ok(nothing_cached(site, &order, style));
+    }
     let soft = if arguments.hard { "hard" } else { "soft" };
     if arguments.dry_run {
-        println!("would purge {soft}, {} of customer {}", order.what, order.customer);
+        if style.json {
+            let plan = json!({ "dry_run": true, "what": order.what.to_string(),
+                               "kind": order.kind, "customer": order.customer });
+            print_json("purge/v1", &plan);
+        } else {
+            println!("would purge {soft}, {} of customer {}", order.what, order.customer);
+        }
         return Ok(Done::WELL);
     }
     let question = format!("purge {soft}, {} of customer {}?", order.what, order.customer);
-    if !consent(arguments.yes || style.json, &question)? {
+    if !consent(arguments.yes, style, &question)? {
         return Ok(Done::WELL);
     }
     let purged = admin
@@ -43,6 +52,27 @@ pub(crate) async fn execute(
         })
         .await?;
     Ok(report(&purged, style))
+}
+
+/// The site, when its visitors go to the customer's own servers and no cache has anything of it.
+fn direct<'a>(what: &'a PurgeWhat, network: &Network) -> Option<&'a SiteName> {
+    let (PurgeWhat::Url { site, .. } | PurgeWhat::Prefix { site, .. } | PurgeWhat::Site { site }) =
+        what
+    else {
+        return None;
+    };
+    network.sites.get(site).filter(|rules| rules.kind == SiteKind::Direct).map(|_| site)
+}
+
+fn nothing_cached(site: &SiteName, order: &PurgeOrder, style: Style) -> Done {
+    if style.json {
+        let done = json!({ "id": null, "what": order.what.to_string(), "kind": order.kind,
+                           "nodes": 0, "applied": 0, "objects": 0, "receipts": [] });
+        print_json("purge/v1", &done);
+    } else {
+        println!("nothing to do: {site} is a direct site, which no cache of ours serves");
+    }
+    Done::WELL
 }
 
 fn report(purged: &Purged, style: Style) -> Done {
@@ -65,7 +95,7 @@ fn report(purged: &Purged, style: Style) -> Done {
                 "nodes": nodes,
                 "applied": applied,
                 "objects": objects,
-                "receipts": purged.receipts,
+                "receipts": purged.receipts.iter().map(receipt_json).collect::<Vec<_>>(),
             }),
         );
     } else {
@@ -76,6 +106,17 @@ fn report(purged: &Purged, style: Style) -> Done {
         println!("  {applied} of {nodes} nodes, {} {verb}", count(objects));
     }
     if applied == nodes { Done::WELL } else { Done::PARTLY }
+}
+
+fn receipt_json(receipt: &PurgeReceipt) -> serde_json::Value {
+    match &receipt.state {
+        PurgeState::Applied { objects, took } => json!({
+            "node": receipt.node, "state": "applied", "objects": objects, "ms": took.as_millis_f64(),
+        }),
+        PurgeState::Unreachable(why) => {
+            json!({ "node": receipt.node, "state": "unreachable", "why": why })
+        }
+    }
 }
 
 fn count(objects: u64) -> String {
@@ -98,9 +139,14 @@ fn order(arguments: &PurgeArguments, network: &Network) -> Result<PurgeOrder, Pr
     let (what, site) = what(&arguments.what, network)?;
     let owner = site.and_then(|site| network.sites.get(&site)).map(|site| site.customer.clone());
     let customer = match (&arguments.customer, owner) {
-        (Some(given), Some(owner)) if *given != owner => {
+        (Some(given), Some(owner)) if *given != owner && network.customers.contains_key(given) => {
             let text = format!("that site is customer {owner}'s, not {given}'s");
             return Err(Problem::new("U0012", text, "leave --customer out").with_exit(4));
+        }
+        (Some(given), _) if !network.customers.contains_key(given) => {
+            let known: Vec<&str> = network.customers.keys().map(CustomerId::as_str).collect();
+            let text = format!("no customer is called {given}; customers: {}", known.join(", "));
+            return Err(Problem::new("U0027", text, "popnet config get customers").with_exit(3));
         }
         (Some(given), _) => given.clone(),
         (None, Some(owner)) => owner,
@@ -126,6 +172,10 @@ fn what(
     network: &Network,
 ) -> Result<(PurgeWhat, Option<SiteName>), Problem> {
     match command {
+        PurgeCommand::Key { key } if key.trim().is_empty() => {
+            let next = "popnet purge key product-1187 --customer NAME";
+            Err(Problem::new("U0028", "a key has at least one character", next).with_exit(2))
+        }
         PurgeCommand::Key { key } => Ok((PurgeWhat::Tag { tag: key.as_str().into() }, None)),
         PurgeCommand::Site { site } => {
             let site = site_of(site, network)?;
@@ -152,8 +202,9 @@ pub(super) fn split(url: &str) -> Result<(String, String), Problem> {
         Problem::new("U0010", text, "write it whole: http://static.acme.test/hello.txt")
             .with_exit(2)
     })?;
-    let Some(host) = uri.host() else {
-        let text = format!("{url:?} names no host");
+    let web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let Some(host) = uri.host().filter(|host| web && !host.is_empty()) else {
+        let text = format!("{url:?} is no URL that begins with http:// or https:// and a host");
         let next = "write it whole: http://static.acme.test/hello.txt";
         return Err(Problem::new("U0010", text, next).with_exit(2));
     };
@@ -161,8 +212,10 @@ pub(super) fn split(url: &str) -> Result<(String, String), Problem> {
     Ok((host.to_ascii_lowercase(), path.to_owned()))
 }
 
-fn site_of(host: &str, network: &Network) -> Result<SiteName, Problem> {
-    network.site_of(host).map(|(site, _)| site.clone()).ok_or_else(|| {
+/// The site whose rules `host` has.
+pub(super) fn site_of(host: &str, network: &Network) -> Result<SiteName, Problem> {
+    let plain = host.trim_end_matches('.').to_ascii_lowercase();
+    network.site_of(&plain).map(|(site, _)| site.clone()).ok_or_else(|| {
         let sites: Vec<&str> = network.sites.keys().map(SiteName::as_str).collect();
         let text = format!("no site is called {host}; sites: {}", sites.join(", "));
         Problem::new("U0013", text, "popnet config show").with_exit(3)

@@ -164,7 +164,9 @@ impl Summary {
             target.to_string(),
             status.map_or_else(unknown, |s| s.state.word().to_owned()),
             status.map_or_else(unknown, |s| ago(s.since, clock::now())),
+            // What a server said before it went down is no news.
             status
+                .filter(|s| s.state != TargetState::Down)
                 .and_then(|s| s.load)
                 .map_or_else(unknown, |load| format!("{:.2}", f64::from(load) / 1000.0)),
             traffic.map_or_else(|| none.clone(), |t| t.requests.to_string()),

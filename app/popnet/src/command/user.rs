@@ -1,8 +1,9 @@
 //! `popnet user`: people who may use NetView. Passwords come by standard input, never by argument.
 
-use std::io::{BufRead, stdin};
+use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use popnet_netview::users::{UserRole, Users, UsersError};
 use popnet_runtime::clock;
 use popnet_terms::{CustomerId, Role};
@@ -20,6 +21,7 @@ pub(crate) fn execute(command: &UserCommand, context: Option<&Path>, style: Styl
         | UserCommand::Once { place, name } => (place, name),
     };
     let users = open(place, context)?;
+    let password = || password(style);
     let text = match command {
         UserCommand::Add { role, customer, .. } => {
             let role = user_role(role, customer.as_ref())?;
@@ -55,11 +57,24 @@ fn open(place: &NetviewPlace, context: Option<&Path>) -> Result<Users, Problem> 
             Problem::new("U0003", what, "--state-dir DIR of the node that runs NetView")
         })?,
     };
+    // A mistyped folder would get people of its own, whom no NetView knows.
+    if !state.is_dir() {
+        let what = format!("there is no folder {}", state.display());
+        let next = "--state-dir DIR of the node that runs NetView";
+        return Err(Problem::new("U0032", what, next).with_exit(3));
+    }
     Users::open(&state.join(Role::Netview.name())).map_err(|error| problem(&error))
 }
 
 fn problem(error: &UsersError) -> Problem {
-    Problem::new("U0023", error.to_string(), "popnet user --help")
+    let (next, exit) = match error {
+        UsersError::Unknown(_) => ("popnet user add NAME", 3),
+        UsersError::Taken(_) => ("popnet user reset NAME   sets a new password", 5),
+        UsersError::Name | UsersError::Password(_) => ("popnet user --help", 2),
+        UsersError::Newer(_) => ("popnet --version", 1),
+        UsersError::Store(_) | UsersError::Io(_) => ("popnet user --help", 1),
+    };
+    Problem::new("U0023", error.to_string(), next).with_exit(exit)
 }
 
 /// `customer-*` roles belong to a customer, the others to none.
@@ -75,11 +90,40 @@ fn user_role(role: &str, customer: Option<&CustomerId>) -> Result<UserRole, Prob
     })
 }
 
-fn password() -> Result<String, Problem> {
-    eprint!("password: ");
+/// One line of standard input; asked for, and not shown while it is typed, when that is a terminal.
+fn password(style: Style) -> Result<String, Problem> {
+    let input = stdin();
+    let hidden = if input.is_terminal() && !style.json { Some(Hidden::ask()) } else { None };
     let mut line = String::new();
-    stdin().lock().read_line(&mut line).map_err(|error| {
+    let read = input.lock().read_line(&mut line);
+    drop(hidden);
+    read.map_err(|error| {
         Problem::new("U0019", format!("no password on standard input: {error}"), "")
     })?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden(Option<Termios>);
+
+impl Hidden {
+    fn ask() -> Self {
+        eprint!("password: ");
+        let before = tcgetattr(stdin()).ok();
+        if let Some(mut silent) = before.clone() {
+            silent.local_flags.remove(LocalFlags::ECHO);
+            // A terminal that cannot hide it still takes it.
+            let _ = tcsetattr(stdin(), SetArg::TCSANOW, &silent);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        eprintln!();
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(stdin(), SetArg::TCSANOW, before);
+        }
+    }
 }

@@ -83,7 +83,9 @@ impl Node {
     fn log_end(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let from = lines.len().saturating_sub(12);
+        // What it says at last, when it says why it ends, is enough.
+        let last = lines.iter().rposition(|line| line.starts_with("error["));
+        let from = last.unwrap_or(lines.len().saturating_sub(12));
         lines.get(from..).unwrap_or_default().join("\n")
     }
 

@@ -20,8 +20,11 @@ use crate::output::{Outcome, Style};
 pub(crate) use network::Plan;
 use order::Order;
 
+/// Where a demo keeps everything when nobody says otherwise.
+pub(crate) const DIR: &str = "popnet-demo";
+
 /// Starts the demo, or tells the one that runs what to do.
-pub(crate) fn execute(arguments: &DemoArguments, style: Style) -> Outcome {
+pub(crate) fn execute(arguments: &DemoArguments, context: Option<&Path>, style: Style) -> Outcome {
     let order = match &arguments.command {
         None | Some(DemoCommand::Up) => return stage::play(&arguments.dir, arguments.net, style),
         Some(DemoCommand::Kill { pop }) => Order::Kill { pop: pop.clone() },
@@ -31,5 +34,8 @@ pub(crate) fn execute(arguments: &DemoArguments, style: Style) -> Outcome {
         Some(DemoCommand::Reset) => Order::Reset,
         Some(DemoCommand::Down) => Order::Down,
     };
-    order::send(Path::new(&arguments.dir), &order, style)
+    // An order goes to the demo that the other commands talk to, unless a folder is named.
+    let usual = arguments.dir == Path::new(DIR);
+    let dir = context.filter(|context| usual && context.is_dir()).unwrap_or(&arguments.dir);
+    order::send(dir, &order, style)
 }

@@ -1,6 +1,6 @@
 //! What a second window tells the demo: one JSON line there, JSON lines back.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use popnet_terms::PopId;
 use popnet_wire::control::Problem;
 use serde::{Deserialize, Serialize};
 
+use super::DIR;
 use crate::output::{Done, Outcome, Style, print_json};
 use crate::place::Place;
 
@@ -34,8 +35,9 @@ pub(crate) enum Order {
 pub(crate) struct Report {
     /// In words.
     pub(crate) text: String,
-    /// Whether it worked.
-    pub(crate) well: bool,
+    /// Why it did not work, when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<Problem>,
 }
 
 /// Longest order line; a real one has some sixty octets.
@@ -43,24 +45,24 @@ pub(crate) const LINE_MAX: u64 = 4_096;
 
 /// Sends an order to the demo in `dir` and prints its report.
 pub(super) fn send(dir: &Path, order: &Order, style: Style) -> Outcome {
-    let no_demo = |error: &dyn std::fmt::Display| {
-        let what = format!("no demo runs in {}: {error}", dir.display());
-        Problem::new("D0004", what, format!("popnet demo --dir {}", dir.display())).with_exit(3)
-    };
     let socket = Place::find(Some(dir))
         .ok()
         .and_then(|place| place.demo())
         .unwrap_or_else(|| dir.join("demo.sock"));
-    let mut stream = UnixStream::connect(&socket).map_err(|error| no_demo(&error))?;
-    let mut line = serde_json::to_string(order).map_err(|error| no_demo(&error))?;
+    let mut stream = UnixStream::connect(&socket).map_err(|error| no_demo(dir, &error))?;
+    let broke = |error: &dyn std::fmt::Display| {
+        let what = format!("the demo in {} did not answer: {error}", dir.display());
+        Problem::new("D0005", what, "popnet status")
+    };
+    let mut line = serde_json::to_string(order).map_err(|error| broke(&error))?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).map_err(|error| no_demo(&error))?;
+    stream.write_all(line.as_bytes()).map_err(|error| broke(&error))?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(|error| no_demo(&error))?;
-    let report: Report = serde_json::from_str(&answer)
-        .map_err(|_| Problem::new("D0005", "the demo ended before it answered", "popnet demo"))?;
-    if !report.well {
-        return Err(Problem::new("D0006", report.text, "popnet status"));
+    BufReader::new(stream).read_line(&mut answer).map_err(|error| broke(&error))?;
+    let report: Report =
+        serde_json::from_str(&answer).map_err(|_| broke(&"it ended before that"))?;
+    if let Some(problem) = report.problem {
+        return Err(problem);
     }
     if style.json {
         print_json("demo/v1", &report);
@@ -68,4 +70,17 @@ pub(super) fn send(dir: &Path, order: &Order, style: Style) -> Outcome {
         println!("{}", report.text);
     }
     Ok(Done::WELL)
+}
+
+fn no_demo(dir: &Path, error: &std::io::Error) -> Problem {
+    let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+    let why = if gone { String::new() } else { format!(": {error}") };
+    let what = format!("no demo runs in {}{why}", dir.display());
+    let usual = dir == Path::new(DIR);
+    let next = if usual {
+        "popnet demo   (or --dir DIR, when it runs elsewhere)".to_owned()
+    } else {
+        format!("popnet demo --dir {}", dir.display())
+    };
+    Problem::new("D0004", what, next).with_exit(3)
 }

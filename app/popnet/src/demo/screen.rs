@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::DIR;
 use super::network::{CITIES, DNS_PORT, HTTP_PORT, POPS, Plan};
 use crate::output::{Style, print_json};
 
@@ -49,7 +50,8 @@ fn text(ready: &Ready<'_>) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let pid = |pid: Option<u32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let mut text = format!(
-        "popnet {version} · demo network \"lab\" · no root, nothing outside ./{}\n\n",
+        "popnet {version} · demo network \"lab\" · no root, nothing outside {}{}\n\n",
+        if ready.dir.starts_with('/') { "" } else { "./" },
         ready.dir.trim_start_matches("./")
     );
     text.push_str(&format!(
@@ -90,9 +92,17 @@ fn text(ready: &Ready<'_>) -> String {
         ));
         label = "";
     }
-    text.push_str(
+    text.push_str(&format!(
         "  Distances between the cities are simulated; everything else is the real program.\n  \
-         Ctrl-C stops it. Go on in a second window: popnet status\n",
-    );
+         Ctrl-C stops it. Go on in a second window: {} status\n",
+        again(ready.dir)
+    ));
     text
+}
+
+/// How to call this program about this demo: as it was called, which need not be by a name that
+/// the shell finds.
+fn again(dir: &str) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "popnet".to_owned());
+    if dir == DIR { program } else { format!("{program} --context {dir}") }
 }

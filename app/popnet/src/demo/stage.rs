@@ -88,15 +88,46 @@ struct Stage {
     admin: Admin,
 }
 
+/// How an order begins its report when all is as ordered already.
+const NOTHING: &str = "nothing to do";
+
+/// How often the cities look whether somebody pushed.
+const FOLLOW: Duration = Duration::from_secs(1);
+
+/// What to do about an address that is taken: a demo has no configuration file to edit.
+const OTHER_NET: &str = "stop that process, or use other addresses: popnet demo --net 127.7";
+
 fn start_problem(error: &dyn std::fmt::Display) -> Problem {
-    Problem::new("D0007", error.to_string(), "see NODE.log below popnet-demo/nodes")
+    let what = error.to_string();
+    let taken = what.contains("is taken by");
+    let next = if taken { OTHER_NET } else { "the whole log is nodes/NODE/node.log in its folder" };
+    Problem::new("D0007", what, next)
+}
+
+/// Keeps the cities' picture of the network the one in force, whoever pushes.
+async fn follow(admin: Admin, network: Arc<Published<Network>>) {
+    let mut seen = None;
+    loop {
+        tokio::time::sleep(FOLLOW).await;
+        // While the control node is away nobody pushes.
+        let Ok(Some(version)) = admin.version(None).await else { continue };
+        if seen.replace(version.epoch) != Some(version.epoch)
+            && let Ok(loaded) = popnet_config::load(&version.text, "popnet.toml")
+        {
+            network.store(Arc::new(loaded.network));
+        }
+    }
 }
 
 impl Stage {
     /// Prepares the folder and starts origins, cities and nodes.
     async fn set(dir: &Path, plan: Plan) -> Result<Self, Problem> {
         let folder = Folder::prepare(dir, plan)?;
-        let taken = |error: popnet_runtime::bind::BindError| error.problem();
+        let taken = |error: popnet_runtime::bind::BindError| {
+            let mut problem = error.problem();
+            OTHER_NET.clone_into(&mut problem.next);
+            problem
+        };
         content::serve(plan.acme(), content::acme(&folder.acme())).map_err(taken)?;
         content::serve(plan.globex_east(), content::globex("east")).map_err(taken)?;
         content::serve(plan.globex_west(), content::globex("west")).map_err(taken)?;
@@ -144,6 +175,7 @@ impl Stage {
         };
         screen::show(&ready, style);
         let listener = UnixListener::bind(self.folder.socket()).map_err(|e| start_problem(&e))?;
+        tokio::spawn(follow(self.admin.clone(), Arc::clone(&self.network)));
         let mut watch = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
@@ -256,13 +288,18 @@ impl Stage {
             Ok(Err(_)) | Err(_) => return false,
         };
         let (ends, report) = match order {
-            Err(error) => (false, Report { text: format!("no order: {error}"), well: false }),
+            Err(error) => {
+                let what = format!("no order: {error}");
+                let problem = Some(Problem::new("D0006", what, "popnet demo --help"));
+                (false, Report { text: String::new(), problem })
+            }
             Ok(order) => {
                 let ends = matches!(order, Order::Down);
-                let done = self.carry_out(order).await;
-                let well = done.is_ok();
-                let text = done.unwrap_or_else(|problem| problem.what);
-                (ends, Report { text, well })
+                let report = match self.carry_out(order).await {
+                    Ok(text) => Report { text, problem: None },
+                    Err(problem) => Report { text: String::new(), problem: Some(problem) },
+                };
+                (ends, report)
             }
         };
         if let Ok(mut text) = serde_json::to_string(&report) {
@@ -292,7 +329,8 @@ impl Stage {
                         "D0008",
                         what,
                         format!("popnet demo load {pop} 0.97"),
-                    ));
+                    )
+                    .with_exit(2));
                 }
                 let path = format!("simulate.load.{pop}");
                 let value = Some(format!("{load:?}"));
@@ -305,21 +343,23 @@ impl Stage {
     }
 
     async fn kill(&mut self, pop: &PopId) -> Result<String, Problem> {
-        known(pop)?;
-        let name = NodeName::of(NODE, pop);
+        let name = node_of(pop)?;
         let node = self.nodes.get_mut(&name).filter(|_| !self.dead.contains(&name));
-        let Some(node) = node else { return Ok(format!("nothing to do: {pop} does not run")) };
+        let Some(node) = node else { return Ok(format!("{NOTHING}: {pop} does not run")) };
         let pid = node.pid().unwrap_or_default();
         node.kill().await.map_err(|error| start_problem(&error))?;
         self.dead.push(name);
+        if *pop == NodeName::new(CONTROL).pop() {
+            let loss = "no status, pushes, purges or logs until popnet demo start ctl";
+            return Ok(format!("{pop} killed (pid {pid}): {loss}; visitors are served as before"));
+        }
         Ok(format!("{pop} killed (pid {pid}); watch: popnet dig static.acme.test --from tokyo"))
     }
 
     async fn start(&mut self, pop: &PopId) -> Result<String, Problem> {
-        known(pop)?;
-        let name = NodeName::of(NODE, pop);
+        let name = node_of(pop)?;
         if self.nodes.get_mut(&name).is_some_and(Node::lives) {
-            return Ok(format!("nothing to do: {pop} runs"));
+            return Ok(format!("{NOTHING}: {pop} runs"));
         }
         let folder = self.folder.node(&name);
         let mut node = Node::start(name.as_str(), &folder).map_err(|e| start_problem(&e))?;
@@ -327,12 +367,18 @@ impl Stage {
         let pid = node.pid().unwrap_or_default();
         self.nodes.insert(name.clone(), node);
         self.dead.retain(|dead| *dead != name);
+        if *pop == NodeName::new(CONTROL).pop() {
+            return Ok(format!("{pop} started (pid {pid})"));
+        }
         Ok(format!("{pop} started (pid {pid}); it gets traffic after three good probes"))
     }
 
     async fn reset(&mut self) -> Result<String, Problem> {
-        for pop in &POPS {
-            self.start(&PopId::new(pop.key)).await?;
+        let control = NodeName::new(CONTROL).pop();
+        let pops = std::iter::once(control).chain(POPS.iter().map(|pop| PopId::new(pop.key)));
+        let mut started = false;
+        for pop in pops {
+            started |= !self.start(&pop).await?.starts_with(NOTHING);
         }
         let simulate = self.network.load().simulate.clone().unwrap_or_default();
         let slow = simulate.slow.keys().map(|pop| (format!("simulate.slow.{pop}"), None));
@@ -341,7 +387,9 @@ impl Stage {
         if !changes.is_empty() {
             self.push(&changes, "reset").await?;
         }
-        Ok("every POP runs, at its own distance, with its own load".to_owned())
+        let well = "every POP runs, at its own distance, with its own load";
+        let idle = !started && changes.is_empty();
+        Ok(if idle { format!("{NOTHING}: {well}") } else { well.to_owned() })
     }
 
     /// Changes the configuration in force the way an operator would: edit, push.
@@ -383,5 +431,15 @@ fn known(pop: &PopId) -> Result<(), Problem> {
     }
     let names: Vec<&str> = POPS.iter().map(|pop| pop.key).collect();
     let what = format!("no POP of the demo is called {pop}; POPs: {}", names.join(", "));
-    Err(Problem::new("D0009", what, format!("popnet demo kill {}", names.last().unwrap_or(&""))))
+    Err(Problem::new("D0009", what, "popnet demo kill nrt1").with_exit(3))
+}
+
+/// The node that stands for `pop` in orders to kill and start; the control node is one, too.
+fn node_of(pop: &PopId) -> Result<NodeName, Problem> {
+    let control = NodeName::new(CONTROL);
+    if *pop == control.pop() {
+        return Ok(control);
+    }
+    known(pop)?;
+    Ok(NodeName::of(NODE, pop))
 }
