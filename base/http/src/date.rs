@@ -2,12 +2,35 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Reads any of the three forms; `None` for anything else.
+/// Reads any of the three forms, names in any case (RFC 9111 4.2); `None` for anything else.
 #[must_use]
 pub fn read(text: &str) -> Option<i64> {
-    let time = httpdate::parse_http_date(text).ok()?;
+    let time = httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&in_usual_case(text)))
+        .ok()?;
     // The library reads dates of 1970 and later only, so the subtraction cannot fail.
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// Names of days and months as the library knows them: `Sun`, `Nov`, `GMT`.
+fn in_usual_case(text: &str) -> String {
+    let mut inside = false;
+    let cased: String = text
+        .chars()
+        .map(|character| {
+            let cased = if inside {
+                character.to_ascii_lowercase()
+            } else {
+                character.to_ascii_uppercase()
+            };
+            inside = character.is_ascii_alphabetic();
+            cased
+        })
+        .collect();
+    match cased.strip_suffix(" Gmt") {
+        Some(start) => format!("{start} GMT"),
+        None => cased,
+    }
 }
 
 /// Prints the preferred form; times before 1970 or after 9999 print as the nearest that exists.
@@ -40,6 +63,8 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",
+            "sun, 06 nOV 1994 08:49:37 gmt",
+            "SUNDAY, 06-NOV-94 08:49:37 GMT",
         ] {
             assert_eq!(read(text), Some(784_111_777), "{text}");
         }

@@ -32,6 +32,11 @@ const FIRST_OCTET: Duration = Duration::from_secs(40);
 /// Silence in the middle of content, likewise.
 const STALL: Duration = Duration::from_secs(40);
 
+/// Exchanges at once with one disk tier: as many as a worker takes connections. How much one origin
+/// may hold is limited where it is asked; a small limit here would let one customer's slow origin
+/// keep everybody else's misses waiting.
+const EXCHANGES: usize = 16_384;
+
 /// How long a disk tier that did not answer is asked last.
 const SUSPECT: Duration = Duration::from_secs(5);
 
@@ -52,7 +57,12 @@ impl Store {
         directory: Arc<Directory>,
         shipper: Option<Shipper>,
     ) -> Self {
-        let patience = Patience { first_octet: FIRST_OCTET, stall: STALL, ..Patience::default() };
+        let patience = Patience {
+            first_octet: FIRST_OCTET,
+            stall: STALL,
+            exchanges: EXCHANGES,
+            ..Patience::default()
+        };
         Self {
             directory,
             client: Client::new(patience),
