@@ -1,8 +1,4 @@
-//! A configuration file.
+//! A configuration file; one that is taken also goes to what lives by it.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    let _ = popnet_config::load_bytes(octets, "popnet.toml");
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::configuration(octets));

@@ -1,8 +1,4 @@
-//! A segment of the disk tier.
+//! A segment of the disk tier, scanned and recovered from.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    let _ = popnet_store::segment::scan(octets);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::disk_segment(octets));

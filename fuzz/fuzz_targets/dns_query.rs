@@ -1,8 +1,4 @@
-//! A packet on the DNS port.
+//! A packet on the DNS port, read only.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    let _ = popnet_dns::parse_query(octets);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::dns_query(octets));

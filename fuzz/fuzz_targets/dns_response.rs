@@ -1,8 +1,4 @@
-//! A name server's answer, as a cache's directory reads it.
+//! A name server's answer, as a cache's directory reads it, and record data as people see it.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    let _ = popnet_dns::Response::parse(octets);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::dns_response(octets));

@@ -1,8 +1,4 @@
 //! HTTP field values.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    popnet_field::read_anything(octets);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::http_fields(octets));

@@ -1,8 +1,4 @@
 //! A role sheet kept on disk.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    let _ = popnet_directory::read_sheet(octets);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::kept_sheet(octets));

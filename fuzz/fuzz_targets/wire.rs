@@ -1,11 +1,4 @@
-//! Control messages and measurements.
+//! Control messages and their frames on a stream. What is read must come out again as it was.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|octets: &[u8]| {
-    use popnet_wire::frame::{Conversation, decode};
-    let _ = decode::<popnet_wire::control::Ask>(Conversation::Control, octets);
-    let _ = decode::<popnet_wire::control::Reply>(Conversation::Control, octets);
-    let _ = decode::<popnet_wire::probing::Datagram>(Conversation::Probing, octets);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| popnet_fuzz::wire(octets));

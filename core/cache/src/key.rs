@@ -70,7 +70,10 @@ pub fn keyed_path(path_and_query: &str, rules: &CacheRules) -> String {
 }
 
 fn push_path(text: &mut String, path_and_query: &str, rules: &CacheRules) {
-    let path_and_query = if path_and_query.is_empty() { "/" } else { path_and_query };
+    // RFC 9110 4.2.3: an empty path is "/", also before a query; a key must show where it begins.
+    if !path_and_query.starts_with(['/', '*']) {
+        text.push('/');
+    }
     let untouched = rules.query_ignore.is_empty() && !rules.query_sort;
     let Some((path, query)) = path_and_query.split_once('?').filter(|_| !untouched) else {
         text.push_str(path_and_query);
@@ -158,6 +161,8 @@ mod tests {
         check(&["utm_*"], false, "/a?utm_source=x", "/a");
         check(&["v"], false, "/a?v&vv=1", "/a?vv=1");
         check(&["v"], true, "", "/");
+        check(&[], false, "?a=/b", "/?a=/b");
+        check(&[], true, "?b&a", "/?a&b");
     }
 
     #[test]

@@ -1,0 +1,35 @@
+//! What the fuzz targets call, one plain function each: the octets go where strangers' octets go,
+//! and what comes out goes as far as it would in the program. The fuzzer and the test that replays
+//! the committed seeds share this list.
+
+mod names;
+mod rules;
+mod words;
+
+pub use names::{dns_answer, dns_query, dns_response, zone_file};
+pub use rules::{caching, configuration, head_of, http_fields, stored_head};
+pub use words::{
+    disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, wire,
+};
+
+/// One target.
+pub type Entry = fn(&[u8]);
+
+/// Every target by its name.
+pub const ENTRIES: [(&str, Entry); 15] = [
+    ("caching", caching),
+    ("configuration", configuration),
+    ("disk_segment", disk_segment),
+    ("dns_answer", dns_answer),
+    ("dns_query", dns_query),
+    ("dns_response", dns_response),
+    ("http_fields", http_fields),
+    ("kept_sheet", kept_sheet),
+    ("kept_state", kept_state),
+    ("log_batch", log_batch),
+    ("measurements", measurements),
+    ("probe_answers", probe_answers),
+    ("stored_head", stored_head),
+    ("wire", wire),
+    ("zone_file", zone_file),
+];

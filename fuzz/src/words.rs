@@ -1,0 +1,133 @@
+//! What nodes tell each other, and what they keep on disk.
+
+use bytes::BytesMut;
+use popnet_probe::{Prober, load_in};
+use popnet_runtime::{files, identity, journal, link, ship};
+use popnet_steering::Board;
+use popnet_store::{Limits, Recovery, SegmentId, read_head, segment};
+use popnet_terms::Timestamp;
+use popnet_wire::control::{Ask, Reply};
+use popnet_wire::frame::{Conversation, decode, encode, take_frame};
+use popnet_wire::logging::Batch;
+use popnet_wire::probing::{Datagram, Report};
+
+use super::names::NETWORK;
+
+/// Control messages and their frames on a stream. What is read must come out again as it was.
+pub fn wire(octets: &[u8]) {
+    if let Ok(ask) = link::decode_ask(octets) {
+        let _ = format!("{ask:?}");
+        let again = decode::<Ask>(Conversation::Control, &encode(Conversation::Control, &ask));
+        assert_eq!(again.as_ref(), Ok(&ask));
+    }
+    if let Ok(reply) = link::decode_reply(octets) {
+        let _ = format!("{reply:?}");
+        let again = decode::<Reply>(Conversation::Control, &encode(Conversation::Control, &reply));
+        assert_eq!(again.as_ref(), Ok(&reply));
+    }
+    let mut buffer = BytesMut::from(octets);
+    while let Ok(Some(_)) = take_frame(&mut buffer) {}
+    let _ = identity::hostname_in(octets);
+}
+
+/// A datagram of a probe or to one, with what follows from it.
+pub fn measurements(octets: &[u8]) {
+    // From noon of some day, so that times before and after are possible.
+    let now = Timestamp(1_700_049_600_000_000);
+    match popnet_netprobe::decode(octets) {
+        Ok(Datagram::Report(report)) => recorded(report, now),
+        Ok(Datagram::Needs(needs)) => {
+            let mut prober = prober(now);
+            prober.handle_needs(&needs, now);
+            drive(&mut prober, now);
+        }
+        Ok(Datagram::Hits(hits)) => {
+            let mut prober = prober(now);
+            prober.handle_hits(&hits);
+            drive(&mut prober, now);
+        }
+        Err(_) => {}
+    }
+}
+
+fn prober(now: Timestamp) -> Prober {
+    let mut prober = Prober::new("fra1".into(), 7);
+    prober.configure(&NETWORK, now);
+    prober
+}
+
+fn drive(prober: &mut Prober, now: Timestamp) {
+    prober.handle_timeout(now);
+    while prober.poll_action().is_some() {}
+    prober.handle_timeout(Timestamp(prober.poll_timeout().0.saturating_add(60_000_000)));
+    while prober.poll_action().is_some() {}
+}
+
+fn recorded(report: Report, now: Timestamp) {
+    // As if from a probe that the network has; others are not listened to.
+    let report = Report { publisher: "probe1.fra1".into(), ..report };
+    let mut board = Board::new();
+    board.configure(&NETWORK, None, now);
+    let _ = board.record(&report, now);
+    let _ = board.view(now);
+    let _ = board.view(Timestamp(now.0.saturating_add(600_000_000)));
+    let mut after = Board::new();
+    after.configure(&NETWORK, None, now);
+    let _ = after.import(&board.export());
+    after.forget(now);
+}
+
+/// What a probed server answers: a resolver's packet, or a load in JSON.
+pub fn probe_answers(octets: &[u8]) {
+    let id = octets.first_chunk::<2>().map_or(0, |id| u16::from_be_bytes(*id));
+    let _ = popnet_netprobe::resolver::answers(octets, id);
+    let _ = load_in(octets, "/load");
+    let _ = load_in(octets, "/a~1b/0/c");
+}
+
+/// A segment of the disk tier, scanned and recovered from.
+pub fn disk_segment(octets: &[u8]) {
+    let _ = segment::scan(octets);
+    let _ = read_head(octets);
+    if let Some(limits) = Limits::for_disk(8 << 20) {
+        let mut recovery = Recovery::new(limits);
+        recovery.segment(SegmentId(1), octets);
+        let _ = recovery.finish(1);
+    }
+}
+
+/// Log batches on the wire and on disk, and their acknowledgements.
+pub fn log_batch(octets: &[u8]) {
+    let _ = ship::unpack(octets);
+    let _ = ship::unseal(octets);
+    let _ = ship::decode_ack(octets);
+    let _ = popnet_logserver::entries(octets);
+    // What lies under the compression, whose checksum nobody guesses.
+    if let Ok(batch) = decode::<Batch>(Conversation::Logging, octets)
+        && let Ok(packed) = ship::pack(&batch)
+        && let Ok(again) = ship::unpack(&packed)
+    {
+        assert_eq!(again, batch);
+    }
+}
+
+/// A role sheet kept on disk.
+pub fn kept_sheet(octets: &[u8]) {
+    let _ = popnet_directory::read_sheet(octets);
+}
+
+/// State that roles keep over a restart, in its frame and out of it.
+pub fn kept_state(octets: &[u8]) {
+    let _ = files::unframe(files::Kind { name: *b"BORD", version: 1 }, octets);
+    let _ = journal::records(octets);
+    let _ = popnet_configd::decode_ledger(octets);
+    let _ = popnet_configd::decode_version(octets);
+    let _ = popnet_configd::decode_purge(octets);
+    if let Some(kept) = popnet_nameserver::parse_kept(octets) {
+        let now = Timestamp(1_700_049_600_000_000);
+        let mut board = Board::new();
+        board.configure(&NETWORK, None, now);
+        let _ = board.import(&kept);
+        let _ = (board.view(now), board.export());
+    }
+}
