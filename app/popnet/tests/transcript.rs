@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -56,8 +57,14 @@ fn normal(transcript: &str) -> String {
 /// What `popnet demo` shows, with the login link's token shortened.
 fn screen() -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut demo =
-        popnet().arg("demo").current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    // The screen names the program as it was called.
+    let mut demo = popnet()
+        .arg0("popnet")
+        .arg("demo")
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut shown = String::new();
     for line in BufReader::new(demo.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -112,6 +119,12 @@ fn play() -> String {
     assert!(within(Duration::from_secs(10), back));
     say("popnet demo start nrt1", "nrt1 started; it gets traffic after three good probes");
     let purge = run(&["purge", "site", "static.acme.test", "--yes"]);
+    // The nodes answer in any order.
+    let (head, nodes) = purge.split_once('\n').expect("a line of the purge, then the nodes'");
+    let mut nodes: Vec<&str> = nodes.lines().collect();
+    let last = nodes.pop().expect("a sum");
+    nodes.sort_unstable();
+    let purge = format!("{head}\n{}\n{last}", nodes.join("\n"));
     say("popnet purge site static.acme.test --yes", &purge);
     let end = played.trim_end().len();
     played.truncate(end);
