@@ -11,7 +11,7 @@ use popnet_http::server::{Limits, Listener, Server};
 use popnet_runtime::files::create_private_dir;
 use popnet_runtime::link::{Served, serve_local};
 use popnet_runtime::ship::Shipper;
-use popnet_runtime::{Context, Published, Running, StartError, bind, clock};
+use popnet_runtime::{Context, Published, Running, StartError, bind, clock, descriptors};
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
 use popnet_wire::logging::CacheResult;
@@ -71,6 +71,7 @@ pub async fn start(
     settings: Settings,
     directory: Arc<Directory>,
 ) -> Result<Running, StartError> {
+    descriptors::raise();
     let role_dir = context.role_dir(Role::Webcache);
     create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;

@@ -3,7 +3,9 @@
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use world::{Answer, Calls, Reaction, World, raw};
 
@@ -84,7 +86,7 @@ async fn an_answer_to_another_question_is_none() {
     })
     .await;
     assert_eq!(world.get("/old", "").await.content, b"once");
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     for path in ["/old", "/304", "/206", "/coded", "/101"] {
         let answer = world.get(path, "").await;
         assert_eq!(answer.status, 502, "{path}: {}", answer.head);
@@ -150,7 +152,35 @@ async fn why_it_went_forward_is_told_whatever_came() {
     })
     .await;
     world.get("/x", "").await;
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let answer = world.get("/x", "").await;
     assert_eq!(answer.cache_status(), "mem.lab; fwd=stale; detail=RESP_NO_STORE");
+}
+
+#[tokio::test]
+async fn a_slow_origin_holds_up_only_its_own() {
+    let (open, gate) = watch::channel(false);
+    let world = World::new(ROOM, move |seen| {
+        let mut reaction = Reaction::ok("cache-control: max-age=60", "two pieces");
+        reaction.pieces.insert(0, bytes::Bytes::new());
+        reaction.gate = seen.path().starts_with("/slow").then(|| gate.clone());
+        reaction
+    })
+    .await;
+    // More than one place's exchanges usually are.
+    let mut waiting = Vec::new();
+    for number in 0..1_050 {
+        let mut stream = tokio::net::TcpStream::connect(world.http).await.unwrap();
+        let request = format!("GET /slow/{number} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let all_wait = async {
+        while world.asked() < waiting.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), all_wait).await.expect("each has its own way");
+    assert_eq!(world.get("/fast", "").await.content, b"two pieces");
+    open.send_replace(true);
 }

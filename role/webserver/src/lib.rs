@@ -29,7 +29,7 @@ use popnet_runtime::bind::{self, BindError};
 use popnet_runtime::files::create_private_dir;
 use popnet_runtime::link::{Served, serve_local};
 use popnet_runtime::ship::Shipper;
-use popnet_runtime::{Context, Published, Running, StartError, clock};
+use popnet_runtime::{Context, Published, Running, StartError, clock, descriptors};
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
 use popnet_wire::logging::CacheResult;
@@ -106,6 +106,7 @@ async fn prepare_patient(
     directory: Arc<Directory>,
     patience: Patience,
 ) -> Result<Prepared, StartError> {
+    descriptors::raise();
     let role_dir = context.role_dir(Role::Webserver);
     create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;

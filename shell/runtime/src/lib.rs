@@ -7,7 +7,7 @@
 //! - [`quic`]: the same trust for measurements (datagrams) and logs (streams).
 //! - [`bind`]: ports, with the holder's name when one is taken.
 //! - [`files`], [`journal`], [`pidfile`]: what must survive or be found by other processes.
-//! - [`publish`], [`clock`], [`backoff`]: small tools.
+//! - [`publish`], [`clock`], [`backoff`], [`descriptors`]: small tools.
 //!
 //! Nothing here knows what an answer, a cache or a probe is.
 
@@ -16,6 +16,7 @@ pub mod backoff;
 pub mod bind;
 pub mod clock;
 pub mod context;
+pub mod descriptors;
 pub mod files;
 mod holder;
 pub mod identity;
