@@ -15,12 +15,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::RunArguments;
 use crate::notify;
-use crate::output::{Done, Outcome};
+use crate::output::{Done, Outcome, Style};
 use me::Me;
 use roles::Selection;
 
 /// Runs until told to stop.
-pub(crate) fn execute(arguments: &RunArguments) -> Outcome {
+pub(crate) fn execute(arguments: &RunArguments, style: Style) -> Outcome {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -32,15 +32,15 @@ pub(crate) fn execute(arguments: &RunArguments) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Problem::new("R01", format!("no asynchronous runtime: {error}"), ""))?;
-    let outcome = runtime.block_on(run(arguments, &selection));
+    let outcome = runtime.block_on(run(arguments, &selection, style));
     // Every role has ended. A thread that still waits for standard input must not hold us.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(arguments: &RunArguments, selection: &Selection) -> Outcome {
+async fn run(arguments: &RunArguments, selection: &Selection, style: Style) -> Outcome {
     let shutdown = CancellationToken::new();
-    let me = Me::find(arguments, &shutdown)?;
+    let me = Me::find(arguments, &shutdown, style)?;
     let _pid = hold_pid_file(&me.context, selection)?;
     tokio::spawn(wait_for_end(shutdown.clone(), arguments.until_stdin_closes));
     let mut started = Vec::new();

@@ -74,7 +74,7 @@ fn read(file: &Path, style: Style) -> Result<(String, Loaded), Problem> {
 }
 
 /// The mistakes of a file that was to be used: all of them, each at its place.
-fn broken(diagnostics: &[Diagnostic], text: &str, name: &str, style: Style) -> Problem {
+pub(crate) fn broken(diagnostics: &[Diagnostic], text: &str, name: &str, style: Style) -> Problem {
     let what = popnet_config::render(diagnostics, text, name);
     if style.json {
         let first = diagnostics.first();

@@ -2,7 +2,7 @@
 //! what comes back into text or JSON.
 
 mod authority;
-mod config;
+pub(crate) mod config;
 mod dig;
 mod explain;
 mod fetch;
@@ -30,7 +30,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
     let style = arguments.style();
     let context = arguments.context.as_deref();
     match arguments.command {
-        Command::Run(run) => run::execute(&run),
+        Command::Run(run) => run::execute(&run, style),
         Command::Demo(demo) => demo::execute(&demo, context, style),
         Command::Authority(command) => authority::execute(&command, style),
         Command::User(command) => user::execute(&command, context, style),

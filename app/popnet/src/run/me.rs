@@ -13,6 +13,8 @@ use popnet_wire::control::Problem;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArguments;
+use crate::command::config::broken;
+use crate::output::Style;
 use popnet_configd::Parent;
 
 use crate::node_file::NodeFile;
@@ -51,9 +53,10 @@ impl Me {
     pub(super) fn find(
         arguments: &RunArguments,
         shutdown: &CancellationToken,
+        style: Style,
     ) -> Result<Self, Problem> {
         match (&arguments.config, &arguments.node) {
-            (Some(file), Some(node)) => Self::from_file(arguments, file, node, shutdown),
+            (Some(file), Some(node)) => Self::from_file(arguments, file, node, shutdown, style),
             _ => Self::managed(arguments, shutdown),
         }
     }
@@ -63,15 +66,14 @@ impl Me {
         file: &Path,
         name: &NodeName,
         shutdown: &CancellationToken,
+        style: Style,
     ) -> Result<Self, Problem> {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(|error| {
             Problem::new("R0003", format!("{shown}: {error}"), "popnet config validate FILE")
         })?;
-        let loaded = popnet_config::load(&text, &shown).map_err(|diagnostics| {
-            let what = popnet_config::render(&diagnostics, &text, &shown);
-            Problem::new("", what.trim_end(), "").with_exit(8)
-        })?;
+        let loaded = popnet_config::load(&text, &shown)
+            .map_err(|diagnostics| broken(&diagnostics, &text, &shown, style))?;
         let network = loaded.network;
         let alone = network.nodes().count() == 1;
         let node = network.node(name).cloned().ok_or_else(|| unknown(&network, name, &shown))?;
