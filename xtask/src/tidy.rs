@@ -95,13 +95,14 @@ fn lines(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     // Recorded texts hold what a program said, and others' formats their own spaces.
     let is_ours = !name.contains("/tests/") || name.ends_with(".rs");
+    let is_source = name.ends_with(".rs") && !name.contains("/tests/");
     for (at, line) in text.lines().enumerate() {
         let mut say = |what: String| findings.push(format!("{name}:{}: {what}", at + 1));
         if is_ours && line.ends_with([' ', '\t']) {
             say("space at the end of the line".to_owned());
         }
         let width = line.chars().count();
-        if name.ends_with(".rs") && width > WIDTH_MAX && !is_in_text(line) {
+        if is_source && width > WIDTH_MAX && !is_in_text(line) {
             say(format!("{width} wide, more than {WIDTH_MAX}"));
         }
         if let Some(note) = NOTES.iter().find(|note| line.contains(**note)) {

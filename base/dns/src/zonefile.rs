@@ -101,7 +101,8 @@ pub fn rdata_text(rtype: Rtype, rdata: &[u8]) -> String {
         .map_or_else(|_| "?".to_owned(), |data| text_of(&data))
 }
 
-/// RFC 1035 5.2 and RFC 2181 10.1: one SOA, at the apex; an NS record there; nothing beside a CNAME.
+/// RFC 1035 5.2 and RFC 2181 10.1: one SOA, at the apex; an NS record there; nothing beside
+/// a CNAME.
 fn check_apex(apex: &Name, file: &Path, reader: &mut Reader<'_>) {
     let at_apex =
         |rtype| reader.records.iter().filter(move |r| r.rtype == rtype && r.owner == *apex).count();

@@ -101,8 +101,8 @@ pub fn freshened(
     })
 }
 
-/// Whether a 304 with the fields `news` confirms `stored`: the tags are the same, or else, where not
-/// both have one, the dates.
+/// Whether a 304 with the fields `news` confirms `stored`: the tags are the same, or else, where
+/// not both have one, the dates.
 fn is_about(stored: &Stored, news: &HeaderMap) -> bool {
     let own = &stored.fields.0;
     if let (Some(own), Some(told)) = (condition::tag_of(own), condition::tag_of(news)) {

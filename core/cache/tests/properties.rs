@@ -140,7 +140,8 @@ proptest! {
         let site = site(0, 0, 60);
         let mut response = HeaderMap::new();
         for (name, value) in &lines {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            let field = (HeaderName::try_from(name), HeaderValue::try_from(value));
+            if let (Ok(name), Ok(value)) = field {
                 response.append(name, value);
             }
         }

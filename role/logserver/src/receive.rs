@@ -104,7 +104,8 @@ impl Reception {
         }
     }
 
-    /// Reads one batch and has it stored. `None`: nothing can be said of it; the sender tries again.
+    /// Reads one batch and has it stored. `None`: nothing can be said of it; the sender
+    /// tries again.
     async fn take(&self, peer: &str, mut receive: RecvStream) -> Option<Ack> {
         let Ok(Ok(packed)) = timeout(READ_MAX, receive.read_to_end(PACKED_MAX)).await else {
             one(&self.tallies.unread);

@@ -62,7 +62,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Starts the thread. A ledger that is new while raw batches are there is built from them first.
+    /// Starts the thread. A ledger that is new while raw batches are there is built from them
+    /// first.
     pub(crate) async fn start(
         ledger: Ledger,
         raw: Raw,

@@ -9,6 +9,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
 use popnet_field::authority::Authority;
+use popnet_field::report::ProxyStatus;
 use popnet_field::{chain, date, hop};
 use popnet_http::body::Body;
 use popnet_http::measure::{Framing, request_head};
@@ -27,6 +28,7 @@ use crate::sites::Sites;
 use crate::store::Store;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -111,7 +113,9 @@ impl Front {
         let mut access = Ledger::open(&request, id, None, arrival.begun, arrival.head_octets);
         access.site = SiteName::new(NOBODYS);
         let refuse = |status: StatusCode, what: &str, access: Access| {
-            Err((Box::new(page(status, what)), Box::new(access)))
+            let mut response = page(status, what);
+            self.explain(&mut response);
+            Err((Box::new(response), Box::new(access)))
         };
         let uri = match uri {
             Ok(uri) => uri,
@@ -152,6 +156,17 @@ impl Front {
         let received = Arc::clone(&arrival.received);
         let request = request.map(|body| Body::stream(Received { body, octets: received }));
         Ok((Ask { site, request }, access))
+    }
+
+    /// Says in the words of RFC 9209 why this cache refused a request.
+    fn explain(&self, response: &mut Response<Body>) {
+        let error = match response.status() {
+            StatusCode::MISDIRECTED_REQUEST => "destination_not_found",
+            StatusCode::LOOP_DETECTED => "proxy_loop_detected",
+            _ => "http_request_error",
+        };
+        let told = ProxyStatus { proxy: &self.name, error, next_hop: None, details: None };
+        chain::append_to_list(response.headers_mut(), &PROXY_STATUS, &told.print());
     }
 
     fn finish(

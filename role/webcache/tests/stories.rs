@@ -481,6 +481,7 @@ async fn hosts_and_health() {
         raw(world.http, b"GET / HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n").await,
     );
     assert_eq!(gone.status, 421);
+    assert_eq!(gone.field("proxy-status"), Some("mem.lab; error=destination_not_found"));
     assert!(String::from_utf8_lossy(&gone.content).contains("b.test"));
     for refused in [
         "GET / HTTP/1.1\r\n\r\n",

@@ -47,8 +47,8 @@ impl PidFile {
         };
         lock.set_len(0)?;
         lock.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        // Whoever is listed here is told of changes by SIGHUP, which must not end a process that has
-        // nothing to read again.
+        // Whoever is listed here is told of changes by SIGHUP, which must not end a process that
+        // has nothing to read again.
         let hangup = Handle::try_current().ok().and_then(|_| signal(SignalKind::hangup()).ok());
         Ok(Self { path, _lock: lock, _hangup: hangup })
     }

@@ -76,7 +76,8 @@ impl Users {
         file.pragma_update(None, "journal_mode", "wal")?;
         file.pragma_update(None, "synchronous", "normal")?;
         file.pragma_update(None, "foreign_keys", true)?;
-        // The command line may open a new file at the same moment: whoever writes first lays it out.
+        // The command line may open a new file at the same moment: whoever writes first lays
+        // it out.
         let change = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let layout: i64 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match layout {
