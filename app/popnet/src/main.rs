@@ -1,7 +1,25 @@
 //! popnet: a self-hosted content delivery network and global traffic manager in one program.
 //!
 //! The only crate that reads arguments and the environment, prints, and chooses exit codes.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+/// As in the standard library, but a reader who leaves (`popnet config show | head`) or a full disk
+/// makes no panic: what is lost is told at the end.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::output::say(format_args!($($text)*)) };
+}
+/// The same with the end of the line.
+macro_rules! println {
+    ($($text:tt)*) => { $crate::output::say(format_args!("{}\n", format_args!($($text)*))) };
+}
+/// To standard error, whether anybody reads it or not.
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::output::mutter(format_args!($($text)*)) };
+}
+/// The same with the end of the line.
+macro_rules! eprintln {
+    () => { $crate::output::mutter(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::output::mutter(format_args!("{}\n", format_args!($($text)*))) };
+}
 
 mod cli;
 mod command;
@@ -25,11 +43,12 @@ fn main() -> ExitCode {
         Err(error) => return cli::refuse(&error),
     };
     let style = arguments.style();
-    match command::execute(arguments) {
-        Ok(done) => ExitCode::from(done.exit),
+    let exit = match command::execute(arguments).and_then(output::finish) {
+        Ok(done) => done.exit,
         Err(problem) => {
             output::complain(&problem, style);
-            ExitCode::from(problem.exit)
+            problem.exit
         }
-    }
+    };
+    ExitCode::from(exit)
 }

@@ -1,8 +1,50 @@
 //! How commands print: data on standard output, everything else on standard error.
 
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
 use popnet_terms::Timestamp;
 use popnet_wire::control::Problem;
 use serde::Serialize;
+
+/// Why standard output takes no more.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints to standard output, until it takes no more.
+pub(crate) fn say(text: fmt::Arguments<'_>) {
+    if LOST.get().is_none()
+        && let Err(error) = io::stdout().write_fmt(text)
+    {
+        // Somebody else may have noticed at the same moment.
+        let _ = LOST.set(error);
+    }
+}
+
+/// Prints to standard error; there is nobody to tell when that fails.
+pub(crate) fn mutter(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
+}
+
+/// Whether nobody reads standard output any more.
+pub(crate) fn unheard() -> bool {
+    LOST.get().is_some()
+}
+
+/// The end of a command that went well: what it printed has to have arrived, unless its reader has
+/// seen enough.
+pub(crate) fn finish(done: Done) -> Outcome {
+    if let Err(error) = io::stdout().flush() {
+        let _ = LOST.set(error);
+    }
+    match LOST.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let what = format!("standard output: {error}");
+            Err(Problem::new("U0034", what, "df   (what was ordered is done all the same)"))
+        }
+        _ => Ok(done),
+    }
+}
 
 /// How this call prints.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use super::explain::city_resolver;
 use super::{admin, network};
 use crate::cli::FetchArguments;
 use crate::demo::visit::{self, Visit, Visitor};
-use crate::output::{Done, Outcome, Style, print_json};
+use crate::output::{self, Done, Outcome, Style, print_json};
 
 pub(crate) async fn execute(
     arguments: &FetchArguments,
@@ -45,6 +45,9 @@ pub(crate) async fn execute(
             (true, false) => all.push(fetched.json()),
             (true, true) => print_json("fetch/v1", &fetched.json()),
             (false, _) => println!("{}", fetched.text()),
+        }
+        if output::unheard() {
+            break;
         }
         if left != Some(0) {
             tokio::time::sleep(Duration::from_secs(1)).await;

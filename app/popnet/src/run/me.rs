@@ -1,13 +1,15 @@
 //! Who this node is: from the configuration file and `--node`, or from `node.toml`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use popnet_config::network::{CertificateFiles, Network, Node};
 use popnet_runtime::Context;
-use popnet_runtime::identity::{Authority, Identity};
+use popnet_runtime::files::create_private_dir;
+use popnet_runtime::identity::{Authority, Identity, NODE_PEM};
 use popnet_terms::NodeName;
 use popnet_wire::control::Problem;
 use tokio_util::sync::CancellationToken;
@@ -142,7 +144,12 @@ fn file_identity(
 ) -> Result<Identity, Problem> {
     let own = arguments.state_dir.join("identity");
     let folder = arguments.identity.as_deref().unwrap_or(&own);
-    if !folder.exists() {
+    // Processes of one node that start together must not make two identities out of one.
+    let _turn = take_turn(&arguments.state_dir)?;
+    // In our own folder the certificate is written last; one that we were given is not for us to
+    // complete.
+    let is_there = arguments.identity.as_deref().map_or(own.join(NODE_PEM), Path::to_owned);
+    if !is_there.exists() {
         if network.nodes().count() > 1 {
             let what = format!("{hostname} has no certificate in {}", folder.display());
             let next = format!(
@@ -162,4 +169,16 @@ fn file_identity(
             .map_err(|error| error.problem())?;
     }
     Identity::load(folder).map_err(|error| error.problem())
+}
+
+/// Waits until no other process of this node is at this place; the place is free when the file is
+/// dropped.
+fn take_turn(state_dir: &Path) -> Result<File, Problem> {
+    let path = state_dir.join("identity.lock");
+    let opened = create_private_dir(state_dir).and_then(|()| File::create(&path));
+    let locked = opened.and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|error| {
+        let what = format!("{}: {error}", path.display());
+        Problem::new("R0002", what, "name another --state-dir")
+    })
 }
