@@ -52,8 +52,7 @@ fn kill(demo: &Demo) {
 /// Starts the POP and asks all the time: what the first answer is. The master is frozen until
 /// `silent` is over.
 fn first_fetch_after_start(demo: &Demo, silent: Duration) -> Fetched {
-    let master = demo.ready["control"]["pid"].as_i64().expect("a number");
-    let master = Pid::from_raw(i32::try_from(master).expect("a pid"));
+    let master = Pid::from_raw(*demo.node_pids().first().expect("the master's"));
     std::thread::scope(|scope| {
         if !silent.is_zero() {
             signal::kill(master, Signal::SIGSTOP).expect("our own process");
