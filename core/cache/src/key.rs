@@ -71,7 +71,7 @@ pub fn keyed_path(path_and_query: &str, rules: &CacheRules) -> String {
 
 fn push_path(text: &mut String, path_and_query: &str, rules: &CacheRules) {
     // RFC 9110 4.2.3: an empty path is "/", also before a query; a key must show where it begins.
-    if !path_and_query.starts_with(['/', '*']) {
+    if !path_and_query.starts_with('/') && path_and_query != "*" {
         text.push('/');
     }
     let untouched = rules.query_ignore.is_empty() && !rules.query_sort;
@@ -163,6 +163,8 @@ mod tests {
         check(&["v"], true, "", "/");
         check(&[], false, "?a=/b", "/?a=/b");
         check(&[], true, "?b&a", "/?a&b");
+        check(&[], false, "*", "*");
+        check(&[], false, "*a/b", "/*a/b");
     }
 
     #[test]
