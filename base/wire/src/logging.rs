@@ -196,6 +196,17 @@ pub enum CacheResult {
     Error,
 }
 
+impl CacheResult {
+    /// Whether the content came from what is stored.
+    #[must_use]
+    pub fn is_hit(self) -> bool {
+        match self {
+            Self::HitMemory | Self::HitDisk | Self::Stale | Self::Revalidated => true,
+            Self::Miss | Self::Bypass | Self::Error => false,
+        }
+    }
+}
+
 /// One steered answer, with everything it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {

@@ -46,7 +46,8 @@ pub(crate) fn failed(name: &str, failure: &Failure) -> Response<Body> {
 }
 
 /// A short page of our own, which nobody is to keep.
-pub(crate) fn page(status: StatusCode, what: &str) -> Response<Body> {
+#[must_use]
+pub fn page(status: StatusCode, what: &str) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or("");
     let text = format!("{} {reason}\n{what}\n", status.as_u16());
     let mut response = Response::new(Body::whole(text));

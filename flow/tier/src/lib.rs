@@ -15,6 +15,7 @@
 
 mod absence;
 mod content;
+pub mod control;
 mod dress;
 mod explain;
 mod fill;
@@ -24,8 +25,10 @@ mod mission;
 pub mod outcome;
 mod purge;
 pub mod shelf;
+pub mod sites;
 mod tier;
 pub mod upstream;
 
+pub use dress::page;
 pub use outcome::{Answer, Outcome};
 pub use tier::{Ask, Settings, Tier};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use popnet_http::certificates::{Choose, load};
 use popnet_runtime::Published;
+use popnet_tier::sites::Sites;
 use rustls::sign::CertifiedKey;
 
-use crate::sites::Sites;
 use crate::start::Certificate;
 
 /// The node's own certificates, by name.

@@ -19,20 +19,13 @@ use popnet_http::failure::Failure;
 use popnet_runtime::clock;
 use popnet_runtime::ship::Shipper;
 use popnet_terms::{CacheReason, CustomerId, Micros, Seconds, SiteName};
+use popnet_tier::control::Totals;
 use popnet_tier::{Outcome, inside};
 use popnet_wire::logging::{Access, CacheResult, Record};
 use popnet_wire::rollout::Epoch;
 
 /// Octets of a path or a query that are written down.
 const WRITTEN_MAX: usize = 1_024;
-
-/// What the role has done since it started.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) requests: AtomicU64,
-    pub(crate) hits: AtomicU64,
-    pub(crate) bytes_out: AtomicU64,
-}
 
 /// A request's record while it is being answered.
 pub(crate) struct Ledger {
@@ -123,7 +116,7 @@ impl Ledger {
             // The origin did not announce a length: what came through here is what it sent.
             access.origin_bytes = body_octets;
         }
-        let hit = is_hit(access.cache);
+        let hit = access.cache.is_hit();
         self.totals.requests.fetch_add(1, Ordering::Relaxed);
         self.totals.hits.fetch_add(u64::from(hit), Ordering::Relaxed);
         self.totals.bytes_out.fetch_add(access.resp_bytes, Ordering::Relaxed);
@@ -165,16 +158,6 @@ fn told(outcome: &Outcome) -> (CacheResult, CacheReason) {
             | CacheResult::Error,
             _,
         ) => own,
-    }
-}
-
-fn is_hit(result: CacheResult) -> bool {
-    match result {
-        CacheResult::HitMemory
-        | CacheResult::HitDisk
-        | CacheResult::Stale
-        | CacheResult::Revalidated => true,
-        CacheResult::Miss | CacheResult::Bypass | CacheResult::Error => false,
     }
 }
 

@@ -2,17 +2,15 @@
 //!
 //! [`start`] binds its ports, waits for its role sheet, and then serves: sites by their host, from
 //! [`memory`], else from the disk tier of its POP. It holds no configuration: sites, rules, the
-//! disk tier and the log servers all come from the directory (C6, G6). Every request leaves one record
-//! and exact counters.
+//! disk tier and the log servers all come from the directory (C6, G6). Every request leaves one
+//! record and exact counters.
 
 mod certificates;
-mod control;
 mod health;
 mod ledger;
 pub mod memory;
 mod naming;
 mod serve;
-mod sites;
 mod start;
 mod store;
 

@@ -17,14 +17,15 @@ use popnet_http::server::{Client, Service};
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Published, clock};
 use popnet_terms::{CacheReason, CustomerId, SiteName};
-use popnet_tier::{Answer, Ask, Outcome, Tier};
+use popnet_tier::control::Totals;
+use popnet_tier::sites::Sites;
+use popnet_tier::{Answer, Ask, Outcome, Tier, page};
 use popnet_wire::logging::{Access, CacheResult};
 
 use crate::health::{self, Load};
-use crate::ledger::{Ledger, Metered, Received, Totals};
+use crate::ledger::{Ledger, Metered, Received};
 use crate::memory::Memory;
 use crate::naming::Names;
-use crate::sites::Sites;
 use crate::store::Store;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -284,17 +285,6 @@ fn stamp(response: &mut Response<Body>) {
     {
         response.headers_mut().insert(header::DATE, value);
     }
-}
-
-fn page(status: StatusCode, what: &str) -> Response<Body> {
-    let reason = status.canonical_reason().unwrap_or("");
-    let mut response =
-        Response::new(Body::whole(format!("{} {reason}\n{what}\n", status.as_u16())));
-    *response.status_mut() = status;
-    let fields = response.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

@@ -14,18 +14,17 @@ use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, bind, clock, descriptors};
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
+use popnet_tier::control::{Control, Totals};
+use popnet_tier::sites::Sites;
 use popnet_wire::logging::CacheResult;
 use popnet_wire::sheet::Sheet;
 use tokio::sync::watch;
 
 use crate::certificates::Certificates;
-use crate::control::Control;
 use crate::health::Load;
-use crate::ledger::Totals;
 use crate::memory::Memory;
 use crate::naming::Names;
 use crate::serve::Front;
-use crate::sites::Sites;
 use crate::store::Store;
 
 /// How long the end waits for logs to be acknowledged.
@@ -89,7 +88,12 @@ pub async fn start(
         names: Names::new(&context.node),
         name,
     });
-    let control = Control { node: context.node.clone(), front: Arc::clone(&front) };
+    let control = Control {
+        role: Role::Webcache,
+        tier: Arc::clone(&front.tier),
+        sites: Arc::clone(&front.sites),
+        totals: Arc::clone(&front.totals),
+    };
     let path = context.role_socket(Role::Webcache);
     let asked = serve_local(&path, Arc::new(control), context.shutdown.clone())?;
     let cache = Cache { context, front, directory, shipper };

@@ -6,12 +6,10 @@
 //! the directory's. There is no access log here: WebCaches log misses too (W6); what fails is
 //! reported.
 
-mod control;
 pub mod disk;
 mod events;
 mod origins;
 mod serve;
-mod sites;
 mod suspects;
 
 use std::fs;
@@ -32,16 +30,16 @@ use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, clock, descriptors};
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
+use popnet_tier::control::{Control, Totals};
+use popnet_tier::sites::Sites;
 use popnet_wire::logging::CacheResult;
 
 pub use crate::origins::Patience;
 
-use crate::control::Control;
 use crate::disk::DiskShelf;
 use crate::events::Events;
 use crate::origins::Origins;
-use crate::serve::{Store, Totals};
-use crate::sites::Sites;
+use crate::serve::Store;
 
 /// The Unix socket for this node's WebCache, below the node's run folder.
 pub const STORE_SOCKET: &str = "store.sock";
@@ -121,10 +119,15 @@ async fn prepare_patient(
     let sheet = directory.sheet().borrow().clone();
     let store = Arc::new(Store {
         tier,
-        sites: Published::new(Arc::new(Sites::of(sheet.as_deref()))),
+        sites: Arc::new(Published::new(Arc::new(Sites::of(sheet.as_deref())))),
         totals: Arc::<Totals>::default(),
     });
-    let control = Control { node: context.node.clone(), store: Arc::clone(&store) };
+    let control = Control {
+        role: Role::Webserver,
+        tier: Arc::clone(&store.tier),
+        sites: Arc::clone(&store.sites),
+        totals: Arc::clone(&store.totals),
+    };
     let asked = serve_local(
         &context.role_socket(Role::Webserver),
         Arc::new(control),

@@ -2,38 +2,29 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use popnet_field::hop;
 use popnet_http::body::Body;
 use popnet_http::failure::Failure;
 use popnet_http::server::{Client, Service};
 use popnet_runtime::Published;
-use popnet_tier::{Ask, Tier, inside};
-use popnet_wire::logging::CacheResult;
+use popnet_tier::control::Totals;
+use popnet_tier::sites::Sites;
+use popnet_tier::{Ask, Tier, inside, page};
 
 use crate::disk::DiskShelf;
 use crate::origins::Origins;
-use crate::sites::Sites;
-
-/// What the role has done since it started.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) requests: AtomicU64,
-    pub(crate) hits: AtomicU64,
-    /// Octets of content sent.
-    pub(crate) octets: AtomicU64,
-}
 
 /// Answers WebCaches.
 pub(crate) struct Store {
     pub(crate) tier: Arc<Tier<DiskShelf, Origins>>,
-    pub(crate) sites: Published<Sites>,
+    pub(crate) sites: Arc<Published<Sites>>,
     pub(crate) totals: Arc<Totals>,
 }
 
@@ -62,7 +53,7 @@ impl Service for Store {
         *request.uri_mut() = uri;
         let answer = self.tier.serve(Ask { site, request }).await;
         let outcome = answer.outcome;
-        if is_hit(outcome.result) {
+        if outcome.result.is_hit() {
             self.totals.hits.fetch_add(1, Ordering::Relaxed);
         }
         let mut response = answer.response;
@@ -72,16 +63,6 @@ impl Service for Store {
         }
         let totals = Arc::clone(&self.totals);
         response.map(|body| Body::stream(Counted { body, totals }))
-    }
-}
-
-fn is_hit(result: CacheResult) -> bool {
-    match result {
-        CacheResult::HitMemory
-        | CacheResult::HitDisk
-        | CacheResult::Stale
-        | CacheResult::Revalidated => true,
-        CacheResult::Miss | CacheResult::Bypass | CacheResult::Error => false,
     }
 }
 
@@ -105,17 +86,6 @@ fn absolute(request: &Request<Body>, https: bool) -> Option<Uri> {
         .ok()
 }
 
-fn page(status: StatusCode, what: &str) -> Response<Body> {
-    let reason = status.canonical_reason().unwrap_or("");
-    let mut response =
-        Response::new(Body::whole(format!("{} {reason}\n{what}\n", status.as_u16())));
-    *response.status_mut() = status;
-    let fields = response.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 /// A body whose octets are counted as they leave.
 struct Counted {
     body: Body,
@@ -134,7 +104,7 @@ impl HttpBody for Counted {
         let polled = Pin::new(&mut this.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let octets = frame.data_ref().map_or(0, |data| data.len() as u64);
-            this.totals.octets.fetch_add(octets, Ordering::Relaxed);
+            this.totals.bytes_out.fetch_add(octets, Ordering::Relaxed);
         }
         polled
     }
