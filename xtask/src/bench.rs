@@ -306,7 +306,7 @@ fn http(popnet: &Path, work: &Path) -> Fallible<Vec<Row>> {
     rows.extend(http_rows("popnet", &ours)?);
     drop(ours);
     let cache = format!(
-        "proxy_cache_path {0}/nginx-cache keys_zone=c:16m; open_file_cache max=1000 inactive=300s; \
+        "proxy_cache_path {0}/nginx-store keys_zone=c:16m; open_file_cache max=1000 inactive=300s; \
          upstream o {{ server 127.0.0.1:{ORIGIN_PORT}; keepalive 16; }} \
          server {{ listen 127.0.0.1:{HTTP_PORT}; keepalive_requests 1000000000; location / {{ \
          proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_cache c; }} }}",
@@ -426,9 +426,9 @@ fn document(rows: &[Row]) -> String {
          (dnsperf with 128 outstanding queries; wrk with 64 connections) on the second. Medians of {RUNS} runs of {SECONDS} s.\n\n\
          CPU time an answer (user and system, from `/proc`) is the figure to judge by: rates are limited by\n\
          the load generator and by whatever else the machine does. A ratio below 1 means that popnet needs less.\n\n\
-         {}\nPeers: {}; {}. Every DNS answer is NOERROR; every steered answer of popnet\n\
-         writes a decision record. Every HTTP answer is a hit of the memory tier with an access record and exact counters;\n\
-         nginx writes no access log here.\n",
+         {}\nPeers: {}; {}. Every DNS answer is NOERROR, every HTTP answer 200; hits come from the\n\
+         memory tier. Nobody writes a log here: gdnsd has none, nginx's is off, and popnet has no log server to\n\
+         send records to.\n",
         table(rows),
         version("gdnsd", "-V"),
         version("nginx", "-v"),
