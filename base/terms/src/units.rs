@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn written_and_read() {
         for text in ["20s", "250ms", "5m", "7d", "800d"] {
-            assert_eq!(text.parse::<Span>().unwrap().to_string(), text.replace("800d", "800d"));
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
         assert_eq!("1.5 GiB".parse::<Octets>().unwrap(), Octets(3 << 29));
         assert_eq!("4 TiB".parse::<Octets>().unwrap().to_string(), "4 TiB");
