@@ -122,6 +122,11 @@ impl Door {
         if let (Some(epoch), Some(history)) = (epoch, &self.daemon.history) {
             return Ok(Reply::Version(history.version(epoch).map(Box::new)));
         }
+        if let Some(path) = &self.daemon.file {
+            let version = file::version(&self.daemon, &*self.held()?, path);
+            let wanted = epoch.is_none_or(|epoch| epoch == version.epoch);
+            return Ok(Reply::Version(wanted.then(|| Box::new(version))));
+        }
         let Some(pushes) = &self.daemon.pushes else { return Err(no_master(self.daemon.me())) };
         let current = match pushes.down(Down::Current).await {
             Some(popnet_wire::rollout::Up::Current(version)) => version,

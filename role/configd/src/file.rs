@@ -8,7 +8,7 @@ use popnet_config::Held;
 use popnet_config::network::Node;
 use popnet_terms::NodeName;
 use popnet_wire::control::Problem;
-use popnet_wire::rollout::Epoch;
+use popnet_wire::rollout::{Epoch, Version};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::daemon::Daemon;
@@ -33,6 +33,24 @@ pub(crate) fn read(path: &Path) -> Result<Held, Problem> {
         network: loaded.network,
         base_dir: path.parent().map(Path::to_owned).unwrap_or_default(),
     })
+}
+
+/// What is in force, as a version: with the file's own text while that says the same.
+pub(crate) fn version(daemon: &Daemon, held: &Held, path: &Path) -> Version {
+    let shown = path.display().to_string();
+    let same = |text: &String| {
+        popnet_config::load(text, &shown).is_ok_and(|loaded| loaded.digest == held.digest)
+    };
+    let text = std::fs::read_to_string(path).ok().filter(same);
+    Version {
+        epoch: held.epoch,
+        digest: held.digest,
+        text: text.unwrap_or_else(|| popnet_config::canonical(&held.network)),
+        author: shown,
+        message: "straight from the file".to_owned(),
+        at: daemon.started,
+        master: daemon.me().clone(),
+    }
 }
 
 /// This node's own entry.

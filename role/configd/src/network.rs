@@ -69,9 +69,14 @@ pub(crate) async fn purge(
     purges::check_order(network, &order)?;
     let Some(book) = daemon.book.as_ref().filter(|_| network.relay_root() == Some(daemon.me()))
     else {
-        let keeper = network.relay_root().map_or("another node", NodeName::as_str);
+        let keeper = network.relay_root().map_or("a master", NodeName::as_str);
         let what = format!("purges are numbered by {keeper}");
-        let next = format!("ask {keeper}");
+        let next = match (&daemon.file, network.relay_root()) {
+            (Some(_), None) => {
+                format!("give {} the role \"master\" and name it in masters.allow", daemon.me())
+            }
+            _ => format!("ask {keeper}"),
+        };
         return Err(Problem::new("N0032", what, next).with_exit(4));
     };
     let purge = book.add(order).map_err(|error| {

@@ -81,6 +81,15 @@ async fn read_again_and_never_broken() {
     assert_eq!(title(&mut held, "ops@lab.test").await, Epoch(2));
     title(&mut beside, "ops@lab.test").await;
 
+    // What is in force can be looked at, also while the file says something else.
+    let version = || async { admin().await.ask_one(&Ask::Version(None)).await.unwrap() };
+    let Reply::Version(Some(now)) = version().await else { panic!("a version") };
+    assert_eq!((now.epoch, now.text), (Epoch(2), std::fs::read_to_string(&path).unwrap()));
+    std::fs::write(&path, "schema = \"broken").unwrap();
+    let Reply::Version(Some(now)) = version().await else { panic!("a version") };
+    let network = popnet_config::load(&now.text, "popnet.toml").unwrap().network;
+    assert_eq!(network.network.contact.as_deref(), Some("ops@lab.test"));
+
     let order = PushOrder {
         text: TEXT.to_owned(),
         author: "ada".to_owned(),
