@@ -250,10 +250,10 @@ pub(crate) struct PurgeArguments {
 pub(crate) enum PurgeCommand {
     /// One URL with all its variants
     Url {
-        /// The URL, such as http://static.acme.test/hello.txt
+        /// The URL, such as `http://static.acme.test/hello.txt`
         url: String,
     },
-    /// Every URL that starts so, such as http://static.acme.test/img/
+    /// Every URL that starts so, such as `http://static.acme.test/img/`
     Prefix {
         /// The beginning of the URLs
         url: String,

@@ -13,7 +13,7 @@ use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::logging::{Candidate, Decision};
 use serde_json::json;
 
-use super::explain::{ask_dns, city_resolver, decision_json, ms, plain_name};
+use super::explain::{ask_dns, city_resolver, decision_json, ms, no_nameserver, plain_name};
 use super::{admin, map, network};
 use crate::cli::DigArguments;
 use crate::output::{Done, Outcome, Style, print_json};
@@ -94,6 +94,9 @@ async fn ask(
             Ok(response) => return Ok((server, response)),
             Err(error) => tried.push(format!("{server}: {error}")),
         }
+    }
+    if tried.is_empty() {
+        return Err(no_nameserver(network, None));
     }
     let what = format!("no name server answers\n  {}", tried.join("\n  "));
     Err(Problem::new("N0022", what, "popnet status"))

@@ -174,7 +174,7 @@ pub(super) async fn ask_dns(
     Err(last)
 }
 
-fn no_nameserver(network: &Network, only: Option<&NodeName>) -> Problem {
+pub(super) fn no_nameserver(network: &Network, only: Option<&NodeName>) -> Problem {
     let all: Vec<String> = network
         .nodes()
         .filter(|(_, _, node)| node.runs(Role::Nameserver))

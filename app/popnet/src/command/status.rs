@@ -34,6 +34,8 @@ struct Summary {
     behind: Vec<String>,
     holders: (usize, usize),
     logs: String,
+    /// Whether there are name servers: they are who judges POPs.
+    judged: bool,
 }
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ impl Summary {
             behind: Vec::new(),
             holders: (0, 0),
             logs: String::from("no log server"),
+            judged: network.nodes().any(|(_, _, node)| node.runs(Role::Nameserver)),
         };
         for (name, roles, node) in &status.nodes {
             match node {
@@ -117,19 +120,21 @@ impl Summary {
     }
 
     fn well(&self) -> bool {
-        self.up() == self.pops.len() && self.unreachable.is_empty() && self.behind.is_empty()
+        let up = !self.judged || self.up() == self.pops.len();
+        up && self.unreachable.is_empty() && self.behind.is_empty()
     }
 
     fn text(&self, status: &NetworkStatus) -> String {
         let mut text = format!(
-            "{}   {}   {} of {} POPs up · config {} on {} of {} live nodes · {}\n",
+            "{}   {}   {} · config {}{} · {}\n",
             status.network,
             if self.well() { "WELL" } else { "DEGRADED" },
-            self.up(),
-            self.pops.len(),
+            self.pops_text(),
             status.epoch,
-            self.holders.0,
-            self.holders.1,
+            match self.holders {
+                (_, 0) => String::new(),
+                (current, all) => format!(" on {current} of {all} live nodes"),
+            },
             self.logs,
         );
         let heading = ["POP", "state", "since", "load", "requests", "hit", "why"];
@@ -142,7 +147,9 @@ impl Summary {
             (std::cmp::Reverse(state), t.clone())
         });
         rows.extend(targets.iter().map(|target| self.row(target)));
-        text.push_str(&table(&rows));
+        if rows.len() > 1 {
+            text.push_str(&table(&rows));
+        }
         for (name, why) in &self.unreachable {
             text.push_str(&format!("  {name}: {why}\n"));
         }
@@ -150,6 +157,14 @@ impl Summary {
             text.push_str(&format!("  {behind}, {} is in force\n", status.epoch));
         }
         text
+    }
+
+    fn pops_text(&self) -> String {
+        match self.pops.len() {
+            0 => "no caches".to_owned(),
+            all if self.judged => format!("{} of {all} POPs up", self.up()),
+            _ => "no name server, which would say what is up".to_owned(),
+        }
     }
 
     fn row(&self, target: &TargetId) -> Vec<String> {
