@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use crate::{report, setup, storeys, tidy};
 
+/// Pages are made for those who work here, private items included: links to them lead somewhere.
+const RUSTDOC: &str = "-D warnings -A rustdoc::private_intra_doc_links";
+
 /// A step: its heading and what it does.
 type Step = (&'static str, fn(&Path) -> Result<(), String>);
 
@@ -18,7 +21,7 @@ const STEPS: [Step; 9] = [
     ("dependencies", deny),
     ("lints", |root| cargo(root, "clippy --workspace --all-targets --locked -- -D warnings", "")),
     ("documents", |root| {
-        cargo(root, "doc --workspace --no-deps --document-private-items --locked", "-D warnings")
+        cargo(root, "doc --workspace --no-deps --document-private-items --locked", RUSTDOC)
     }),
     ("examples in documents", |root| cargo(root, "test --workspace --doc --locked --quiet", "")),
     ("tests", |root| cargo(root, "test --workspace --lib --bins --tests --locked", "")),

@@ -4,7 +4,7 @@
 //! pushes and purges and sees the whole network.
 //!
 //! - [`start`] runs it, from a file ([`Source::File`]) or managed ([`Source::Managed`]).
-//! - [`follow`] is for processes of the node that run beside it.
+//! - [`follow()`] is for processes of the node that run beside it.
 //! - [`seed`] puts the first version into a new node's state folder.
 //!
 //! What it never does: it gives the configuration to a node that only caches (G6), and it lets
