@@ -14,7 +14,7 @@ pub enum Severity {
     Warning,
 }
 
-/// One mistake. The fields are those of `--json`; [`crate::render`] prints it for people.
+/// One mistake. The fields are those of `--json`; [`crate::render()`] prints it for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Error or warning.

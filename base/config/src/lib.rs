@@ -1,9 +1,9 @@
 //! The global configuration: one TOML registry tree, typed, the same on every node that holds it
 //! (G2, G3). It carries intent only: no statistics, people, passwords or keys (G4).
 //!
-//! [`load`] reads a text and reports every mistake at its place; [`render`] prints mistakes;
-//! [`get`], [`set`] and [`unset`] work on one value and keep comments; [`diff`] compares by
-//! meaning; [`digest`] names a configuration by what it says; [`schema`] is for editors. What
+//! [`load`] reads a text and reports every mistake at its place; [`render()`] prints mistakes;
+//! [`get`], [`set`] and [`unset`] work on one value and keep comments; [`diff()`] compares by
+//! meaning; [`digest()`] names a configuration by what it says; [`schema()`] is for editors. What
 //! roles ask of a configuration are methods of [`network::Network`].
 //!
 //! ```

@@ -2,8 +2,8 @@
 //!
 //! - Table: [`Catalog`] is zones, sites and the network's own names, compiled once and never
 //!   changed.
-//! - Functions: [`lookup`] finds what a question leads to (RFC 1034 4.3.2, wildcards by RFC 4592,
-//!   negative answers by RFC 2308, DNAME by RFC 6672); [`respond`] writes it down, with what
+//! - Functions: [`lookup()`] finds what a question leads to (RFC 1034 4.3.2, wildcards by RFC 4592,
+//!   negative answers by RFC 2308, DNAME by RFC 6672); [`respond()`] writes it down, with what
 //!   steering chose where the name is steered.
 //!
 //! Left out: signatures made here, zone transfers and updates. ANY gets the minimal answer of

@@ -38,7 +38,7 @@ impl Family {
     }
 }
 
-/// A question to [`crate::choose`]. The instant is the view's own.
+/// A question to [`crate::choose()`]. The instant is the view's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Question {
     /// Who asks.

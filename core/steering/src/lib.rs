@@ -6,7 +6,7 @@
 //!
 //! - Writer's side: [`Board::record`] takes probe reports in any order; [`Board::view`] makes the
 //!   next [`View`], which costs little and is published whole.
-//! - Reader's side: [`choose`] goes through the stages addressable → healthy → measured → scored
+//! - Reader's side: [`choose()`] goes through the stages addressable → healthy → measured → scored
 //!   → tie → answer set → last resort, and keeps for each loser the reason (N2, N3, N5, N6).
 //! - [`Rules::compile`] turns the configuration into integers once a version.
 //!
