@@ -26,7 +26,7 @@ pub mod pidfile;
 pub mod publish;
 pub mod quic;
 pub mod ship;
-mod socket_path;
+pub mod socket_path;
 mod trust;
 
 pub use context::{Context, Ended, Running, StartError};

@@ -10,13 +10,18 @@ use std::path::{Path, PathBuf};
 const LONGEST: usize = 107;
 
 /// A path that names the same socket and is short enough, valid while this value lives.
-pub(crate) struct SocketPath {
+#[derive(Debug)]
+pub struct SocketPath {
     path: PathBuf,
     _folder: Option<File>,
 }
 
 impl SocketPath {
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+    /// For the socket at `path`.
+    ///
+    /// # Errors
+    /// Its folder cannot be opened.
+    pub fn of(path: &Path) -> io::Result<Self> {
         if path.as_os_str().len() <= LONGEST {
             return Ok(Self { path: path.to_owned(), _folder: None });
         }
@@ -28,7 +33,9 @@ impl SocketPath {
         Ok(Self { path, _folder: Some(folder) })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The path to bind or connect to.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

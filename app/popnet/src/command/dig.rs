@@ -92,7 +92,7 @@ async fn ask(
     for server in map::nameservers(network) {
         match lookup::query(server, &name, arguments.r#type, arguments.subnet, from).await {
             Ok(response) => return Ok((server, response)),
-            Err(error) => tried.push(format!("{server}: {error}")),
+            Err(error) => tried.push(error.to_string()),
         }
     }
     if tried.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use popnet_runtime::socket_path::SocketPath;
 use tokio::process::{Child, ChildStdin, Command};
 
 /// How long a node may take to be ready. A laptop needs a quarter of it.
@@ -21,6 +22,12 @@ pub(crate) struct Node {
     log: PathBuf,
 }
 
+/// This very program, also when its file has been replaced since it was started.
+fn program() -> std::io::Result<PathBuf> {
+    let itself = Path::new("/proc/self/exe");
+    if itself.exists() { Ok(itself.to_owned()) } else { std::env::current_exe() }
+}
+
 impl Node {
     /// Starts the node whose folder is `folder`. It stops when this process ends, however that
     /// happens: its standard input is a pipe that only we hold open.
@@ -29,13 +36,13 @@ impl Node {
         if notify.exists() {
             std::fs::remove_file(&notify)?;
         }
-        let socket = UnixDatagram::bind(&notify)?;
+        let socket = UnixDatagram::bind(SocketPath::of(&notify)?.path())?;
         socket.set_nonblocking(true)?;
         let ready = tokio::net::UnixDatagram::from_std(socket)?;
         let log = folder.join("node.log");
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         // Paths are relative to the node's folder: the kernel limits those of sockets.
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(program()?)
             .args(["run", "--config-dir", ".", "--state-dir", "state", "--until-stdin-closes"])
             .current_dir(folder)
             .env("NOTIFY_SOCKET", "notify.sock")

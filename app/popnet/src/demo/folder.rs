@@ -132,6 +132,14 @@ fn nameservers(network: &Network) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// Whether no demo runs in `path`.
+pub(super) fn is_free(path: &Path) -> bool {
+    match std::fs::File::open(path.join(MARK)) {
+        Ok(mark) => mark.try_lock().is_ok(),
+        Err(_) => true,
+    }
+}
+
 /// Makes `path` ours and empty.
 fn claim(path: &Path) -> Result<std::fs::File, Problem> {
     let fail = |error: &dyn std::fmt::Display| problem(path, error);

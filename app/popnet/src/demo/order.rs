@@ -3,12 +3,14 @@
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use popnet_runtime::socket_path::SocketPath;
 use popnet_terms::PopId;
 use popnet_wire::control::Problem;
 use serde::{Deserialize, Serialize};
 
-use super::DIR;
+use super::{DIR, folder};
 use crate::output::{Done, Outcome, Style, print_json};
 use crate::place::Place;
 
@@ -43,13 +45,18 @@ pub(crate) struct Report {
 /// Longest order line; a real one has some sixty octets.
 pub(crate) const LINE_MAX: u64 = 4_096;
 
+/// How long a demo may take to stop: its nodes get five seconds to end by themselves.
+const END_MAX: Duration = Duration::from_secs(10);
+
 /// Sends an order to the demo in `dir` and prints its report.
 pub(super) fn send(dir: &Path, order: &Order, style: Style) -> Outcome {
     let socket = Place::find(Some(dir))
         .ok()
         .and_then(|place| place.demo())
         .unwrap_or_else(|| dir.join("demo.sock"));
-    let mut stream = UnixStream::connect(&socket).map_err(|error| no_demo(dir, &error))?;
+    let mut stream = SocketPath::of(&socket)
+        .and_then(|socket| UnixStream::connect(socket.path()))
+        .map_err(|error| no_demo(dir, &error))?;
     let broke = |error: &dyn std::fmt::Display| {
         let what = format!("the demo in {} did not answer: {error}", dir.display());
         Problem::new("D0005", what, "popnet status")
@@ -64,12 +71,28 @@ pub(super) fn send(dir: &Path, order: &Order, style: Style) -> Outcome {
     if let Some(problem) = report.problem {
         return Err(problem);
     }
+    if matches!(order, Order::Down) && !within(END_MAX, || folder::is_free(dir)) {
+        let what = format!("the demo in {} is still stopping after {END_MAX:?}", dir.display());
+        return Err(Problem::new("D0010", what, "popnet demo down").with_exit(7));
+    }
     if style.json {
         print_json("demo/v1", &report);
     } else {
         println!("{}", report.text);
     }
     Ok(Done::WELL)
+}
+
+/// Whether `check` comes true in time.
+fn within(limit: Duration, check: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    while !check() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
 }
 
 fn no_demo(dir: &Path, error: &std::io::Error) -> Problem {

@@ -104,5 +104,10 @@ fn text(ready: &Ready<'_>) -> String {
 /// the shell finds.
 fn again(dir: &str) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "popnet".to_owned());
-    if dir == DIR { program } else { format!("{program} --context {dir}") }
+    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    match dir {
+        DIR => program,
+        _ if dir.chars().all(plain) => format!("{program} --context {dir}"),
+        _ => format!("{program} --context '{dir}'"),
+    }
 }

@@ -11,6 +11,7 @@ use popnet_dns::Rtype;
 use popnet_netview::users::{UserRole, Users, UsersError};
 use popnet_runtime::clock;
 use popnet_runtime::publish::Published;
+use popnet_runtime::socket_path::SocketPath;
 use popnet_terms::{Micros, NodeName, PopId, Role, RttSource};
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
@@ -174,7 +175,9 @@ impl Stage {
             took: begun.elapsed(),
         };
         screen::show(&ready, style);
-        let listener = UnixListener::bind(self.folder.socket()).map_err(|e| start_problem(&e))?;
+        let listener = SocketPath::of(&self.folder.socket())
+            .and_then(|socket| UnixListener::bind(socket.path()))
+            .map_err(|error| start_problem(&error))?;
         tokio::spawn(follow(self.admin.clone(), Arc::clone(&self.network)));
         let mut watch = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -338,7 +341,7 @@ impl Stage {
                 Ok(format!("{pop} says that its load is {load} ({epoch})"))
             }
             Order::Reset => self.reset().await,
-            Order::Down => Ok("the demo stops".to_owned()),
+            Order::Down => Ok("the demo is stopped".to_owned()),
         }
     }
 

@@ -116,7 +116,7 @@ impl Visitor {
         for server in servers {
             match lookup::query(server, &name, Rtype::A, None, self.resolver).await {
                 Ok(response) => return self.keep(host, &response),
-                Err(error) => tried.push(format!("{server}: {error}")),
+                Err(error) => tried.push(error.to_string()),
             }
         }
         Err(format!("no name server answers: {}", tried.join("; ")))
