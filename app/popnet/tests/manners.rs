@@ -307,6 +307,11 @@ fn asked_for_words(demo: &Demo) {
     let schema = run(demo, &["config", "schema"]);
     let bare: Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert_eq!(bare["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    // Targets are called in JSON what people call them.
+    let targets = demo.json(&["status"])["targets"].clone();
+    let names: BTreeSet<&str> =
+        targets.as_array().unwrap().iter().filter_map(|t| t["target"].as_str()).collect();
+    assert!(names.contains("nrt1") && names.contains("acme-www/main"), "{targets}");
     let table = run(demo, &["status"]);
     let rows = text(&table.stdout);
     let column = rows.lines().nth(1).and_then(|line| line.find("state")).unwrap();
