@@ -413,10 +413,12 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn version(program: &str, flag: &str) -> String {
-    let output = Command::new(program).arg(flag).output();
-    let text = output.map(|o| [o.stdout, o.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().next().unwrap_or("?").trim().to_owned()
+/// The package's name and version, as the distribution has it.
+fn version(package: &str) -> String {
+    let output =
+        Command::new("dpkg-query").args(["-W", "-f", "${Package} ${Version}", package]).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&text).trim().to_owned()
 }
 
 fn document(rows: &[Row]) -> String {
@@ -430,7 +432,7 @@ fn document(rows: &[Row]) -> String {
          memory tier. Nobody writes a log here: gdnsd has none, nginx's is off, and popnet has no log server to\n\
          send records to.\n",
         table(rows),
-        version("gdnsd", "-V"),
-        version("nginx", "-v"),
+        version("gdnsd"),
+        version("nginx"),
     )
 }
