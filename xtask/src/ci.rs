@@ -9,6 +9,9 @@ use crate::{report, setup, storeys, tidy};
 /// Pages are made for those who work here, private items included: links to them lead somewhere.
 const RUSTDOC: &str = "-D warnings -A rustdoc::private_intra_doc_links";
 
+/// Every failure in one run, not only the first.
+const TESTS: &str = "test --workspace --lib --bins --tests --locked --no-fail-fast";
+
 /// A step: its heading and what it does.
 type Step = (&'static str, fn(&Path) -> Result<(), String>);
 
@@ -24,7 +27,7 @@ const STEPS: [Step; 9] = [
         cargo(root, "doc --workspace --no-deps --document-private-items --locked", RUSTDOC)
     }),
     ("examples in documents", |root| cargo(root, "test --workspace --doc --locked --quiet", "")),
-    ("tests", |root| cargo(root, "test --workspace --lib --bins --tests --locked", "")),
+    ("tests", |root| cargo(root, TESTS, "")),
 ];
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {

@@ -86,23 +86,31 @@ async fn picture(client: &Client, name: &str) -> PathBuf {
     path
 }
 
-async fn text_of(client: &Client, css: &str) -> String {
-    let element =
-        client.wait().at_most(Duration::from_secs(5)).for_element(Locator::Css(css)).await;
-    element.unwrap_or_else(|error| panic!("{css}: {error}")).text().await.unwrap()
+/// What the page shows at `css`, looked up and read in one step: an element found first and read
+/// later may belong to a page that has been left meanwhile.
+async fn shown(client: &Client, css: &str) -> Option<String> {
+    let read = "return document.querySelector(arguments[0])?.innerText";
+    client.execute(read, vec![json!(css)]).await.ok()?.as_str().map(str::to_owned)
+}
+
+/// Waits until what the page shows at `css` holds `word`, and returns it.
+async fn wait_at(client: &Client, css: &str, word: &str) -> String {
+    let mut text = None;
+    for _ in 0..100 {
+        text = shown(client, css).await;
+        if let Some(text) = &text
+            && text.contains(word)
+        {
+            return text.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{word:?} did not appear at {css}:\n{text:?}")
 }
 
 /// Waits until the page's text holds `word`.
 async fn wait_for(client: &Client, word: &str) -> String {
-    let mut text = String::new();
-    for _ in 0..100 {
-        text = text_of(client, "body").await;
-        if text.contains(word) {
-            return text;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{word:?} did not appear on the page:\n{text}")
+    wait_at(client, "body", word).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +125,7 @@ async fn acme_through_the_caches(demo: &Demo, browser: &Browser) {
     let client = browser.open("acme", Some(&format!("{}:7681", demo.at(1)))).await;
     client.goto("http://static.acme.test/").await.unwrap();
     assert_eq!(client.title().await.unwrap(), "Acme Outdoor");
-    assert!(text_of(&client, "h1").await.contains("Acme Outdoor"));
+    wait_at(&client, "h1", "Acme Outdoor").await;
     let loaded = client
         .execute(
             "const i = document.querySelector('img'); return i.complete && i.naturalWidth",

@@ -281,6 +281,9 @@ pub struct Score {
     pub rtt_source: RttSource,
     /// Age of the round trip.
     pub rtt_age: Option<Seconds>,
+    /// The POP whose measurement speaks, where the target has not measured itself: the round trip
+    /// is the sum of the way from there to the client and to the target.
+    pub rtt_via: Option<PopId>,
     /// Weighted latency term.
     pub latency: Micros,
     /// Loss in thousandths, and its weighted term.

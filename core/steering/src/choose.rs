@@ -273,7 +273,8 @@ impl Contest<'_> {
         let contending = self.ranked.order.iter().take(self.ranked.tie.max(1));
         let mut distances =
             contending.filter_map(|runner| self.entries.get(runner.index)).map(|e| e.distance);
-        if self.is_by_distance() && !distances.all(Distance::is_sure) {
+        let is_settled = distances.all(Distance::is_sure) && !self.is_open();
+        if self.is_by_distance() && !is_settled {
             return shortest;
         }
         let off = u64::from(longest.0) * (client % 101) / 1_000;
@@ -321,10 +322,18 @@ impl Contest<'_> {
         match self.question.client {
             Client::Unit(_) => {
                 let mut known = self.addressable().map(|entry| entry.distance);
-                self.is_by_distance() && !known.all(Distance::is_sure)
+                self.is_by_distance() && (!known.all(Distance::is_sure) || self.is_open())
             }
             Client::Pop(_) => false,
         }
+    }
+
+    /// Whether a POP that has not measured the client itself may be nearer than the first.
+    fn is_open(&self) -> bool {
+        let first = self.ranked.order.first().and_then(|runner| self.entries.get(runner.index));
+        let Some(first) = first else { return false };
+        let may_win = |e: &Entry<'_>| e.distance.may_beat(&e.target.id, first.distance.rtt);
+        self.addressable().any(may_win)
     }
 
     fn addressable(&self) -> impl Iterator<Item = &Entry<'_>> {

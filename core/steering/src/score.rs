@@ -42,12 +42,27 @@ pub(crate) struct Distance {
     pub(crate) age: Option<Seconds>,
     /// In thousandths.
     pub(crate) confidence: u16,
+    /// Through whom, where no probe at the target itself has spoken: its round trip to the client
+    /// and the rest to the target, added up.
+    pub(crate) via: Option<PopId>,
+    /// What the round trip may be at best. Through somebody else it is known only to lie between
+    /// the difference of the two ways and their sum.
+    pub(crate) least: Micros,
 }
 
 impl Distance {
+    fn certain(rtt: Micros, source: RttSource, age: Option<Seconds>) -> Self {
+        Self { rtt, loss: 0, source, age, confidence: 1_000, via: None, least: rtt }
+    }
+
     /// Measured for this very client, and believed by half at least.
     pub(crate) fn is_sure(&self) -> bool {
         self.source == RttSource::Measured && self.confidence >= HALF
+    }
+
+    /// Whether the probe at `target` itself, a POP, may yet say that it is nearer than `rival`.
+    pub(crate) fn may_beat(&self, target: &TargetId, rival: Micros) -> bool {
+        self.via.is_some() && matches!(target, TargetId::Pop(_)) && self.least < rival
     }
 }
 
@@ -59,7 +74,7 @@ pub(crate) fn distances(view: &View, rules: &SiteRules, client: &Client) -> Vec<
         rules.targets.iter().map(|target| around.distance(rules.preset, target)).collect();
     let farthest = known.iter().flatten().map(|distance| distance.rtt).max();
     let rtt = farthest.unwrap_or(DEFAULT_RTT).max(DEFAULT_RTT);
-    let default = Distance { rtt, loss: 0, source: RttSource::Default, age: None, confidence: 0 };
+    let default = Distance { confidence: 0, ..Distance::certain(rtt, RttSource::Default, None) };
     known.into_iter().map(|distance| distance.unwrap_or_else(|| default.clone())).collect()
 }
 
@@ -82,6 +97,7 @@ pub(crate) fn score(
         rtt: distance.rtt,
         rtt_source: distance.source,
         rtt_age: distance.age,
+        rtt_via: distance.via.clone(),
         latency: micros(latency),
         loss_permille: distance.loss,
         loss: micros(loss),
@@ -169,7 +185,7 @@ impl<'a> Around<'a> {
     fn through(&self, known: &[Known], target: &Target, source: RttSource) -> Option<Distance> {
         let own = known.iter().find(|known| is_pop(&target.id, &known.pop));
         if let Some(own) = own.filter(|own| own.confidence >= HALF) {
-            return Some(self.distance_of(own, own.rtt, source));
+            return Some(self.distance_of(own, Micros(0), source, target));
         }
         let sums = known.iter().filter_map(|known| {
             let rest = if is_pop(&target.id, &known.pop) {
@@ -177,33 +193,31 @@ impl<'a> Around<'a> {
             } else {
                 self.view.connect(&known.pop, &target.id)?.0
             };
-            Some((known.rtt.0.saturating_add(rest.0), known))
+            Some((known.rtt.0.saturating_add(rest.0), rest, known))
         });
         // Believed values first, then the least sum; names settle the rest.
         let best =
-            sums.min_by_key(|(sum, known)| (known.confidence < HALF, *sum, known.pop.clone()));
-        best.map(|(sum, known)| self.distance_of(known, Micros(sum), source))
+            sums.min_by_key(|(sum, _, known)| (known.confidence < HALF, *sum, known.pop.clone()));
+        best.map(|(_, rest, known)| self.distance_of(known, rest, source, target))
     }
 
     /// A measured leg to the client and a guessed one to the target.
     fn by_estimate(&self, known: &[Known], target: &Target) -> Option<Distance> {
         let sums = known.iter().filter_map(|known| {
             let rest = target.estimates.get(&known.pop)?;
-            Some((known.rtt.0.saturating_add(rest.0), known))
+            Some((known.rtt.0.saturating_add(rest.0), rest, known))
         });
-        let (sum, known) = sums.min_by_key(|(sum, known)| (*sum, known.pop.clone()))?;
-        Some(self.distance_of(known, Micros(sum), RttSource::GeoEstimate))
+        let (_, rest, known) = sums.min_by_key(|(sum, _, known)| (*sum, known.pop.clone()))?;
+        Some(self.distance_of(known, *rest, RttSource::GeoEstimate, target))
     }
 
     /// From a POP of ours: what its probe measures, else the distance on the globe.
     fn of_pop(&self, pop: &PopId, target: &Target) -> Option<Distance> {
         if let Some((rtt, age)) = self.view.connect(pop, &target.id) {
-            let source = RttSource::Measured;
-            return Some(Distance { rtt, loss: 0, source, age: Some(age), confidence: 1_000 });
+            return Some(Distance::certain(rtt, RttSource::Measured, Some(age)));
         }
         let rtt = *target.estimates.get(pop)?;
-        let source = RttSource::GeoEstimate;
-        Some(Distance { rtt, loss: 0, source, age: None, confidence: 1_000 })
+        Some(Distance::certain(rtt, RttSource::GeoEstimate, None))
     }
 
     /// The globe alone: a client is taken to be where the POP nearest to it is.
@@ -218,8 +232,7 @@ impl<'a> Around<'a> {
             }
         };
         let rtt = *target.estimates.get(&place)?;
-        let source = RttSource::GeoEstimate;
-        Some(Distance { rtt, loss: 0, source, age: None, confidence: 1_000 })
+        Some(Distance::certain(rtt, RttSource::GeoEstimate, None))
     }
 
     /// N22 read literally: name server to probe, and probe to target.
@@ -230,16 +243,31 @@ impl<'a> Around<'a> {
             } else {
                 self.view.connect(pop, &target.id)?
             };
-            Some((rtt.0.saturating_add(rest.0), age))
+            Some((rtt.0.saturating_add(rest.0), age, pop))
         });
-        let (sum, age) = sums.min()?;
-        let (rtt, source) = (Micros(sum), RttSource::Measured);
-        Some(Distance { rtt, loss: 0, source, age: Some(age), confidence: 1_000 })
+        let (sum, age, pop) = sums.min()?;
+        let via = (!is_pop(&target.id, pop)).then(|| pop.clone());
+        let certain = Distance::certain(Micros(sum), RttSource::Measured, Some(age));
+        Some(Distance { via, ..certain })
     }
 
-    fn distance_of(&self, known: &Known, rtt: Micros, source: RttSource) -> Distance {
-        let age = Some(self.view.age(known.at));
-        Distance { rtt, loss: known.loss, source, age, confidence: known.confidence }
+    /// The way from the client to where it is known, and the `rest` of it.
+    fn distance_of(
+        &self,
+        known: &Known,
+        rest: Micros,
+        source: RttSource,
+        target: &Target,
+    ) -> Distance {
+        Distance {
+            rtt: Micros(known.rtt.0.saturating_add(rest.0)),
+            loss: known.loss,
+            source,
+            age: Some(self.view.age(known.at)),
+            confidence: known.confidence,
+            via: (!is_pop(&target.id, &known.pop)).then(|| known.pop.clone()),
+            least: Micros(known.rtt.0.abs_diff(rest.0)),
+        }
     }
 }
 
@@ -260,13 +288,8 @@ mod tests {
         assert_eq!(queue_us(500), 20_000);
         assert_eq!(queue_us(950), 380_000);
         assert_eq!(queue_us(1_000), queue_us(980));
-        let lossy = |loss| Distance {
-            rtt: Micros(100_000),
-            loss,
-            source: RttSource::Measured,
-            age: None,
-            confidence: 1_000,
-        };
+        let far = || Distance::certain(Micros(100_000), RttSource::Measured, None);
+        let lossy = |loss| Distance { loss, ..far() };
         assert_eq!(loss_us(&lossy(10)), 180_000);
         assert_eq!(loss_us(&lossy(1_000)), 2_000_000);
     }

@@ -351,6 +351,21 @@ fn the_ladder_of_the_unmeasured() {
     assert_eq!(named(&choice), ["west"]);
     assert_eq!(source(&choice, "west"), RttSource::SiblingPrefix);
     assert_eq!(source(&choice, "mid"), RttSource::GeoEstimate);
+    // One POP knows the client, the others only their way to that one. As near as west is to
+    // east it may be the nearest: asked for again.
+    lab.connect("east", "mid", 60);
+    lab.connect("east", "west", 15);
+    lab.distance(CLIENT, "east", 10);
+    let choice = lab.ask("www.test");
+    let via = |target| candidate(&choice, target).score.as_ref().unwrap().rtt_via.clone();
+    assert_eq!((via("east"), via("west")), (None, Some(PopId::new("east"))));
+    assert!(choice.needs_measurement);
+    assert_eq!(choice.ttl, Seconds(20));
+    // A far one could not be nearer, whatever it measured.
+    lab.connect("east", "west", 25);
+    let choice = lab.ask("www.test");
+    assert!(!choice.needs_measurement);
+    assert!(choice.ttl > Seconds(20));
     // The client itself.
     lab.distances(&[("east", 10), ("mid", 30), ("west", 80)]);
     let choice = lab.ask("www.test");

@@ -312,6 +312,7 @@ fn scores_text(candidates: &[Candidate]) -> String {
     let mut rows = vec![heading.map(String::from).to_vec()];
     for (target, score) in scored {
         let age = score.rtt_age.map(|age| format!(" {} s ago", age.0)).unwrap_or_default();
+        let via = score.rtt_via.as_ref().map(|pop| format!(" via {pop}")).unwrap_or_default();
         rows.push(vec![
             target.to_string(),
             ms(score.latency),
@@ -320,7 +321,7 @@ fn scores_text(candidates: &[Candidate]) -> String {
             ms(score.cost),
             ms(score.penalty),
             ms(score.points),
-            format!("{}{age}", score.rtt_source),
+            format!("{}{via}{age}", score.rtt_source),
         ]);
     }
     // The heading begins where the other labels do.

@@ -12,7 +12,7 @@ use popnet_netview::users::{UserRole, Users, UsersError};
 use popnet_runtime::clock;
 use popnet_runtime::publish::Published;
 use popnet_runtime::socket_path::SocketPath;
-use popnet_terms::{Micros, NodeName, PopId, Role, RttSource};
+use popnet_terms::{Micros, NodeName, PopId, Role, RttSource, TargetId};
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::logging::Score;
@@ -263,7 +263,11 @@ impl Stage {
             Ok(DnsStory::Steered(decision)) => decision.candidates.iter().all(|candidate| {
                 // No penalty: its health is known, and good.
                 let known = |score: &Score| {
-                    score.rtt_source == RttSource::Measured && score.penalty == Micros(0)
+                    let by_itself =
+                        score.rtt_via.is_none() || matches!(candidate.target, TargetId::Origin(_));
+                    score.rtt_source == RttSource::Measured
+                        && by_itself
+                        && score.penalty == Micros(0)
                 };
                 candidate.removed.is_none() && candidate.score.as_ref().is_some_and(known)
             }),

@@ -332,6 +332,7 @@ fn decision() -> Decision {
         rtt: Micros(12_000),
         rtt_source: RttSource::Measured,
         rtt_age: Some(Seconds(5)),
+        rtt_via: None,
         latency: Micros(12_000),
         loss_permille: 10,
         loss: Micros(100),

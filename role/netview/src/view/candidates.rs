@@ -158,6 +158,9 @@ fn terms(score: &Score) -> Vec<Term> {
 
 fn rtt(score: &Score) -> String {
     let mut text = format!("{} {}", format::millis(score.rtt), words::rtt(score.rtt_source));
+    if let Some(pop) = &score.rtt_via {
+        text = format!("{text} via {pop}");
+    }
     if let Some(age) = score.rtt_age {
         let age = format::age(std::time::Duration::from_secs(age.0.into()));
         text = format!("{text}, {age} ago");

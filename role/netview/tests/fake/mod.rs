@@ -447,6 +447,7 @@ fn decision(id: u64, ts: Timestamp) -> Decision {
         rtt: Micros(rtt),
         rtt_source: RttSource::Measured,
         rtt_age: Some(Seconds(340)),
+        rtt_via: None,
         latency: Micros(rtt),
         loss_permille: 0,
         loss: Micros(0),
