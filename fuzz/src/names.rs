@@ -8,8 +8,8 @@ use popnet_answer::{
 };
 use popnet_config::network::Network;
 use popnet_dns::{
-    Mistake, Name, Parsed, Query, Response, Rtype, ZoneFile, build_query, parse_query, rdata_text,
-    read_zone,
+    Envelope, Mistake, Name, Parsed, Query, Response, Rtype, ZoneFile, build_query, parse_query,
+    rdata_text, read_zone,
 };
 
 /// A small network, and beside it a zone of its own.
@@ -80,7 +80,10 @@ fn answer(catalog: &Catalog, query: &Query<'_>, limit: usize, out: &mut [u8]) ->
         | Outcome::Endless
         | Outcome::Refused => Filling::Nothing,
     };
-    let reply = Reply { limit, scope: 20, server: "ns1.fra1.cdn.lab.test" };
+    let server = "ns1.fra1.cdn.lab.test";
+    let envelope =
+        Envelope { cookie: Some([7; 24]), keepalive: Some(100), padding: Some(query.id) };
+    let reply = Reply { limit, scope: 20, server, envelope };
     respond(catalog, query, &found, &filling, &reply, out)
 }
 

@@ -1,5 +1,6 @@
 //! EDNS (RFC 6891) and the options we understand: client subnet (RFC 7871), cookies (RFC 7873),
-//! the server's name (RFC 5001). Unknown options are skipped, as the RFC wants.
+//! keepalive (RFC 7828), padding (RFC 7830), the server's name (RFC 5001), extended errors (RFC
+//! 8914). Unknown options are skipped, as the RFC wants.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,6 +12,8 @@ pub const UDP_SIZE: u16 = 1_232;
 const NSID: u16 = 3;
 const CLIENT_SUBNET: u16 = 8;
 const COOKIE: u16 = 10;
+const KEEPALIVE: u16 = 11;
+const PADDING: u16 = 12;
 const EXTENDED_ERROR: u16 = 15;
 
 /// The EDNS part of a query.
@@ -24,10 +27,33 @@ pub struct Edns {
     pub version: u8,
     /// The client's network, as the resolver tells it.
     pub client_subnet: Option<ClientSubnet>,
-    /// The client part of a cookie.
-    pub cookie: Option<[u8; 8]>,
+    /// A cookie (RFC 7873).
+    pub cookie: Option<Cookie>,
     /// The asker wants to know which server this is.
     pub nsid: bool,
+    /// The asker wants to know how long an idle connection stays (RFC 7828).
+    pub keepalive: bool,
+    /// The asker pads, and wants padded answers (RFC 7830).
+    pub padding: bool,
+}
+
+/// The cookie of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// The client's part.
+    pub client: [u8; 8],
+    /// The server's part, when it has the length that ours have (RFC 9018 4). Another length is a
+    /// cookie of somebody else's, as good as none.
+    pub server: Option<[u8; 16]>,
+}
+
+impl Cookie {
+    /// RFC 7873 5.2.2: 8 octets, or 8 and 8 to 32 more; else FORMERR.
+    fn parse(content: &[u8]) -> Option<Self> {
+        let (client, rest) = content.split_first_chunk::<8>()?;
+        let known = rest.is_empty() || (8..=32).contains(&rest.len());
+        known.then_some(Self { client: *client, server: rest.try_into().ok() })
+    }
 }
 
 /// A client subnet option of a query. It goes back as it came, with a scope.
@@ -98,6 +124,17 @@ impl ClientSubnet {
     }
 }
 
+/// What the way a query came puts into the EDNS part of its response, whatever the answer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The whole cookie: the client's part, then ours (RFC 7873).
+    pub cookie: Option<[u8; 24]>,
+    /// How long an idle connection stays, in tenths of a second (RFC 7828).
+    pub keepalive: Option<u16>,
+    /// The response is padded to a multiple of so many octets (RFC 8467).
+    pub padding: Option<u16>,
+}
+
 /// What we say in the EDNS part of a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EdnsReply<'a> {
@@ -109,27 +146,42 @@ pub struct EdnsReply<'a> {
     pub nsid: Option<&'a str>,
     /// An extended error (RFC 8914).
     pub extended_error: Option<u16>,
+    /// What the way of the query brings along.
+    pub envelope: Envelope,
 }
 
 impl EdnsReply<'_> {
-    /// Octets of the options.
+    /// Octets of the options, a padding option still empty.
     fn options(&self) -> usize {
+        let envelope = &self.envelope;
         self.client_subnet.map_or(0, |(subnet, _)| 4 + subnet.size())
             + self.nsid.map_or(0, |nsid| 4 + nsid.len())
             + self.extended_error.map_or(0, |_| 6)
+            + envelope.cookie.map_or(0, |cookie| 4 + cookie.len())
+            + envelope.keepalive.map_or(0, |_| 6)
+            + envelope.padding.map_or(0, |_| 4)
     }
 
-    /// Octets of the whole OPT record.
+    /// Octets of the whole OPT record, without the content of a padding option.
     pub(crate) fn size(&self) -> usize {
         11 + self.options()
     }
 
-    /// Puts the whole OPT record; `high_rcode` is the upper part of the response code.
-    pub(crate) fn write(&self, high_rcode: u8, put: &mut impl FnMut(&[u8])) {
+    /// Octets of padding for a message that has `length` octets without them and may have `limit`.
+    pub(crate) fn padding(&self, length: usize, limit: usize) -> usize {
+        let Some(block) = self.envelope.padding.map(usize::from).filter(|block| *block > 0) else {
+            return 0;
+        };
+        (length.next_multiple_of(block) - length).min(limit.saturating_sub(length))
+    }
+
+    /// Puts the whole OPT record; `high_rcode` is the upper part of the response code, `padding`
+    /// the octets of a padding option.
+    pub(crate) fn write(&self, high_rcode: u8, padding: usize, put: &mut impl FnMut(&[u8])) {
         put(&[0, 0, 41]);
         put(&UDP_SIZE.to_be_bytes());
         put(&[high_rcode, 0, if self.dnssec_ok { 0x80 } else { 0 }, 0]);
-        put(&u16::try_from(self.options()).unwrap_or(0).to_be_bytes());
+        put(&u16::try_from(self.options() + padding).unwrap_or(0).to_be_bytes());
         if let Some((subnet, scope)) = self.client_subnet {
             subnet.write(scope, put);
         }
@@ -141,6 +193,28 @@ impl EdnsReply<'_> {
             put_option(put, EXTENDED_ERROR, 2);
             put(&code.to_be_bytes());
         }
+        if let Some(cookie) = &self.envelope.cookie {
+            put_option(put, COOKIE, cookie.len());
+            put(cookie);
+        }
+        if let Some(tenths) = self.envelope.keepalive {
+            put_option(put, KEEPALIVE, 2);
+            put(&tenths.to_be_bytes());
+        }
+        // RFC 7830 3: zeros, and the last option, because its length depends on all others.
+        if self.envelope.padding.is_some() {
+            put_option(put, PADDING, padding);
+            put_zeros(put, padding);
+        }
+    }
+}
+
+fn put_zeros(put: &mut impl FnMut(&[u8]), mut count: usize) {
+    const ZEROS: [u8; 64] = [0; 64];
+    while count > 0 {
+        let some = ZEROS.get(..count).unwrap_or(&ZEROS);
+        put(some);
+        count -= some.len();
     }
 }
 
@@ -167,11 +241,9 @@ pub(crate) fn parse_opt(class: u16, ttl: u32, mut rdata: &[u8]) -> Option<Edns> 
         match code {
             CLIENT_SUBNET => edns.client_subnet = Some(ClientSubnet::parse(content)?),
             NSID => edns.nsid = true,
-            // RFC 7873 5.2.2: 8 octets, or 8 and 8 to 32 of ours; else FORMERR.
-            COOKIE if content.len() == 8 || (16..=40).contains(&content.len()) => {
-                edns.cookie = content.first_chunk::<8>().copied();
-            }
-            COOKIE => return None,
+            COOKIE => edns.cookie = Some(Cookie::parse(content)?),
+            KEEPALIVE => edns.keepalive = true,
+            PADDING => edns.padding = true,
             _ => {}
         }
     }

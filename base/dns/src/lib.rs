@@ -17,7 +17,7 @@ mod writer;
 mod zonefile;
 
 pub use domain::base::iana::{Class, Opcode, OptRcode as Rcode, Rtype};
-pub use edns::{ClientSubnet, Edns, EdnsReply, UDP_SIZE};
+pub use edns::{ClientSubnet, Cookie, Edns, EdnsReply, Envelope, UDP_SIZE};
 pub use name::{Name, NameError, QName, suffixes};
 pub use query::{Dropped, Flags, Parsed, Query, Refusal, parse_query};
 pub use response::{

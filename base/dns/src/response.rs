@@ -61,9 +61,9 @@ pub fn build_query_form(form: &QueryForm<'_>) -> Vec<u8> {
         dnssec_ok: form.dnssec_ok,
         client_subnet: form.subnet.map(|net| (edns::ClientSubnet::of(net), 0)),
         nsid: form.nsid.then_some(""),
-        extended_error: None,
+        ..edns::EdnsReply::default()
     }
-    .write(0, &mut |octets| out.extend_from_slice(octets));
+    .write(0, 0, &mut |octets| out.extend_from_slice(octets));
     out
 }
 

@@ -152,7 +152,9 @@ impl<'b> Writer<'b> {
         let [answers, authority, additional] = self.counts;
         if let Some(edns) = self.edns {
             self.limit += edns.size();
-            edns.write(u8::try_from(self.rcode.to_int() >> 4).unwrap_or(0), &mut |octets| {
+            let padding = edns.padding(self.length + edns.size(), self.limit);
+            let high = u8::try_from(self.rcode.to_int() >> 4).unwrap_or(0);
+            edns.write(high, padding, &mut |octets| {
                 // Its room was set aside at the start.
                 let _ = self.put(octets);
             });

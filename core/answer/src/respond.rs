@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use popnet_dns::{
-    EdnsReply, Full, Name, Owner, Query, Rcode, Refusal, Rtype, Section, UDP_SIZE, Writer,
+    EdnsReply, Envelope, Full, Name, Owner, Query, Rcode, Refusal, Rtype, Section, UDP_SIZE, Writer,
 };
 
 use crate::catalog::{Catalog, NONE, RrSet};
@@ -65,6 +65,8 @@ pub struct Reply<'a> {
     pub scope: u8,
     /// This server's name, for those who ask (RFC 5001).
     pub server: &'a str,
+    /// What the way of the query puts into EDNS, whatever the answer is.
+    pub envelope: Envelope,
 }
 
 /// The largest datagram that may answer `query`.
@@ -90,6 +92,7 @@ pub fn respond(
         client_subnet: asked.client_subnet.map(|subnet| (subnet, scope)),
         nsid: asked.nsid.then_some(reply.server),
         extended_error: (lookup.outcome == Outcome::Refused).then_some(NOT_AUTHORITATIVE),
+        envelope: reply.envelope,
     });
     let writer = Writer::start(out, reply.limit, query.id, query.flags, query.question, edns);
     let mut pen = Pen { catalog, writer };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use popnet_answer::{Catalog, Filling, Outcome, Reply, Service, lookup, respond, udp_limit};
 use popnet_config::network::Network;
 use popnet_dns::{
-    Name, Parsed, Query, Response, Rtype, ZoneFile, build_query, parse_query, read_zone,
+    Envelope, Name, Parsed, Query, Response, Rtype, ZoneFile, build_query, parse_query, read_zone,
 };
 
 const ZONE: &str = "\
@@ -112,7 +112,7 @@ fn ask(catalog: &Catalog, qname: &str, qtype: Rtype, filling: &Filling<'_>) -> R
 fn answer(catalog: &Catalog, query: &Query<'_>, filling: &Filling<'_>, limit: usize) -> Response {
     let found = lookup(catalog, query);
     let mut out = [0; 65_535];
-    let reply = Reply { limit, scope: 20, server: "ns1" };
+    let reply = Reply { limit, scope: 20, server: "ns1", envelope: Envelope::default() };
     let length = respond(catalog, query, &found, filling, &reply, &mut out);
     assert!(length <= limit);
     Response::parse(&out[..length]).unwrap()

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use popnet_answer::{
     Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, udp_limit,
 };
-use popnet_dns::{Parsed, Query, Rcode, parse_query};
+use popnet_dns::{Envelope, Parsed, Query, Rcode, parse_query};
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
 use popnet_wire::logging::Decision;
@@ -127,7 +127,8 @@ impl Desk<'_> {
         limit: usize,
         out: &mut [u8],
     ) -> usize {
-        let reply = Reply { limit, scope, server: &self.shared.hostname };
+        let server = &self.shared.hostname;
+        let reply = Reply { limit, scope, server, envelope: Envelope::default() };
         respond(&self.table.catalog, query, found, filling, &reply, out)
     }
 
