@@ -33,6 +33,9 @@ use crate::output::{Done, Outcome, Style};
 /// How long the demo waits for the first measurements before it says that it is ready anyway.
 const WARM_UP_MAX: Duration = Duration::from_secs(10);
 
+/// How long it waits for the measurements that a question asked for before it asks again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Plays the demo until it is told to stop.
 pub(super) fn play(dir: &Path, plan: Plan, style: Style) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -228,16 +231,28 @@ impl Stage {
             .filter(|pop| pop.nameserver)
             .map(|pop| NodeName::of(NODE, &PopId::new(pop.key)))
             .collect();
-        for city in &CITIES {
-            for node in &nameservers {
-                while Instant::now() < deadline
-                    && !self.measured(node, self.plan.resolver(city)).await
-                {
+        let mut asked = None;
+        while Instant::now() < deadline && !self.all_measured(&nameservers).await {
+            // Again only when the wish was too early for a probe: each shows among the decisions.
+            if asked.is_none_or(|at: Instant| at.elapsed() >= ASK_AGAIN) {
+                for city in &CITIES {
                     self.ask_once(self.plan.resolver(city)).await;
-                    tokio::time::sleep(Duration::from_millis(30)).await;
+                }
+                asked = Some(Instant::now());
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    async fn all_measured(&self, nameservers: &[NodeName]) -> bool {
+        for city in &CITIES {
+            for node in nameservers {
+                if !self.measured(node, self.plan.resolver(city)).await {
+                    return false;
                 }
             }
         }
+        true
     }
 
     async fn ask_once(&self, resolver: std::net::IpAddr) {

@@ -1,6 +1,7 @@
 //! Checks of meaning over the typed whole: what no schema can say. Each file holds the rules about
 //! one noun; every rule reports at the place it speaks of and says what to write instead.
 
+mod dns;
 mod layout;
 mod masters;
 mod probes;
@@ -36,6 +37,7 @@ pub(crate) fn check(
     references::check(&mut checker);
     probes::check(&mut checker);
     sites::check(&mut checker);
+    dns::check(&mut checker);
     // Both look at all machines together: one spoilt machine would be blamed on others.
     if checker.is_whole(&TreePath::of(["pops"])) {
         sockets::check(&mut checker);

@@ -217,6 +217,13 @@ fn exist(checker: &mut Checker<'_>, uses: Vec<Use<'_>>, known: &Known<'_>) -> bo
 /// file gives some itself is a name that is not among them worth a word.
 fn certificates(checker: &mut Checker<'_>) {
     let network = checker.network;
+    // Name servers hold this file, and look nowhere else.
+    let names = network.certificates.keys().map(String::as_str).collect();
+    let (one, many) = ("a certificate", "certificates");
+    let known = Known { table: "certificates", one, many, names };
+    let own = network.dns.certificate.iter();
+    let own = own.map(|name| used(name, TreePath::of(["dns", "certificate"]))).collect();
+    exist(checker, own, &known);
     if network.certificates.is_empty() {
         return;
     }

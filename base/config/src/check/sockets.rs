@@ -103,6 +103,9 @@ fn services(network: &Network, node: &Node) -> Vec<(Service, Carrier)> {
             Role::Nameserver => services.extend([
                 (Service::Dns, Carrier::Udp),
                 (Service::Dns, Carrier::Tcp),
+                (Service::Dot, Carrier::Tcp),
+                (Service::Doh, Carrier::Tcp),
+                (Service::Doq, Carrier::Udp),
                 (Service::Probe, Carrier::Udp),
             ]),
             Role::Webcache => {

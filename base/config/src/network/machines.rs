@@ -80,7 +80,7 @@ pub struct Node {
     pub disk: Option<Octets>,
 }
 
-/// Where a node listens. An empty list: the address with the usual port.
+/// Where a node listens. An empty list: the address with the usual port, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
@@ -88,6 +88,18 @@ pub struct Listen {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "sockets")]
     pub dns: Vec<SocketAddr>,
+    /// DNS over TLS (RFC 7858), by custom on port 853. Not served when unset.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub dot: Vec<SocketAddr>,
+    /// DNS over HTTPS (RFC 8484), by custom on port 443. Not served when unset.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub doh: Vec<SocketAddr>,
+    /// DNS over QUIC (RFC 9250), by custom on port 853. Not served when unset.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub doq: Vec<SocketAddr>,
     /// HTTP; usually 80.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "sockets")]
@@ -127,6 +139,12 @@ fn sockets(_: &mut SchemaGenerator) -> Schema {
 pub enum Service {
     /// DNS.
     Dns,
+    /// DNS over TLS.
+    Dot,
+    /// DNS over HTTPS.
+    Doh,
+    /// DNS over QUIC.
+    Doq,
     /// HTTP.
     Http,
     /// HTTPS.
@@ -149,6 +167,9 @@ impl Service {
     pub fn name(self) -> &'static str {
         match self {
             Self::Dns => "dns",
+            Self::Dot => "dot",
+            Self::Doh => "doh",
+            Self::Doq => "doq",
             Self::Http => "http",
             Self::Https => "https",
             Self::Store => "store",
@@ -159,18 +180,19 @@ impl Service {
         }
     }
 
-    /// The usual port.
+    /// The usual port; `None`: served only where the node says so.
     #[must_use]
-    pub fn port(self) -> u16 {
+    pub fn port(self) -> Option<u16> {
         match self {
-            Self::Dns => 53,
-            Self::Http => 80,
-            Self::Https => 443,
-            Self::Netview => 7600,
-            Self::Control => 7601,
-            Self::Probe => 7602,
-            Self::Logs => 7603,
-            Self::Store => 7604,
+            Self::Dot | Self::Doh | Self::Doq => None,
+            Self::Dns => Some(53),
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            Self::Netview => Some(7600),
+            Self::Control => Some(7601),
+            Self::Probe => Some(7602),
+            Self::Logs => Some(7603),
+            Self::Store => Some(7604),
         }
     }
 }
@@ -181,6 +203,9 @@ impl Node {
     pub fn listens(&self, service: Service) -> Vec<SocketAddr> {
         let said = match service {
             Service::Dns => &self.listen.dns,
+            Service::Dot => &self.listen.dot,
+            Service::Doh => &self.listen.doh,
+            Service::Doq => &self.listen.doq,
             Service::Http => &self.listen.http,
             Service::Https => &self.listen.https,
             Service::Store => &self.listen.store,
@@ -189,10 +214,11 @@ impl Node {
             Service::Logs => &self.listen.logs,
             Service::Netview => &self.listen.netview,
         };
-        if said.is_empty() {
-            self.address.iter().map(|ip| SocketAddr::new(*ip, service.port())).collect()
-        } else {
-            said.clone()
+        match service.port() {
+            Some(port) if said.is_empty() => {
+                self.address.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
+            }
+            Some(_) | None => said.clone(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! force, so that "unset" and "zero" stay different.
 
 mod customers;
+mod dns;
 mod machines;
 mod policies;
 mod probes;
@@ -14,13 +15,15 @@ mod zones;
 use std::collections::BTreeMap;
 
 use popnet_terms::{CustomerId, NodeName, OriginGroupId, PopId, ProbeId, SiteName};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use customers::{
     Billing, BillingModel, ClientIp, Customer, CustomerLogs, Logs, OriginGroup, OriginServer,
     Retention,
 };
+pub(crate) use dns::SLIP_MAX;
+pub use dns::{Dns, DnsTcp, RateLimit};
 pub use machines::{Capacity, Listen, Location, Node, Pop, Service, Workers};
 pub use policies::{
     AnswerForm, Ecs, LastResort, Persist, PersistBy, PersistMode, Policy, Preset, Shed, Tie,
@@ -65,6 +68,9 @@ pub struct Network {
     /// What customers give us to serve, by hostname; `*` is every other host.
     #[serde(default)]
     pub sites: BTreeMap<SiteName, Site>,
+    /// How name servers meet those who ask.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dns: Dns,
     /// Ordinary DNS zones.
     #[serde(default)]
     pub zones: BTreeMap<String, Zone>,
@@ -123,6 +129,11 @@ pub enum Quorum {
 /// Whether the author left a table out: then the canonical form leaves it out too.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// The schema of a list of IP networks.
+fn networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "format": "popnet-network" } })
 }
 
 /// Whether `list` names `pop` or has `*`.

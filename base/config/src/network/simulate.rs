@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use popnet_terms::{PopId, Span};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::networks;
 
 /// What does not exist in a lab: distances and loads. Only networks named `lab` may have it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,8 +55,4 @@ impl Simulate {
         let slow = self.slow.get(target).copied().unwrap_or_default();
         Some(Span(base.0.saturating_add(slow.0)))
     }
-}
-
-fn networks(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": { "type": "string", "format": "popnet-network" } })
 }
