@@ -2,10 +2,12 @@
 //! and what comes out goes as far as it would in the program. The fuzzer and the test that replays
 //! the committed seeds share this list.
 
+mod imports;
 mod names;
 mod rules;
 mod words;
 
+pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
 pub use words::{
@@ -16,7 +18,7 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 15] = [
+pub const ENTRIES: [(&str, Entry); 16] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -28,6 +30,7 @@ pub const ENTRIES: [(&str, Entry); 15] = [
     ("kept_state", kept_state),
     ("log_batch", log_batch),
     ("measurements", measurements),
+    ("named_conf", named_conf),
     ("probe_answers", probe_answers),
     ("stored_head", stored_head),
     ("wire", wire),

@@ -18,8 +18,8 @@ impl Node {
                 reached.push(at);
                 continue;
             }
-            // [::] takes IPv4 too on the systems we run on; 0.0.0.0 takes IPv4 alone.
-            let fits = |ip: &&IpAddr| at.is_ipv6() || ip.is_ipv4();
+            // Sockets of ours take one family: [::] is every address of IPv6 alone.
+            let fits = |ip: &&IpAddr| at.is_ipv6() == ip.is_ipv6();
             reached
                 .extend(self.address.iter().filter(fits).map(|ip| SocketAddr::new(*ip, at.port())));
         }
@@ -207,7 +207,7 @@ mod tests {
             node.reached(service).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(print(Service::Dns), "192.0.2.1:53 127.0.0.1:54");
-        assert_eq!(print(Service::Control), "192.0.2.1:9 [2001:db8::1]:9");
+        assert_eq!(print(Service::Control), "[2001:db8::1]:9");
     }
 
     #[test]

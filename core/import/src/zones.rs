@@ -1,0 +1,535 @@
+//! Zones and where to listen, as BIND's inheritance has it: zone, then view, then options.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use popnet_dns::Name;
+
+use crate::access::{Access, access, key_name};
+use crate::bind::{Top, find, note, settle, short, word_of};
+use crate::report::{Kind, Note};
+use crate::tree::Statement;
+
+/// A key's file; its content is for nobody's eyes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// `NAME.key`.
+    pub name: String,
+    /// What it holds, in the form of `tsig-keygen`.
+    pub content: String,
+}
+
+impl KeyFile {
+    pub(crate) fn new(name: &str, algorithm: &str, secret: &str) -> Self {
+        let algorithm = algorithm.to_ascii_lowercase();
+        let content =
+            format!("key \"{name}\" {{\n\talgorithm {algorithm};\n\tsecret \"{secret}\";\n}};\n");
+        Self { name: format!("{name}.key"), content }
+    }
+}
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) key: Option<String>,
+}
+
+/// How a zone is to be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signing {
+    /// Our word for the algorithm; `None` is our default.
+    pub(crate) algorithm: Option<&'static str>,
+}
+
+/// What a zone's statement comes to.
+#[derive(Debug)]
+pub(crate) struct ZonePlan<'t> {
+    pub(crate) statement: &'t Statement,
+    pub(crate) name: String,
+    pub(crate) file: Option<String>,
+    pub(crate) primaries: Vec<Server>,
+    /// To be notified.
+    pub(crate) notified: Vec<Server>,
+    pub(crate) key: Option<String>,
+    pub(crate) transfer: Option<Access>,
+    pub(crate) update: Option<Access>,
+    pub(crate) notify: Option<Access>,
+    pub(crate) query: Option<Access>,
+    pub(crate) signing: Option<Signing>,
+}
+
+impl ZonePlan<'_> {
+    /// Whether it comes to a zone of ours.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.file.is_some() == self.primaries.is_empty()
+    }
+}
+
+/// Where BIND's inheritance looks.
+#[derive(Clone, Copy)]
+struct Scope<'t> {
+    zone: &'t [Statement],
+    view: &'t [Statement],
+    options: &'t [Statement],
+}
+
+impl<'t> Scope<'t> {
+    fn find(&self, name: &str) -> Option<&'t Statement> {
+        [self.zone, self.view, self.options].into_iter().find_map(|block| find(block, name))
+    }
+}
+
+/// Statements of a zone that are looked at here.
+const ZONE: &[&str] = &[
+    "type",
+    "file",
+    "masters",
+    "primaries",
+    "allow-transfer",
+    "allow-query",
+    "allow-update",
+    "allow-notify",
+    "also-notify",
+    "notify",
+    "update-policy",
+    "dnssec-policy",
+    "masterfile-format",
+    "in-view",
+];
+
+/// Statements of a view that are looked at here.
+const VIEW: &[&str] = &[
+    "zone",
+    "match-clients",
+    "match-destinations",
+    "match-recursive-only",
+    "recursion",
+    "allow-transfer",
+    "allow-query",
+    "allow-update",
+    "allow-notify",
+    "also-notify",
+    "notify",
+    "dnssec-policy",
+    "masterfile-format",
+    "server",
+    "key",
+    "acl",
+];
+
+/// The zones of the configuration: of the view for everybody, when there are views.
+pub(crate) fn plan<'t>(top: &Top<'t>, notes: &mut Vec<Note>) -> Vec<ZonePlan<'t>> {
+    let options = top.options.unwrap_or_default();
+    let mut plans: Vec<ZonePlan<'t>> = Vec::new();
+    let whole = Scope { zone: &[], view: &[], options };
+    let mut zones: Vec<(&'t Statement, Scope<'t>)> =
+        top.zones.iter().map(|zone| (*zone, whole)).collect();
+    let chosen = top.views.iter().position(|(_, view)| is_for_everybody(top, view));
+    for (at, (name, view)) in top.views.iter().enumerate() {
+        let block = view.block().unwrap_or_default();
+        let inside = block.iter().filter(|one| one.name() == "zone");
+        if chosen != Some(at) {
+            let names: Vec<String> = inside.filter_map(zone_name).collect();
+            let some = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            let more = names.len().saturating_sub(5);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let why = format!(
+                "popnet answers everybody alike: this view's {} zones are not taken ({some}{more})",
+                names.len()
+            );
+            notes.push(note(Kind::Left, view, why));
+            continue;
+        }
+        let why = format!("{name:?} is the view for everybody: its zones are taken");
+        notes.push(note(Kind::Taken, view, why));
+        settle(block, VIEW, notes);
+        zones.extend(inside.map(|zone| (zone, Scope { zone: &[], view: block, options })));
+    }
+    for (statement, scope) in zones {
+        let Some((statement, scope)) = in_view(top, statement, scope, notes) else { continue };
+        let Some(plan) = one(top, statement, scope, notes) else { continue };
+        if plans.iter().any(|other| other.name == plan.name) {
+            notes.push(note(Kind::Left, statement, "this zone is given twice"));
+        } else {
+            plans.push(plan);
+        }
+    }
+    plans
+}
+
+fn is_for_everybody(top: &Top<'_>, view: &Statement) -> bool {
+    let block = view.block().unwrap_or_default();
+    let clients = find(block, "match-clients").and_then(Statement::block);
+    let narrow = ["match-destinations", "match-recursive-only"];
+    clients.is_none_or(|list| access(list, &top.acls).is_any())
+        && narrow.iter().all(|name| find(block, name).is_none())
+}
+
+/// A zone that another view has: that one.
+fn in_view<'t>(
+    top: &Top<'t>,
+    statement: &'t Statement,
+    scope: Scope<'t>,
+    notes: &mut Vec<Note>,
+) -> Option<(&'t Statement, Scope<'t>)> {
+    let block = statement.block()?;
+    let Some(other) = word_of(block, "in-view") else {
+        return Some((statement, Scope { zone: block, ..scope }));
+    };
+    let (_, view) = top.views.iter().find(|(name, _)| name == other)?;
+    let there = view.block()?;
+    let wanted = zone_name(statement)?;
+    let same =
+        |zone: &&Statement| zone.name() == "zone" && zone_name(zone).as_ref() == Some(&wanted);
+    let Some(zone) = there.iter().find(same) else {
+        notes.push(note(Kind::Left, statement, format!("view {other:?} has no such zone")));
+        return None;
+    };
+    notes.push(note(Kind::Taken, statement, format!("as it stands at {}", zone.place)));
+    Some((zone, Scope { zone: zone.block()?, view: there, options: scope.options }))
+}
+
+/// A zone's name as ours are written.
+fn zone_name(statement: &Statement) -> Option<String> {
+    let name: Name = statement.word(1)?.text.parse().ok()?;
+    Some(name.to_host())
+}
+
+fn one<'t>(
+    top: &Top<'t>,
+    statement: &'t Statement,
+    scope: Scope<'t>,
+    notes: &mut Vec<Note>,
+) -> Option<ZonePlan<'t>> {
+    let Some(name) = zone_name(statement) else {
+        notes.push(note(Kind::Unknown, statement, "its name is no domain name"));
+        return None;
+    };
+    let class = statement.word(2).map_or("in", |word| word.text.as_str());
+    if !class.eq_ignore_ascii_case("in") {
+        notes.push(note(
+            Kind::Left,
+            statement,
+            format!("popnet serves class IN only, not {class}"),
+        ));
+        return None;
+    }
+    let kind = word_of(scope.zone, "type").unwrap_or("").to_ascii_lowercase();
+    let secondary = match kind.as_str() {
+        "primary" | "master" => false,
+        "secondary" | "slave" => true,
+        other => {
+            let (kind, why) = not_ours(other);
+            notes.push(note(kind, statement, why));
+            return None;
+        }
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if name == "." || !name.chars().all(plain) {
+        notes.push(note(Kind::Left, statement, "popnet takes no zone of this name"));
+        return None;
+    }
+    settle(scope.zone, ZONE, notes);
+    let mut plan = ZonePlan {
+        statement,
+        name,
+        file: None,
+        primaries: Vec::new(),
+        notified: Vec::new(),
+        key: None,
+        transfer: list(top, scope, "allow-transfer", notes),
+        update: list(top, scope, "allow-update", notes),
+        notify: list(top, scope, "allow-notify", notes),
+        query: list(top, scope, "allow-query", notes),
+        signing: None,
+    };
+    if secondary {
+        plan.pull(top, scope, notes);
+    } else {
+        plan.read(top, scope, notes);
+        plan.sign(top, scope, notes);
+    }
+    plan.push(top, scope, notes);
+    plan.lock(top, notes);
+    if plan.is_taken() {
+        let form = if secondary { "secondary" } else { "primary" };
+        let policy = find(scope.zone, "update-policy").map(|policy| {
+            let why = "rules by name are not taken: say who may change what in allow_update";
+            note(Kind::Left, policy, why)
+        });
+        notes.extend(policy);
+        notes.push(note(Kind::Taken, statement, format!("{form} zone {}", plan.name)));
+    }
+    Some(plan)
+}
+
+/// Zones that are none of an authoritative server.
+fn not_ours(kind: &str) -> (Kind, String) {
+    match kind {
+        "hint" => (Kind::Unneeded, "hints are for resolvers".to_owned()),
+        "forward" | "stub" | "static-stub" | "delegation-only" => {
+            (Kind::Left, format!("type {kind} is resolver work: keep a resolver beside popnet"))
+        }
+        "mirror" | "redirect" => (Kind::Left, format!("popnet has no zones of type {kind}")),
+        "" => (Kind::Unknown, "the zone has no type".to_owned()),
+        other => (Kind::Unknown, format!("type {other} is none that BIND's manual names")),
+    }
+}
+
+/// The list called `name` that holds for a zone.
+fn list(top: &Top<'_>, scope: Scope<'_>, name: &str, notes: &mut Vec<Note>) -> Option<Access> {
+    let statement = scope.find(name)?;
+    let found = access(statement.block()?, &top.acls);
+    notes.push(note(Kind::Taken, statement, found.words()));
+    for lost in &found.lost {
+        let why = format!("left out of the list, which is narrower for it: {lost}");
+        notes.push(note(Kind::Left, statement, why));
+    }
+    Some(found)
+}
+
+impl<'t> ZonePlan<'t> {
+    /// A primary: its file.
+    fn read(&mut self, top: &Top<'t>, scope: Scope<'t>, notes: &mut Vec<Note>) {
+        let Some(file) = word_of(scope.zone, "file") else {
+            notes.push(note(Kind::Left, self.statement, "a primary without a file"));
+            return;
+        };
+        let path = top.folder.join(Path::new(file));
+        self.file = Some(path.display().to_string());
+        let format = scope.find("masterfile-format");
+        if let Some(format) = format.filter(|format| !format.word(1).is_some_and(is_text)) {
+            let why = format!(
+                "popnet reads text: named-compilezone -f raw -F text -o NEW {} {file}",
+                self.name
+            );
+            notes.push(note(Kind::Left, format, why));
+        }
+    }
+
+    /// A secondary: whom it is transferred from.
+    fn pull(&mut self, top: &Top<'t>, scope: Scope<'t>, notes: &mut Vec<Note>) {
+        let statement = scope.find("primaries").or(scope.find("masters"));
+        let Some(statement) = statement else {
+            notes.push(note(Kind::Left, self.statement, "a secondary without primaries"));
+            return;
+        };
+        self.primaries = servers(top, scope, statement, notes);
+        if self.primaries.is_empty() {
+            notes.push(note(Kind::Left, statement, "no address of a primary is in it"));
+        } else {
+            notes.push(note(Kind::Taken, statement, "primaries"));
+        }
+        if let Some(file) = find(scope.zone, "file") {
+            notes.push(note(Kind::Unneeded, file, "popnet keeps its copy in its own folder"));
+        }
+    }
+
+    /// Whom to tell of changes.
+    fn push(&mut self, top: &Top<'t>, scope: Scope<'t>, notes: &mut Vec<Note>) {
+        let says_no = scope.find("notify").filter(|statement| {
+            let word = statement.word(1).map(|word| word.text.to_ascii_lowercase());
+            matches!(word.as_deref(), Some("no" | "false" | "0"))
+        });
+        if let Some(statement) = says_no {
+            notes.push(note(Kind::Taken, statement, "nobody is notified"));
+            return;
+        }
+        if let Some(statement) = scope.find("notify") {
+            let why = "popnet notifies those that it is told to: secondaries";
+            notes.push(note(Kind::Unneeded, statement, why));
+        }
+        if let Some(statement) = scope.find("also-notify") {
+            self.notified = servers(top, scope, statement, notes);
+            notes.push(note(Kind::Taken, statement, "secondaries"));
+        }
+    }
+
+    fn sign(&mut self, top: &Top<'t>, scope: Scope<'t>, notes: &mut Vec<Note>) {
+        let Some(statement) = scope.find("dnssec-policy") else { return };
+        let called = statement.word(1).map(|word| word.text.to_ascii_lowercase());
+        let called = called.unwrap_or_default();
+        let algorithm = match called.as_str() {
+            "none" => return,
+            "insecure" => {
+                let why = "leave the zone unsigned once its DS is gone from the parent";
+                notes.push(note(Kind::Left, statement, why));
+                return;
+            }
+            "default" => Ok(None),
+            other => match top.policies.get(other) {
+                Some(policy) => algorithm(policy),
+                None => Err(format!("there is no policy {other:?}")),
+            },
+        };
+        match algorithm {
+            Ok(algorithm) => {
+                self.signing = Some(Signing { algorithm });
+                let why = "dnssec.sign; popnet makes keys of its own: before the change, put its \
+                           DS beside the old one at the parent";
+                notes.push(note(Kind::Left, statement, why));
+            }
+            Err(why) => notes.push(note(Kind::Left, statement, why)),
+        }
+    }
+
+    /// The one key of the zone.
+    fn lock(&mut self, top: &Top<'t>, notes: &mut Vec<Note>) {
+        let peers = self.primaries.iter().chain(&self.notified);
+        let of_peers = peers.filter_map(|server| {
+            server.key.clone().or_else(|| top.peers.get(&server.address).cloned())
+        });
+        let of_list = self.transfer.iter().flat_map(|list| list.keys.iter().cloned());
+        let mut keys: Vec<String> = of_peers.chain(of_list).collect();
+        keys.sort();
+        keys.dedup();
+        if let [first, others @ ..] = keys.as_slice() {
+            self.key = Some(first.clone());
+            if !others.is_empty() {
+                let others = others.join(", ");
+                let why = format!("a zone has one key for transfers, {first}; not taken: {others}");
+                notes.push(note(Kind::Left, self.statement, why));
+            }
+        }
+        for key in keys.iter().filter(|key| !top.keys.contains_key(*key)) {
+            let why = format!("key {key} is not here: write keys/tsig/{key}.key on the node");
+            notes.push(note(Kind::Left, self.statement, why));
+        }
+    }
+}
+
+fn is_text(word: &crate::tree::Word) -> bool {
+    word.text.eq_ignore_ascii_case("text")
+}
+
+/// Our word for the algorithm of a signing policy.
+fn algorithm(policy: &[Statement]) -> Result<Option<&'static str>, String> {
+    let Some(keys) = find(policy, "keys").and_then(Statement::block) else { return Ok(None) };
+    let mut chosen = None;
+    for key in keys {
+        let Some(word) = key.after("algorithm") else { continue };
+        chosen = Some(match word.text.to_ascii_lowercase().as_str() {
+            "13" | "ecdsap256sha256" | "ecdsa256" => "ecdsap256sha256",
+            "15" | "ed25519" => "ed25519",
+            other => {
+                return Err(format!("popnet signs with ecdsap256sha256 or ed25519, not {other}"));
+            }
+        });
+    }
+    Ok(chosen)
+}
+
+/// The servers of a list such as `primaries`, named lists written out.
+fn servers(
+    top: &Top<'_>,
+    scope: Scope<'_>,
+    statement: &Statement,
+    notes: &mut Vec<Note>,
+) -> Vec<Server> {
+    let usual = word_of(scope.options, "port").and_then(|port| port.parse().ok()).unwrap_or(53);
+    let mut found = Vec::new();
+    gather(top, statement, usual, 0, &mut found, notes);
+    found.dedup();
+    found
+}
+
+fn gather(
+    top: &Top<'_>,
+    statement: &Statement,
+    usual: u16,
+    depth: usize,
+    found: &mut Vec<Server>,
+    notes: &mut Vec<Note>,
+) {
+    /// Lists in lists, and servers of one list.
+    const DEPTH_MAX: usize = 8;
+    const SERVERS_MAX: usize = 1_024;
+    let port_of = |one: &Statement| one.after("port").and_then(|port| port.text.parse().ok());
+    let usual = port_of(statement).unwrap_or(usual);
+    for element in statement.block().unwrap_or_default() {
+        let Some(first) = element.word(0) else { continue };
+        if found.len() >= SERVERS_MAX || depth > DEPTH_MAX {
+            notes.push(note(Kind::Left, statement, "too many servers, or lists without end"));
+            return;
+        }
+        if element.after("tls").is_some() {
+            let why = "transfers over TLS are not taken: this server is asked without it";
+            notes.push(note(Kind::Left, element, why));
+        }
+        if let Ok(address) = first.text.parse() {
+            let key = element.after("key").map(|key| key_name(&key.text));
+            let port = port_of(element).unwrap_or(usual);
+            found.push(Server { address, port, key });
+        } else if let Some(list) = top.lists.get(&first.text.to_ascii_lowercase()) {
+            gather(top, list, usual, depth + 1, found, notes);
+        } else {
+            let why = format!("{:?} is neither an address nor a list", short(element));
+            notes.push(note(Kind::Left, statement, why));
+        }
+    }
+}
+
+/// Where the server listens for DNS.
+#[derive(Debug, Default)]
+pub(crate) struct Listening {
+    /// Addresses and ports that are said.
+    pub(crate) sockets: Vec<SocketAddr>,
+    /// It listens on every address of a family.
+    pub(crate) anywhere: bool,
+}
+
+/// Where `options` say to listen.
+pub(crate) fn listen(top: &Top<'_>, notes: &mut Vec<Note>) -> Listening {
+    let options = top.options.unwrap_or_default();
+    let usual = word_of(options, "port").and_then(|port| port.parse().ok()).unwrap_or(53);
+    let mut found = Listening::default();
+    let mut said = false;
+    for statement in options {
+        let six = match statement.name().as_str() {
+            "listen-on" => false,
+            "listen-on-v6" => true,
+            _ => continue,
+        };
+        said |= !six;
+        if statement.after("tls").is_some() || statement.after("http").is_some() {
+            let why = "DNS over TLS and HTTPS are not taken: see listen in the configuration";
+            notes.push(note(Kind::Left, statement, why));
+            continue;
+        }
+        let port = statement.after("port").and_then(|port| port.text.parse().ok()).unwrap_or(usual);
+        let list = access(statement.block().unwrap_or_default(), &top.acls);
+        let of_family = |net: &&ipnet::IpNet| net.addr().is_ipv6() == six;
+        for net in list.prefixes.iter().filter(of_family) {
+            let whole = net.prefix_len() == 0;
+            if whole || net.prefix_len() == net.max_prefix_len() {
+                found.anywhere |= whole;
+                found.sockets.push(SocketAddr::new(net.addr(), port));
+            } else if net.addr().is_loopback() {
+                found.sockets.push(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port));
+            } else {
+                let why = format!("write the addresses of this machine out: {net} is a network");
+                notes.push(note(Kind::Left, statement, why));
+            }
+        }
+        for lost in &list.lost {
+            let why = format!("write the addresses of this machine out: {lost}");
+            notes.push(note(Kind::Left, statement, why));
+        }
+        notes.push(note(Kind::Taken, statement, "listen.dns"));
+    }
+    // BIND listens on every IPv4 address when it is not told where.
+    if !said {
+        found.anywhere = true;
+        found.sockets.push(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), usual));
+    }
+    found
+}
