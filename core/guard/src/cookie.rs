@@ -37,17 +37,6 @@ pub struct Secrets {
     pub previous: Option<Secret>,
 }
 
-/// What a client has shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// No cookie.
-    None,
-    /// A cookie, but not one that we gave to this address.
-    Claimed,
-    /// Our cookie: it has received a packet from us at this address.
-    Proven,
-}
-
 impl Secrets {
     /// Nothing but `secret`, from `now` on.
     #[must_use]
@@ -68,22 +57,17 @@ impl Secrets {
         Self { current: next, since: now, previous: Some(self.current) }
     }
 
-    /// What the cookie of a query from `address` is worth.
+    /// Whether `cookie` is one that we gave to `address`: then it has received a packet of ours.
     #[must_use]
-    pub fn judge(&self, cookie: Option<Cookie>, address: IpAddr, now: Timestamp) -> Credential {
-        let Some(cookie) = cookie else { return Credential::None };
-        let Some(shown) = cookie.server else { return Credential::Claimed };
+    pub fn prove(&self, cookie: Cookie, address: IpAddr, now: Timestamp) -> bool {
+        let Some(shown) = cookie.server else { return false };
         let [version, r0, r1, r2, t0, t1, t2, t3, ..] = shown;
         let made = u32::from_be_bytes([t0, t1, t2, t3]);
         if [version, r0, r1, r2] != [1, 0, 0, 0] || !is_fresh(made, seconds(now)) {
-            return Credential::Claimed;
+            return false;
         }
-        let known = [Some(&self.current), self.previous.as_ref()];
-        let same = known
-            .into_iter()
-            .flatten()
-            .any(|secret| equal(&server_part(cookie.client, address, made, secret), &shown));
-        if same { Credential::Proven } else { Credential::Claimed }
+        let mut known = [Some(&self.current), self.previous.as_ref()].into_iter().flatten();
+        known.any(|secret| equal(&server_part(cookie.client, address, made, secret), &shown))
     }
 
     /// The whole cookie for an answer to `client` at `address`.
@@ -136,9 +120,9 @@ mod tests {
         Secrets::new(Secret(secret), Timestamp(DAY))
     }
 
-    fn shown(whole: [u8; 24]) -> Option<Cookie> {
+    fn shown(whole: [u8; 24]) -> Cookie {
         let client = *whole.first_chunk().unwrap();
-        Some(Cookie { client, server: Some(*whole.last_chunk().unwrap()) })
+        Cookie { client, server: Some(*whole.last_chunk().unwrap()) }
     }
 
     #[test]
@@ -154,25 +138,21 @@ mod tests {
         let secrets = secrets();
         let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let whole = secrets.make([7; 8], here, Timestamp(DAY));
-        let judge = |cookie, address, seconds: i64| {
-            secrets.judge(cookie, address, Timestamp(DAY + seconds * 1_000_000))
+        let proves = |cookie, address, seconds: i64| {
+            secrets.prove(cookie, address, Timestamp(DAY + seconds * 1_000_000))
         };
-        assert_eq!(judge(shown(whole), here, 0), Credential::Proven);
-        assert_eq!(judge(shown(whole), here, 3_600), Credential::Proven);
-        assert_eq!(judge(shown(whole), here, -300), Credential::Proven);
-        assert_eq!(judge(shown(whole), "::ffff:192.0.2.1".parse().unwrap(), 0), Credential::Proven);
-        assert_eq!(judge(shown(whole), here, 3_601), Credential::Claimed);
-        assert_eq!(judge(shown(whole), here, -301), Credential::Claimed);
-        assert_eq!(judge(shown(whole), there, 0), Credential::Claimed);
-        assert_eq!(
-            judge(Some(Cookie { client: [7; 8], server: None }), here, 0),
-            Credential::Claimed
-        );
-        assert_eq!(judge(None, here, 0), Credential::None);
+        assert!(proves(shown(whole), here, 0));
+        assert!(proves(shown(whole), here, 3_600));
+        assert!(proves(shown(whole), here, -300));
+        assert!(proves(shown(whole), "::ffff:192.0.2.1".parse().unwrap(), 0));
+        assert!(!proves(shown(whole), here, 3_601));
+        assert!(!proves(shown(whole), here, -301));
+        assert!(!proves(shown(whole), there, 0));
+        assert!(!proves(Cookie { client: [7; 8], server: None }, here, 0));
         for at in 0..24 {
             let mut other = whole;
             other[at] ^= 1;
-            assert_eq!(judge(shown(other), here, 0), Credential::Claimed, "octet {at}");
+            assert!(!proves(shown(other), here, 0), "octet {at}");
         }
     }
 
@@ -184,8 +164,8 @@ mod tests {
         let whole = first.make([1; 8], here, now);
         assert!(!first.is_due(now) && first.is_due(now.after(ROTATE)));
         let second = first.rotated(Secret([1; 16]), now);
-        assert_eq!(second.judge(shown(whole), here, now), Credential::Proven);
+        assert!(second.prove(shown(whole), here, now));
         let third = second.rotated(Secret([2; 16]), now);
-        assert_eq!(third.judge(shown(whole), here, now), Credential::Claimed);
+        assert!(!third.prove(shown(whole), here, now));
     }
 }

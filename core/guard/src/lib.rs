@@ -17,7 +17,7 @@ mod rate;
 
 pub use access::{Access, Gate};
 pub use class::{Class, class_of};
-pub use cookie::{Credential, ROTATE, Secret, Secrets};
+pub use cookie::{ROTATE, Secret, Secrets};
 pub use crowd::{Crowd, Entered};
 pub use front::{Front, HEAD_MAX as FRONT_MAX};
 pub use rate::{Limits, Rates, Verdict};
