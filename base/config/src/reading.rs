@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::nearest::nearest;
+use crate::network::{Peer, Who};
 use crate::path::TreePath;
 use crate::schema::{Form, Shape};
 use crate::tree::{Entry, Kind, Node};
@@ -337,6 +338,16 @@ fn wrong_text(text: &str, format: Option<&str>) -> Option<(&'static str, String,
             "an address with a port",
             "\"127.0.0.1:8080\" or \"[::1]:8080\"",
         ),
+        "popnet-peer" => plain(
+            text.parse::<Peer>().is_err(),
+            "an address, with or without a port",
+            "\"192.0.2.1\" or \"192.0.2.1:5301\" or \"[2001:db8::1]:5301\"",
+        ),
+        "popnet-who" => plain(
+            text.parse::<Who>().is_err(),
+            "an address, a network, a key or \"any\"",
+            "\"192.0.2.1\", \"192.0.2.0/24\", \"key:NAME\" or \"any\"",
+        ),
         "popnet-network" => plain(
             text.parse::<IpNet>().is_err(),
             "an IP network",
@@ -369,7 +380,7 @@ fn placeholder(shape: Shape) -> Value {
             Some("popnet-size") => "0 B",
             Some("popnet-bandwidth") => "0 bps",
             Some("popnet-rate") => "0/h",
-            Some("ip") => "0.0.0.0",
+            Some("ip" | "popnet-peer" | "popnet-who") => "0.0.0.0",
             Some("popnet-socket") => "0.0.0.0:0",
             Some("popnet-network") => "0.0.0.0/0",
             Some(_) | None => "",

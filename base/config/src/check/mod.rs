@@ -10,6 +10,7 @@ mod references;
 mod sites;
 mod sockets;
 mod spelling;
+mod transfers;
 
 use std::ops::Range;
 
@@ -37,6 +38,7 @@ pub(crate) fn check(
     references::check(&mut checker);
     probes::check(&mut checker);
     sites::check(&mut checker);
+    transfers::check(&mut checker);
     dns::check(&mut checker);
     // Both look at all machines together: one spoilt machine would be blamed on others.
     if checker.is_whole(&TreePath::of(["pops"])) {

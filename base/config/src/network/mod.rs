@@ -5,11 +5,13 @@
 
 mod customers;
 mod dns;
+mod dnssec;
 mod machines;
 mod policies;
 mod probes;
 mod simulate;
 mod sites;
+mod transfers;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ pub use customers::{
 };
 pub(crate) use dns::SLIP_MAX;
 pub use dns::{Dns, DnsTcp, RateLimit};
+pub use dnssec::{Dnssec, DnssecAlgorithm};
 pub use machines::{Capacity, Listen, Location, Node, Pop, Service, Workers};
 pub use policies::{
     AnswerForm, Ecs, LastResort, Persist, PersistBy, PersistMode, Policy, Preset, Shed, Tie,
@@ -36,7 +39,8 @@ pub use simulate::{City, Simulate};
 pub use sites::{
     CacheSettings, CookieRule, Preload, QueryRules, Rule, RuleAction, Site, SiteKind, SiteTls,
 };
-pub use zones::{CertificateFiles, Dnssec, DnssecAlgorithm, Zone, ZonesFrom};
+pub use transfers::{Peer, PeerError, UpdateGrant, Who, WhoError};
+pub use zones::{CertificateFiles, Zone, ZonesFrom};
 
 /// The global configuration of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +102,9 @@ pub struct Identity {
     /// Where people reach the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
+    /// Signing our own zone and those that a site is the top of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dnssec: Option<Dnssec>,
 }
 
 /// Who may change the configuration, and the tree it travels down.

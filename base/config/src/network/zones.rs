@@ -1,13 +1,13 @@
 //! Ordinary zones and certificates that lie in files.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use popnet_terms::Octets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::networks;
+use super::{Dnssec, Peer, UpdateGrant, Who, networks};
 
 /// An ordinary DNS zone: either `file` or `primaries`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,15 +16,33 @@ pub struct Zone {
     /// Zone file, relative to the configuration file or to the node's zone folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Servers to transfer it from.
+    /// Servers to transfer it from, such as `"192.0.2.1"` or `"192.0.2.1:5301"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub primaries: Vec<IpAddr>,
-    /// Servers that are notified and may transfer it.
+    pub primaries: Vec<Peer>,
+    /// Servers that are notified and may transfer it: signed with `tsig_key`, when there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secondaries: Vec<IpAddr>,
+    pub secondaries: Vec<Peer>,
     /// Name of the key for transfers; the secret lies on the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tsig_key: Option<String>,
+    /// Who else may transfer it: `"any"`, addresses, networks, `"key:NAME"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_transfer: Vec<Who>,
+    /// Who else, beside its primaries, may say that it has changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_notify: Vec<Who>,
+    /// Who may change which records from afar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_update: Vec<UpdateGrant>,
+    /// Most records that a transfer or an update may make of it; 10 million when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_records: Option<u64>,
+    /// Most octets of its records; 1 GiB when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Octets>,
+    /// Octets of differences kept for secondaries that are a little behind; 4 MiB when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Octets>,
     /// Who may ask for it; unset: what `dns.allow_query` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "networks")]
@@ -32,27 +50,6 @@ pub struct Zone {
     /// Signing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dnssec: Option<Dnssec>,
-}
-
-/// Signing a zone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Dnssec {
-    /// Sign it.
-    pub sign: bool,
-    /// With which algorithm.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<DnssecAlgorithm>,
-}
-
-/// Signature algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DnssecAlgorithm {
-    /// ECDSA P-256 with SHA-256.
-    Ecdsap256sha256,
-    /// Ed25519.
-    Ed25519,
 }
 
 /// A folder of zone files.

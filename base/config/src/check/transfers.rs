@@ -1,0 +1,105 @@
+//! Zone transfers and updates: what one zone says must fit together. Whether the keys that it
+//! names are there only the nodes know.
+
+use super::{At, Checker};
+use crate::names::is_zone;
+use crate::network::{UpdateGrant, Who, Zone};
+use crate::path::TreePath;
+
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let network = checker.network;
+    for (name, zone) in &network.zones {
+        let path = TreePath::of(["zones", name]);
+        keys(checker, zone, &path);
+        peers(checker, zone, &path);
+        for (at, grant) in zone.allow_update.iter().enumerate() {
+            let path = path.key("allow_update").index(at);
+            self::grant(checker, name, grant, &path);
+        }
+        if zone.file.is_none() && !zone.allow_update.is_empty() {
+            let message = format!("zone {name} is transferred: it cannot be updated here");
+            let found = checker.error("E0432", message, &path.key("allow_update"), At::Key);
+            found.help = "send updates to the primary, or give the zone a file".into();
+        }
+        for key in ["max_records", "max_size"] {
+            let zero = match key {
+                "max_records" => zone.max_records == Some(0),
+                _ => zone.max_size.is_some_and(|size| size.0 == 0),
+            };
+            if zero {
+                let message = "a zone of nothing";
+                let found = checker.error("E0322", message, &path.key(key), At::Value);
+                found.help = "leave it out for the usual limit".into();
+            }
+        }
+    }
+}
+
+/// A key is named like a domain, since messages carry its name so; it is also a file's name.
+fn keys(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
+    let mut named: Vec<(&str, TreePath)> = Vec::new();
+    named.extend(zone.tsig_key.iter().map(|key| (key.as_str(), path.key("tsig_key"))));
+    for (list, entries) in
+        [("allow_transfer", &zone.allow_transfer), ("allow_notify", &zone.allow_notify)]
+    {
+        for (at, who) in entries.iter().enumerate() {
+            if let Who::Key(key) = who {
+                named.push((key, path.key(list).index(at)));
+            }
+        }
+    }
+    for (at, grant) in zone.allow_update.iter().enumerate() {
+        let path = path.key("allow_update").index(at).key("key");
+        named.extend(grant.key.iter().map(|key| (key.as_str(), path.clone())));
+    }
+    for (key, path) in named {
+        if !is_zone(key) {
+            let message = format!("{key:?} cannot name a key");
+            let found = checker.error("E0331", message, &path, At::Value);
+            found.notes.push("a key NAME is read from keys/tsig/NAME.key on each node".into());
+            found.help = "names of keys are written like lower-case domain names".into();
+        }
+    }
+}
+
+fn peers(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
+    for (at, peer) in zone.secondaries.iter().enumerate() {
+        if zone.primaries.contains(peer) {
+            let path = path.key("secondaries").index(at);
+            let message = format!("{peer} is primary and secondary of this zone");
+            let found = checker.error("E0431", message, &path, At::Value);
+            found.help = "a server has a zone from us, or we have it from it".into();
+        }
+    }
+}
+
+fn grant(checker: &mut Checker<'_>, zone: &str, grant: &UpdateGrant, path: &TreePath) {
+    if grant.key.is_none() && grant.from.is_empty() {
+        let message = "this lets everybody change the zone";
+        let found = checker.error("E0433", message, path, At::Value);
+        found.help =
+            "name a key, as key = \"NAME\", or addresses, as from = [\"127.0.0.1/32\"]".into();
+    } else if grant.key.is_none() {
+        let message = "whoever forges these addresses may change the zone";
+        let found = checker.warning("W0705", message, path, At::Value);
+        found.help = "name a key, as key = \"NAME\"; addresses of UDP are easily forged".into();
+    }
+    for (at, name) in grant.names.iter().enumerate() {
+        let is_inside =
+            name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
+        if !is_inside {
+            let message = format!("{name} is not in zone {zone}");
+            let path = path.key("names").index(at);
+            let found = checker.error("E0434", message, &path, At::Value);
+            found.help = format!("write whole names, such as \"dyn.{zone}\"");
+        }
+    }
+    for (at, rtype) in grant.types.iter().enumerate() {
+        if rtype.parse::<popnet_dns::Rtype>().is_err() {
+            let message = format!("{rtype:?} is no record type");
+            let path = path.key("types").index(at);
+            let found = checker.error("E0435", message, &path, At::Value);
+            found.help = "types as in zone files: A, AAAA, TXT, TYPE65280".into();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Zone transfers and updates: with whom, and who may.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::networks;
+
+/// Another name server: `"192.0.2.1"`, or with a port `"192.0.2.1:5301"`, `"[2001:db8::1]:5301"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port, when it is not 53.
+    pub port: Option<u16>,
+}
+
+/// A text that names no peer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an address nor an address with a port")]
+pub struct PeerError(String);
+
+impl Peer {
+    /// Address and port.
+    #[must_use]
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(53))
+    }
+}
+
+impl FromStr for Peer {
+    type Err = PeerError;
+
+    fn from_str(text: &str) -> Result<Self, PeerError> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self { address, port: None });
+        }
+        let socket: SocketAddr = text.parse().map_err(|_| PeerError(text.to_owned()))?;
+        Ok(Self { address: socket.ip(), port: Some(socket.port()) })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(_) => self.socket().fmt(f),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// Somebody in an access list: `"any"`, an address, a network, or `"key:NAME"` for whoever signs
+/// with that key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody.
+    Any,
+    /// An address or a network.
+    Net(IpNet),
+    /// Who signs with this key.
+    Key(String),
+}
+
+/// A text that names nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an address, nor a network, nor \"key:NAME\", nor \"any\"")]
+pub struct WhoError(String);
+
+impl FromStr for Who {
+    type Err = WhoError;
+
+    fn from_str(text: &str) -> Result<Self, WhoError> {
+        if text == "any" {
+            return Ok(Self::Any);
+        }
+        if let Some(name) = text.strip_prefix("key:").filter(|name| !name.is_empty()) {
+            return Ok(Self::Key(name.to_owned()));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Net(address.into()));
+        }
+        text.parse().map(Self::Net).map_err(|_| WhoError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
+            Self::Net(net) => net.fmt(f),
+            Self::Key(name) => write!(f, "key:{name}"),
+        }
+    }
+}
+
+/// As text, whatever the format.
+macro_rules! as_text {
+    ($name:ident, $format:literal) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "format": $format })
+            }
+        }
+    };
+}
+
+as_text!(Peer, "popnet-peer");
+as_text!(Who, "popnet-who");
+
+/// Lets somebody change records from afar (RFC 2136).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateGrant {
+    /// Name of the key that updates must be signed with; the secret lies on the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Where updates must come from; unset: anywhere, when there is a key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "networks")]
+    pub from: Vec<IpNet>,
+    /// Names at and below which records may be changed; unset: the whole zone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Types that may be changed; unset: all but those that hold the zone together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_and_lists_print_as_they_are_written() {
+        for text in ["192.0.2.1", "127.0.0.1:5301", "2001:db8::1", "[2001:db8::1]:5301"] {
+            assert_eq!(text.parse::<Peer>().unwrap().to_string(), text);
+        }
+        for text in ["ns1.example", "192.0.2.1:", "192.0.2.1:99999", "", "[::1]"] {
+            assert!(text.parse::<Peer>().is_err(), "{text}");
+        }
+        for text in ["any", "192.0.2.1", "192.0.2.0/24", "2001:db8::/32", "key:xfr"] {
+            assert_eq!(text.parse::<Who>().unwrap().to_string(), text);
+        }
+        for text in ["key:", "all", "192.0.2.0/33", ""] {
+            assert!(text.parse::<Who>().is_err(), "{text}");
+        }
+    }
+}
