@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use popnet_answer::{
-    Catalog, Filling, Outcome, Reply, Service, lookup, refuse, respond, udp_limit,
+    Catalog, Filling, Image, Outcome, Reply, Service, lookup, refuse, respond, udp_limit,
 };
 use popnet_config::network::Network;
 use popnet_dns::{
@@ -20,7 +20,8 @@ pub(crate) static NETWORK: LazyLock<Network> = LazyLock::new(|| {
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     let zone = read(include_bytes!("example.zone")).expect("the zone is a good one");
-    Catalog::build(&NETWORK, 42, &[Arc::new(zone)])
+    let image = Image::build(zone).expect("the zone is a good one");
+    Catalog::build(&NETWORK, 42, &[Arc::new(image)])
 });
 
 fn apex() -> Name {
@@ -72,12 +73,13 @@ fn answer(catalog: &Catalog, query: &Query<'_>, limit: usize, out: &mut [u8]) ->
         Outcome::Whoami => Filling::Texts(&texts),
         Outcome::Records(_)
         | Outcome::Minimal
-        | Outcome::Referral(_)
+        | Outcome::Referral(..)
         | Outcome::NoData(_)
         | Outcome::NxDomain(_)
         | Outcome::Elsewhere
         | Outcome::TooLong
         | Outcome::Endless
+        | Outcome::Lacking
         | Outcome::Refused => Filling::Nothing,
     };
     let server = "ns1.fra1.cdn.lab.test";
@@ -100,8 +102,8 @@ pub fn dns_response(octets: &[u8]) {
 /// A zone file: one that is taken is also served, each of its names.
 pub fn zone_file(octets: &[u8]) {
     let Ok(zone) = read(octets) else { return };
-    let zone = Arc::new(zone);
-    let catalog = Catalog::build(&NETWORK, 1, &[Arc::clone(&zone)]);
+    let Ok(image) = Image::build(zone.clone()) else { return };
+    let catalog = Catalog::build(&NETWORK, 1, &[Arc::new(image)]);
     let mut out = [0; 65_535];
     for record in zone.records.iter().take(64) {
         let _ = rdata_text(record.rtype, &record.rdata);

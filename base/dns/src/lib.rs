@@ -25,4 +25,4 @@ pub use response::{
     build_query_form,
 };
 pub use writer::{Full, Owner, Section, Writer};
-pub use zonefile::{Mistake, ZoneFile, ZoneRecord, rdata_text, read_zone};
+pub use zonefile::{Mistake, Place, ZoneFile, ZoneRecord, rdata_text, read_zone};

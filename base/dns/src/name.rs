@@ -156,6 +156,19 @@ impl QName {
         Some(name)
     }
 
+    /// The labels in `front`, which has no final zero, before the name `rest`; `None` when that is
+    /// no name (RFC 1035 2.3.4).
+    #[must_use]
+    pub fn join(front: &[u8], rest: &[u8]) -> Option<Self> {
+        let length = front.len() + rest.len();
+        let mut octets = [0; NAME_MAX];
+        let place = octets.get_mut(..length)?;
+        let (before, after) = place.split_at_mut_checked(front.len())?;
+        before.copy_from_slice(front);
+        after.copy_from_slice(rest);
+        Self::read(place)
+    }
+
     /// The octets, with the final zero.
     #[must_use]
     pub fn as_wire(&self) -> &[u8] {

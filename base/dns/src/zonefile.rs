@@ -50,6 +50,15 @@ pub struct ZoneRecord {
     pub line: u32,
 }
 
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The number of its file, in the order in which they were opened; 0 is the zone's own.
+    pub file: u16,
+    /// Its line, from 1; 0 where there is none.
+    pub line: u32,
+}
+
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {

@@ -1,33 +1,30 @@
-//! Compiles zones, sites and the network's own names into a [`Catalog`].
+//! Puts zones, sites and the network's own names together as a [`Catalog`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use popnet_config::network::Network;
-use popnet_dns::{Name, Rtype, ZoneFile, ZoneRecord};
+use popnet_dns::{Name, Place, Rtype, suffixes};
 use popnet_terms::{PopId, SiteName};
 
-use crate::catalog::{Catalog, Kind, NONE, Node, RrSet, SiteIndex, Zone};
+use crate::catalog::{Catalog, Frame, SiteIndex, Zone};
+use crate::image::{Builder, Image, Kind};
 use crate::network;
 use crate::table::NameTable;
 
 impl Catalog {
-    /// The catalog of `network` with the records of `zones`. `serial` goes into the SOA records
+    /// The catalog of `network` with `zones`, which it shares. `serial` goes into the SOA records
     /// that we make; what cannot be compiled is left out and told by [`Self::problems`].
     #[must_use]
-    pub fn build(network: &Network, serial: u32, zones: &[Arc<ZoneFile>]) -> Self {
+    pub fn build(network: &Network, serial: u32, zones: &[Arc<Image>]) -> Self {
         let mut draft = Draft::default();
-        for zone in zones {
-            if draft.apexes.insert(zone.apex.clone(), ()).is_some() {
-                draft.problems.push(format!("zone {} is given twice", zone.apex));
+        for image in zones {
+            let zone = DraftZone::of(image.apex().clone(), Some(Arc::clone(image)));
+            if draft.zones.insert(image.apex().clone(), zone).is_some() {
+                draft.problems.push(format!("zone {} is given twice", image.apex()));
             }
         }
         network::add(&mut draft, network, serial);
-        for zone in zones {
-            for record in &zone.records {
-                draft.add_from_zone(&zone.apex, record);
-            }
-        }
         draft.compile()
     }
 }
@@ -35,8 +32,7 @@ impl Catalog {
 /// A catalog in the making.
 #[derive(Default)]
 pub(crate) struct Draft {
-    pub(crate) apexes: BTreeMap<Name, ()>,
-    nodes: BTreeMap<Name, DraftNode>,
+    zones: BTreeMap<Name, DraftZone>,
     pub(crate) sites: Vec<SiteName>,
     /// Labels in front of `origin.POP.DOMAIN`, and the site.
     pub(crate) origins: Vec<(Vec<u8>, SiteIndex)>,
@@ -44,187 +40,91 @@ pub(crate) struct Draft {
     pub(crate) problems: Vec<String>,
 }
 
-struct DraftNode {
-    kind: Kind,
-    sets: BTreeMap<Rtype, DraftSet>,
-    parent_ds: Option<DraftSet>,
+struct DraftZone {
+    /// What was read or transferred.
+    image: Option<Arc<Image>>,
+    /// What the network makes or adds.
+    own: Builder,
 }
 
-#[derive(Default)]
-struct DraftSet {
-    ttl: u32,
-    /// In canonical order (RFC 4034 6.3), each once.
-    records: BTreeSet<Box<[u8]>>,
-}
-
-impl DraftSet {
-    fn add(&mut self, ttl: u32, rdata: &[u8]) {
-        // RFC 2181 5.2: one TTL an RRset; the lowest is the careful one.
-        self.ttl = if self.records.is_empty() { ttl } else { self.ttl.min(ttl) };
-        self.records.insert(rdata.into());
+impl DraftZone {
+    fn of(apex: Name, image: Option<Arc<Image>>) -> Self {
+        Self { image, own: Builder::new(apex) }
     }
 }
 
 impl Draft {
-    /// The apex of the zone that `name` belongs to.
-    pub(crate) fn apex_of(&self, name: &Name) -> Option<Name> {
-        let above = std::iter::successors(Some(name.clone()), Name::parent);
-        above.into_iter().find(|candidate| self.apexes.contains_key(candidate))
+    /// Begins a zone of our own making, unless there is one; says whether it did.
+    pub(crate) fn open(&mut self, apex: &Name) -> bool {
+        let is_new = !self.zones.contains_key(apex);
+        if is_new {
+            self.zones.insert(apex.clone(), DraftZone::of(apex.clone(), None));
+        }
+        is_new
     }
 
-    fn node(&mut self, name: &Name) -> &mut DraftNode {
-        self.nodes.entry(name.clone()).or_insert_with(|| DraftNode {
-            kind: Kind::Plain,
-            sets: BTreeMap::new(),
-            parent_ds: None,
-        })
+    /// Whether `name` belongs to a zone.
+    pub(crate) fn has_zone_of(&self, name: &Name) -> bool {
+        suffixes(name.as_wire()).any(|suffix| self.zones.contains_key(suffix))
+    }
+
+    fn own(&mut self, owner: &Name) -> Option<&mut Builder> {
+        let apex = suffixes(owner.as_wire()).find(|suffix| self.zones.contains_key(*suffix))?;
+        Some(&mut self.zones.get_mut(apex)?.own)
     }
 
     /// Adds a record of our own making.
     pub(crate) fn add(&mut self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) {
-        self.node(owner).sets.entry(rtype).or_default().add(ttl, rdata);
+        if let Some(own) = self.own(owner) {
+            own.add(owner.as_wire(), rtype, ttl, rdata, Place::default());
+        }
     }
 
     /// Makes `name` special.
     pub(crate) fn mark(&mut self, name: &Name, kind: Kind) {
-        self.node(name).kind = kind;
-    }
-
-    fn add_from_zone(&mut self, apex: &Name, record: &ZoneRecord) {
-        let Some(deepest) = self.apex_of(&record.owner) else { return };
-        if deepest == *apex {
-            self.add(&record.owner, record.rtype, record.ttl, &record.rdata);
-        } else if deepest == record.owner && record.rtype == Rtype::DS {
-            // RFC 4035 3.1.4.1: DS belongs to the upper side of the cut.
-            let set = self.node(&record.owner).parent_ds.get_or_insert_default();
-            set.add(record.ttl, &record.rdata);
+        if let Some(own) = self.own(name) {
+            own.mark(name.as_wire(), kind);
         }
-        // Everything else there is the lower zone's business, which is ours too.
     }
 
     fn compile(mut self) -> Catalog {
-        self.add_empty_names();
-        let names: Vec<Name> = self.nodes.keys().cloned().collect();
-        let table = NameTable::build(names.iter().map(Name::as_wire));
-        let apexes: Vec<Name> = self.apexes.keys().cloned().collect();
-        let mut catalog = Catalog {
-            names: table,
+        let apexes: Vec<Name> = self.zones.keys().cloned().collect();
+        let mut zones = Vec::with_capacity(apexes.len());
+        for (apex, zone) in self.zones {
+            let parent = apex.parent().and_then(|above| {
+                let above = suffixes(above.as_wire());
+                above.into_iter().find_map(|a| apexes.binary_search_by(|x| x.as_wire().cmp(a)).ok())
+            });
+            let parent = parent.and_then(|number| u32::try_from(number).ok());
+            let (image, own) = zone.compile(&mut self.problems);
+            zones.push(Zone { image, own, parent });
+        }
+        let frame = Frame {
+            longest: apexes.iter().map(|apex| apex.as_wire().len()).max().unwrap_or(0),
+            apexes: NameTable::build(apexes.iter().map(Name::as_wire)),
             sites: self.sites,
             origin_names: NameTable::build(self.origins.iter().map(|(name, _)| name.as_slice())),
             origin_sites: self.origins.iter().map(|(_, site)| *site).collect(),
             pops: self.pops,
             problems: self.problems,
-            ..Catalog::default()
         };
-        let zone_of = |name: &Name| {
-            let above = std::iter::successors(Some(name.clone()), Name::parent);
-            above.into_iter().find_map(|a| apexes.binary_search(&a).ok()).and_then(number)
-        };
-        for (name, draft) in &self.nodes {
-            let mut node = Node {
-                kind: draft.kind,
-                zone: zone_of(name).unwrap_or(NONE),
-                from: number(catalog.sets.len()).unwrap_or(NONE),
-                count: 0,
-                cut: NONE,
-                wildcard: NONE,
-                parent_ds: NONE,
-            };
-            for (rtype, set) in &draft.sets {
-                catalog.push(*rtype, set);
-                node.count = node.count.saturating_add(1);
-            }
-            if let Some(set) = &draft.parent_ds {
-                node.parent_ds = number(catalog.sets.len()).unwrap_or(NONE);
-                catalog.push(Rtype::DS, set);
-            }
-            catalog.nodes.push(node);
-        }
-        catalog.add_zones(&apexes, &zone_of);
-        catalog.link(&names);
-        catalog
-    }
-
-    /// RFC 4592 2.2.2: names between an owner and its apex exist, too.
-    fn add_empty_names(&mut self) {
-        let owners: Vec<Name> = self.nodes.keys().cloned().collect();
-        for owner in owners {
-            let mut name = owner;
-            while !self.apexes.contains_key(&name) {
-                let Some(parent) = name.parent() else { break };
-                if self.nodes.contains_key(&parent) {
-                    break;
-                }
-                self.node(&parent);
-                name = parent;
-            }
-        }
+        Catalog { frame: Arc::new(frame), zones }
     }
 }
 
-impl Catalog {
-    fn push(&mut self, rtype: Rtype, set: &DraftSet) {
-        let count = u16::try_from(set.records.len()).unwrap_or(u16::MAX);
-        self.sets.push(RrSet { rtype, count, ttl: set.ttl, at: self.data.len() });
-        for rdata in &set.records {
-            let length = u16::try_from(rdata.len()).unwrap_or(0);
-            self.data.extend_from_slice(&length.to_be_bytes());
-            self.data.extend_from_slice(rdata);
-        }
-    }
-
-    fn add_zones(&mut self, apexes: &[Name], zone_of: &dyn Fn(&Name) -> Option<u32>) {
-        for apex in apexes {
-            let found = self.find(apex.as_wire());
-            let soa = found.as_ref().and_then(|(_, node)| self.set(node, Rtype::SOA));
-            if soa.is_none() {
-                self.problems.push(format!("zone {apex} has no SOA record"));
-            }
-            let nothing = RrSet { rtype: Rtype::SOA, count: 0, ttl: 0, at: 0 };
-            let soa = soa.unwrap_or(nothing);
-            let minimum = self.records(soa).next().and_then(|rdata| rdata.last_chunk::<4>());
-            let minimum = minimum.map_or(0, |octets| u32::from_be_bytes(*octets));
-            self.zones.push(Zone {
-                apex: found.map_or(NONE, |(number, _)| number),
-                soa,
-                negative_ttl: soa.ttl.min(minimum),
-                parent: apex.parent().and_then(|above| zone_of(&above)).unwrap_or(NONE),
-            });
-        }
-    }
-
-    /// Finds for each node the highest cut above it, and tells parents of wildcards.
-    fn link(&mut self, names: &[Name]) {
-        for (at, name) in names.iter().enumerate() {
-            let Some(zone) = self.nodes.get(at).and_then(|node| self.zone(node.zone)).copied()
-            else {
-                continue;
-            };
-            let mut cut = NONE;
-            let above = std::iter::successors(Some(name.clone()), Name::parent);
-            for name in above {
-                let Some((number, node)) = self.find(name.as_wire()) else { break };
-                if number == zone.apex {
-                    break;
-                }
-                if self.set(&node, Rtype::NS).is_some() {
-                    cut = number;
-                }
-            }
-            if let Some(node) = self.nodes.get_mut(at) {
-                node.cut = cut;
-            }
-            if name.as_wire().starts_with(b"\x01*") {
-                let parent = name.parent().and_then(|parent| self.names.find(parent.as_wire()));
-                let parent = parent.and_then(|parent| self.nodes.get_mut(parent as usize));
-                if let (Some(parent), Some(star)) = (parent, number(at)) {
-                    parent.wildcard = star;
-                }
+impl DraftZone {
+    fn compile(self, problems: &mut Vec<String>) -> (Arc<Image>, Option<Arc<Image>>) {
+        let apex = self.own.apex().clone();
+        let mut tell = |flaws: Vec<crate::Flaw>| {
+            problems.extend(flaws.iter().map(|flaw| format!("zone {apex}: {flaw}")));
+        };
+        match self.image {
+            Some(image) if self.own.is_empty() => (image, None),
+            Some(image) => (image, self.own.finish_part().map_err(&mut tell).ok().map(Arc::new)),
+            None => {
+                let made = self.own.finish_part().map_err(&mut tell);
+                (Arc::new(made.unwrap_or_else(|()| Image::lacking(apex.clone()))), None)
             }
         }
     }
-}
-
-fn number(value: usize) -> Option<u32> {
-    u32::try_from(value).ok().filter(|number| *number != NONE)
 }

@@ -1,27 +1,31 @@
-//! The table of everything this server answers for: immutable, published whole.
+//! The table of everything this server answers for: immutable, published whole. Zones are shared
+//! with the catalog before, so that one of them can be replaced cheaply.
 
-use popnet_dns::Rtype;
+use std::sync::Arc;
+
+use popnet_dns::{Name, Rtype, suffixes};
 use popnet_terms::{PopId, SiteName};
 
+use crate::image::{Entry, Image, Kind, RrSet};
 use crate::table::NameTable;
 
 /// A site's number in one catalog.
 pub type SiteIndex = u32;
 
-/// No node.
-pub(crate) const NONE: u32 = u32::MAX;
-
 /// Zones, sites and the network's own names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    pub(crate) names: NameTable,
-    /// One a name, in the same order.
-    pub(crate) nodes: Vec<Node>,
-    /// RRsets, those of a node together, by type.
-    pub(crate) sets: Vec<RrSet>,
-    /// Record data: two octets of length, then the data, for each record.
-    pub(crate) data: Vec<u8>,
+    pub(crate) frame: Arc<Frame>,
+    /// In the order of [`Frame::apexes`].
     pub(crate) zones: Vec<Zone>,
+}
+
+/// What stays when a zone changes.
+#[derive(Debug, Default)]
+pub(crate) struct Frame {
+    pub(crate) apexes: NameTable,
+    /// Octets of the longest apex: longer names need no look into the table.
+    pub(crate) longest: usize,
     pub(crate) sites: Vec<SiteName>,
     /// Sites as POPs ask for their origins: the labels before `origin.POP.DOMAIN`.
     pub(crate) origin_names: NameTable,
@@ -31,134 +35,175 @@ pub struct Catalog {
     pub(crate) problems: Vec<String>,
 }
 
-/// A name that exists, with records or without.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Node {
-    pub(crate) kind: Kind,
-    pub(crate) zone: u32,
-    /// Its RRsets.
-    pub(crate) from: u32,
-    pub(crate) count: u16,
-    /// The zone cut at or above it, [`NONE`] for authoritative names.
-    pub(crate) cut: u32,
-    /// `*` below it, or [`NONE`].
-    pub(crate) wildcard: u32,
-    /// DS records that a parent zone of ours has for this apex: an RRset, or [`NONE`].
-    pub(crate) parent_ds: u32,
-}
-
-/// What is special about a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Nothing.
-    Plain,
-    /// Addresses are chosen.
-    Steered(SiteIndex),
-    /// Below it the origins of sites are chosen for this POP.
-    Origins(u32),
-    /// Tells the asker who it is.
-    Whoami,
-}
-
-/// Records of one owner and type, in the catalog that it came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RrSet {
-    pub(crate) rtype: Rtype,
-    pub(crate) count: u16,
-    pub(crate) ttl: u32,
-    pub(crate) at: usize,
-}
-
-/// A zone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Zone {
-    pub(crate) apex: u32,
-    /// Its SOA RRset.
-    pub(crate) soa: RrSet,
-    /// How long its "no" holds (RFC 2308 5).
-    pub(crate) negative_ttl: u32,
-    /// The zone of ours above it, or [`NONE`].
-    pub(crate) parent: u32,
+/// A zone, and what the network adds to it.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    pub(crate) image: Arc<Image>,
+    /// The network's own names inside a zone that it did not make. Where both have records of a
+    /// name and type, these count.
+    pub(crate) own: Option<Arc<Image>>,
+    /// The number of the zone of ours above it.
+    pub(crate) parent: Option<u32>,
 }
 
 impl Catalog {
+    /// This catalog with another state of a zone that it has. `None` when it does not have the
+    /// zone: then names of the network may belong elsewhere, and the catalog is to be built anew.
+    #[must_use]
+    pub fn with(&self, image: Arc<Image>) -> Option<Self> {
+        let number = self.frame.apexes.find(image.apex().as_wire())?;
+        let mut next = self.clone();
+        next.zones.get_mut(number as usize)?.image = image;
+        Some(next)
+    }
+
+    /// The zone with exactly this name.
+    #[must_use]
+    pub fn zone(&self, apex: &Name) -> Option<&Zone> {
+        self.zones.get(self.frame.apexes.find(apex.as_wire())? as usize)
+    }
+
+    /// Every zone.
+    #[must_use]
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
     /// The site with this number.
     #[must_use]
     pub fn site(&self, index: SiteIndex) -> Option<&SiteName> {
-        self.sites.get(index as usize)
+        self.frame.sites.get(index as usize)
     }
 
     /// Every site, in order of its number.
     #[must_use]
     pub fn sites(&self) -> &[SiteName] {
-        &self.sites
+        &self.frame.sites
     }
 
     /// The POP with this number.
     #[must_use]
     pub fn pop(&self, index: u32) -> Option<&PopId> {
-        self.pops.get(index as usize)
+        self.frame.pops.get(index as usize)
     }
 
     /// What could not be compiled, in words.
     #[must_use]
     pub fn problems(&self) -> &[String] {
-        &self.problems
+        &self.frame.problems
     }
 
     /// Names, those without records included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        let own = |zone: &Zone| zone.own.as_ref().map_or(0, |own| own.len());
+        self.zones.iter().map(|zone| zone.image.len() + own(zone)).sum()
     }
 
     /// Whether it has no names at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len() == 0
     }
 
-    pub(crate) fn find(&self, wire: &[u8]) -> Option<(u32, Node)> {
-        let number = self.names.find(wire)?;
-        Some((number, *self.nodes.get(number as usize)?))
+    /// The zone that `name` belongs to, and the name relative to its apex.
+    pub(crate) fn locate<'n>(&self, name: &'n [u8]) -> Option<(&Zone, &'n [u8])> {
+        let may_be = suffixes(name).filter(|suffix| suffix.len() <= self.frame.longest);
+        let mut found = may_be.map(|suffix| (suffix, self.frame.apexes.find(suffix)));
+        let (apex, number) = found.find_map(|(apex, number)| Some((apex, number?)))?;
+        let relative = name.get(..name.len() - apex.len())?;
+        Some((self.zones.get(number as usize)?, relative))
     }
 
-    pub(crate) fn zone(&self, number: u32) -> Option<&Zone> {
-        self.zones.get(number as usize)
-    }
-
-    /// The RRsets of a node.
-    pub(crate) fn sets(&self, node: &Node) -> &[RrSet] {
-        let from = node.from as usize;
-        self.sets.get(from..from + usize::from(node.count)).unwrap_or_default()
-    }
-
-    /// The RRset of a node with this type.
-    pub(crate) fn set(&self, node: &Node, rtype: Rtype) -> Option<RrSet> {
-        self.sets(node).iter().find(|set| set.rtype == rtype).copied()
-    }
-
-    /// The data of each record.
-    pub(crate) fn records(&self, set: RrSet) -> Records<'_> {
-        Records { rest: self.data.get(set.at..).unwrap_or_default(), left: set.count }
+    /// The zone of ours above `zone`.
+    pub(crate) fn above(&self, zone: &Zone) -> Option<&Zone> {
+        self.zones.get(zone.parent? as usize)
     }
 }
 
-/// The data of an RRset's records, one by one.
-#[derive(Clone, Debug)]
-pub(crate) struct Records<'c> {
-    rest: &'c [u8],
-    left: u16,
+impl Zone {
+    /// Its content as it came from a file or a primary, without what the network adds.
+    #[must_use]
+    pub fn image(&self) -> &Arc<Image> {
+        &self.image
+    }
+
+    /// The names that the network adds, relative to the apex, with the types that it may answer
+    /// there beside those of the image: who signs the zone must know of them.
+    pub fn own_names(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.own.iter().flat_map(|own| own.entries())
+    }
+
+    /// What there is at `relative`.
+    pub(crate) fn node(&self, relative: &[u8]) -> Option<Node<'_>> {
+        let base = self.image.find(relative);
+        let own = self.own.as_ref().and_then(|own| own.find(relative));
+        if base.is_none() && own.is_none() {
+            return None;
+        }
+        // What the network adds does not know where the zone is cut.
+        let is_cut = base.is_none() && self.cut(relative).is_some();
+        Some(Node { base, own, is_occluded: is_cut || base.is_some_and(|e| e.is_occluded()) })
+    }
+
+    /// `*` right below `relative`.
+    pub(crate) fn star(&self, relative: &[u8]) -> Option<Node<'_>> {
+        let mut octets = [0; 2 + 255];
+        let star = octets.get_mut(..2 + relative.len())?;
+        let (front, rest) = star.split_first_chunk_mut::<2>()?;
+        *front = *b"\x01*";
+        rest.copy_from_slice(relative);
+        self.node(star)
+    }
+
+    /// The highest zone cut at or above `relative`.
+    pub(crate) fn cut(&self, relative: &[u8]) -> Option<Entry<'_>> {
+        let mut rest = relative;
+        let mut cut = None;
+        while let Some((length, labels)) = rest.split_first() {
+            cut = self.image.find(rest).filter(|entry| entry.is_cut()).or(cut);
+            rest = labels.get(usize::from(*length)..).unwrap_or_default();
+        }
+        cut
+    }
 }
 
-impl<'c> Iterator for Records<'c> {
-    type Item = &'c [u8];
+/// A name that exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node<'c> {
+    pub(crate) base: Option<Entry<'c>>,
+    own: Option<Entry<'c>>,
+    is_occluded: bool,
+}
 
-    fn next(&mut self) -> Option<&'c [u8]> {
-        self.left = self.left.checked_sub(1)?;
-        let (length, rest) = self.rest.split_first_chunk::<2>()?;
-        let (rdata, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-        self.rest = rest;
-        Some(rdata)
+impl<'c> Node<'c> {
+    pub(crate) fn kind(&self) -> Kind {
+        let own = self.own.map_or(Kind::Plain, |entry| entry.kind);
+        if own == Kind::Plain { self.base.map_or(own, |entry| entry.kind) } else { own }
+    }
+
+    pub(crate) fn set(&self, rtype: Rtype) -> Option<RrSet<'c>> {
+        let own = self.own.and_then(|entry| entry.set(rtype));
+        own.or_else(|| self.base?.set(rtype))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.base.is_none_or(|entry| entry.is_empty())
+            && self.own.is_none_or(|entry| entry.is_empty())
+    }
+
+    /// Whether it is the top of somebody else's zone.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.base.is_some_and(|entry| entry.is_cut())
+    }
+
+    /// Whether it lies below such a top.
+    pub(crate) fn is_occluded(&self) -> bool {
+        self.is_occluded
+    }
+
+    pub(crate) fn has_star(&self) -> bool {
+        self.base.is_some_and(|entry| entry.has_star())
+            || self.own.is_some_and(|entry| entry.has_star())
     }
 }

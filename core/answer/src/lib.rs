@@ -1,21 +1,23 @@
 //! What an authoritative server says to a question.
 //!
-//! - Table: [`Catalog`] is zones, sites and the network's own names, compiled once and never
-//!   changed.
+//! - Tables: [`Image`] is one zone, compiled; [`Catalog`] is zones, sites and the network's own
+//!   names. Neither is ever changed; a zone is replaced by [`Catalog::with`].
 //! - Functions: [`lookup()`] finds what a question leads to (RFC 1034 4.3.2, wildcards by RFC 4592,
 //!   negative answers by RFC 2308, DNAME by RFC 6672); [`respond()`] writes it down, with what
 //!   steering chose where the name is steered.
 //!
-//! Left out: signatures made here, zone transfers and updates. ANY gets the minimal answer of
-//! RFC 8482. Who is chosen for a steered name is not known here.
+//! Left out: signatures made here, zone transfers and updates themselves. ANY gets the minimal
+//! answer of RFC 8482. Who is chosen for a steered name is not known here.
 
 mod build;
 mod catalog;
+mod image;
 mod lookup;
 mod network;
 mod respond;
 mod table;
 
-pub use catalog::{Catalog, RrSet, SiteIndex};
-pub use lookup::{Lookup, Outcome, lookup};
+pub use catalog::{Catalog, SiteIndex, Zone};
+pub use image::{Builder, Denial, Entry, Flaw, Image, ImageRecord, Records, RrSet, Sets, Standing};
+pub use lookup::{Lookup, Outcome, Spot, lookup};
 pub use respond::{Filling, Reply, Service, refuse, respond, udp_limit};

@@ -1,56 +1,50 @@
 //! From a question to what answers it (RFC 1034 4.3.2).
 
-use popnet_dns::{Class, Name, QName, Query, Rtype, suffixes};
+use popnet_dns::{Class, QName, Query, Rtype};
 
-use crate::catalog::{Catalog, Kind, NONE, Node, RrSet, SiteIndex};
+use crate::catalog::{Catalog, Node, SiteIndex, Zone};
+use crate::image::{Entry, Kind, RrSet, Standing};
 
 /// Aliases followed inside our zones; a longer chain is a mistake or a ring.
-const CHAIN_MAX: usize = 12;
+const CHAIN_MAX: u8 = 12;
 
 /// What a question leads to.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Lookup<'c> {
-    /// Aliases on the way.
-    pub(crate) chain: Vec<Link<'c>>,
-    /// The name at their end.
-    pub(crate) owner: At<'c>,
-    /// What is there.
-    pub outcome: Outcome,
+    /// Aliases on the way. They are not kept: whoever writes them down walks them again, so that
+    /// an answer needs no memory for them.
+    pub(crate) aliases: u8,
+    /// What is at their end.
+    pub outcome: Outcome<'c>,
+    /// Where that is.
+    pub spot: Option<Spot<'c>>,
 }
 
-/// One alias.
-#[derive(Debug)]
-pub(crate) enum Link<'c> {
-    /// A CNAME of a zone.
-    Alias { owner: At<'c>, set: RrSet },
-    /// A DNAME of a zone and the CNAME that follows from it (RFC 6672 3.1).
-    Renamed { dname: &'c [u8], set: RrSet, owner: At<'c>, to: Name },
-}
-
-/// A name of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum At<'c> {
-    /// The one of the question.
-    Question,
-    /// One in the catalog.
-    Wire(&'c [u8]),
-    /// One that a DNAME made.
-    Made(Name),
+/// Where in a zone an answer was found: what a proof of it is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot<'c> {
+    /// The zone.
+    pub zone: &'c Zone,
+    /// Octets of the closest encloser, relative to the apex, when the name itself does not exist
+    /// (RFC 4592 3.3.1): as many at the end of the relative name.
+    pub encloser: Option<u8>,
+    /// Whether `*` below the encloser stands in for the name.
+    pub by_wildcard: bool,
 }
 
 /// What is at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'c> {
     /// Records of a zone.
-    Records(RrSet),
+    Records(RrSet<'c>),
     /// Addresses that steering chooses; `fallback` are the zone's own, for when nothing is left.
     Steered {
         /// The site.
         site: SiteIndex,
         /// Records of the type asked for that stand in the zone.
-        fallback: Option<RrSet>,
+        fallback: Option<RrSet<'c>>,
         /// The zone, for a negative answer.
-        zone: u32,
+        zone: &'c Zone,
     },
     /// Origins of a site for a POP, chosen by steering (W3).
     Origin {
@@ -59,29 +53,31 @@ pub enum Outcome {
         /// The POP.
         pop: u32,
         /// The zone, for a negative answer.
-        zone: u32,
+        zone: &'c Zone,
     },
     /// The asker wants to know how it looks from here.
     Whoami,
     /// ANY: RFC 8482.
     Minimal,
-    /// Others know: the zone cut's name servers.
-    Referral(u32),
+    /// Others know: the zone cut with its name servers.
+    Referral(&'c Zone, Entry<'c>),
     /// The name exists, the type does not there.
-    NoData(u32),
+    NoData(&'c Zone),
     /// The name does not exist.
-    NxDomain(u32),
+    NxDomain(&'c Zone),
     /// An alias led out of our zones: the asker goes on from there.
     Elsewhere,
     /// A DNAME made a name that is too long (RFC 6672 2.2).
     TooLong,
     /// Aliases without end.
     Endless,
+    /// Our zone, but we have no content of it that may be used.
+    Lacking,
     /// Not our zone, class or kind of question.
     Refused,
 }
 
-impl Outcome {
+impl Outcome<'_> {
     /// The response code and the reason in words, for what has no records to show.
     #[must_use]
     pub fn words(self) -> (&'static str, &'static str) {
@@ -91,12 +87,13 @@ impl Outcome {
             Self::Origin { .. } => ("NOERROR", "the site's origins are chosen for each POP"),
             Self::Whoami => ("NOERROR", "tells the asker's own address"),
             Self::Minimal => ("NOERROR", "ANY gets a minimal answer (RFC 8482)"),
-            Self::Referral(_) => ("NOERROR", "the name is delegated to other servers"),
+            Self::Referral(..) => ("NOERROR", "the name is delegated to other servers"),
             Self::NoData(_) => ("NOERROR", "the name exists, but has no records of this type"),
             Self::NxDomain(_) => ("NXDOMAIN", "the zone has no such name"),
             Self::Elsewhere => ("NOERROR", "an alias that leads out of our zones"),
             Self::TooLong => ("YXDOMAIN", "renaming by DNAME makes the name too long"),
             Self::Endless => ("SERVFAIL", "the aliases have no end"),
+            Self::Lacking => ("SERVFAIL", "the zone has expired, or was never transferred"),
             Self::Refused => ("REFUSED", "not a question about a zone or site of ours"),
         }
     }
@@ -105,164 +102,216 @@ impl Outcome {
 /// Looks a question up.
 #[must_use]
 pub fn lookup<'c>(catalog: &'c Catalog, query: &Query<'_>) -> Lookup<'c> {
-    let mut found = Lookup { chain: Vec::new(), owner: At::Question, outcome: Outcome::Refused };
-    // Transfers are not served; the other meta types mean nothing to an authoritative server.
+    let mut walk = Walk::new(catalog, query);
+    // Transfers are not served here; the other meta types mean nothing to an authoritative server.
     let meta = (249..=254).contains(&query.qtype.to_int());
     if query.qclass != Class::IN || meta {
-        return found;
+        return Lookup { aliases: 0, outcome: Outcome::Refused, spot: None };
     }
-    let mut name = query.qname;
-    for _ in 0..CHAIN_MAX {
-        let next = match step(catalog, name.as_wire(), query.qtype) {
-            Step::End(Outcome::Refused) if !found.chain.is_empty() => {
-                found.outcome = Outcome::Elsewhere;
-                return found;
+    for aliases in 0..CHAIN_MAX {
+        let end = |outcome, spot| Lookup { aliases, outcome, spot };
+        match walk.step() {
+            (Step::End(Outcome::Refused), _) if aliases > 0 => {
+                return end(Outcome::Elsewhere, None);
             }
-            Step::End(outcome) => {
-                found.outcome = outcome;
-                return found;
+            (Step::End(outcome), spot) => return end(outcome, spot),
+            (Step::Alias(set), _) => walk.follow(set),
+            (Step::Renamed { suffix, set }, spot) => {
+                if walk.rename(suffix, set).is_none() {
+                    // The DNAME is shown, and the name that it was about.
+                    return Lookup { aliases: aliases + 1, outcome: Outcome::TooLong, spot };
+                }
             }
-            Step::Alias(set) => found.follow(catalog, set),
-            Step::Renamed { dname, set } => found.rename(catalog, &name, dname, set),
-        };
-        let Some(next) = next else { return found };
-        name = next;
-    }
-    found.outcome = Outcome::Endless;
-    found
-}
-
-impl<'c> Lookup<'c> {
-    /// Takes a CNAME into the chain; gives the name to go on with.
-    fn follow(&mut self, catalog: &'c Catalog, set: RrSet) -> Option<QName> {
-        let target = catalog.records(set).next()?;
-        let owner = std::mem::replace(&mut self.owner, At::Wire(target));
-        self.chain.push(Link::Alias { owner, set });
-        QName::read(target)
-    }
-
-    fn rename(
-        &mut self,
-        catalog: &'c Catalog,
-        name: &QName,
-        dname: &'c [u8],
-        set: RrSet,
-    ) -> Option<QName> {
-        let target = catalog.records(set).next()?;
-        let labels = name.as_wire().len().checked_sub(dname.len())?;
-        let made = [name.as_wire().get(..labels)?, target].concat();
-        let Some(to) = Name::from_wire(&made) else {
-            self.outcome = Outcome::TooLong;
-            return None;
-        };
-        let owner = std::mem::replace(&mut self.owner, At::Made(to.clone()));
-        self.chain.push(Link::Renamed { dname, set, owner, to });
-        QName::read(&made)
-    }
-}
-
-enum Step<'c> {
-    End(Outcome),
-    Alias(RrSet),
-    Renamed { dname: &'c [u8], set: RrSet },
-}
-
-fn step<'c>(catalog: &'c Catalog, name: &[u8], qtype: Rtype) -> Step<'c> {
-    for suffix in suffixes(name) {
-        let Some((number, node)) = catalog.find(suffix) else { continue };
-        return if suffix.len() == name.len() {
-            exact(catalog, number, &node, qtype)
-        } else {
-            below(catalog, number, &node, name, suffix, qtype)
-        };
-    }
-    Step::End(Outcome::Refused)
-}
-
-/// The name itself is in the catalog.
-fn exact<'c>(catalog: &'c Catalog, number: u32, node: &Node, qtype: Rtype) -> Step<'c> {
-    if node.cut != NONE {
-        // RFC 4035 3.1.4.1: the upper side of a cut knows its DS.
-        if node.cut != number || qtype != Rtype::DS {
-            return Step::End(Outcome::Referral(node.cut));
         }
-        let set = catalog.set(node, Rtype::DS);
-        return Step::End(set.map_or(Outcome::NoData(node.zone), Outcome::Records));
     }
-    if qtype == Rtype::DS
-        && let Some(zone) = catalog.zone(node.zone)
-        && zone.apex == number
-        && zone.parent != NONE
-    {
-        let set = catalog.sets.get(node.parent_ds as usize).copied();
-        return Step::End(set.map_or(Outcome::NoData(zone.parent), Outcome::Records));
-    }
-    at_node(catalog, node, qtype)
+    Lookup { aliases: CHAIN_MAX, outcome: Outcome::Endless, spot: None }
 }
 
-/// `suffix` is the closest encloser of a name that is not in the catalog (RFC 4592 3.3.1).
-fn below<'c>(
+/// The way from a question over aliases.
+pub(crate) struct Walk<'c, 'q> {
     catalog: &'c Catalog,
-    number: u32,
-    node: &Node,
-    name: &[u8],
-    suffix: &[u8],
-    qtype: Rtype,
-) -> Step<'c> {
-    if node.cut != NONE {
-        return Step::End(Outcome::Referral(node.cut));
+    query: &'q Query<'q>,
+    /// The name after the first alias.
+    moved: Option<QName>,
+}
+
+/// What is found at one name.
+pub(crate) enum Step<'c> {
+    /// The end of the way.
+    End(Outcome<'c>),
+    /// A CNAME.
+    Alias(RrSet<'c>),
+    /// A DNAME whose owner has so many octets.
+    Renamed { suffix: usize, set: RrSet<'c> },
+}
+
+impl<'c, 'q> Walk<'c, 'q> {
+    pub(crate) fn new(catalog: &'c Catalog, query: &'q Query<'q>) -> Self {
+        Self { catalog, query, moved: None }
     }
-    if let Kind::Origins(pop) = node.kind {
-        let labels = name.get(..name.len() - suffix.len()).unwrap_or_default();
-        return Step::End(origin(catalog, labels, pop, node.zone, qtype));
+
+    /// The name that the way has come to; `None`: still that of the question.
+    pub(crate) fn moved(&self) -> Option<&QName> {
+        self.moved.as_ref()
     }
-    if let Some(set) = catalog.set(node, Rtype::DNAME) {
-        return Step::Renamed { dname: catalog.names.name(number), set };
+
+    pub(crate) fn name(&self) -> &[u8] {
+        self.moved.as_ref().unwrap_or(&self.query.qname).as_wire()
     }
-    match catalog.nodes.get(node.wildcard as usize) {
-        Some(wildcard) if wildcard.cut == NONE => at_node(catalog, wildcard, qtype),
-        // RFC 4592 4.2: NS at a wildcard is undefined; the name exists, and that is all we say.
-        Some(_) => Step::End(Outcome::NoData(node.zone)),
-        None => Step::End(Outcome::NxDomain(node.zone)),
+
+    /// Goes to the target of a CNAME.
+    pub(crate) fn follow(&mut self, set: RrSet<'c>) {
+        // What is no name cannot be in an image; it would end the way at the root.
+        let target = set.records().next().unwrap_or(&[0]);
+        self.moved = QName::read(target).or(QName::read(&[0]));
+    }
+
+    /// Goes to the name that a DNAME makes (RFC 6672 2.2); `None` when it is too long.
+    pub(crate) fn rename(&mut self, suffix: usize, set: RrSet<'c>) -> Option<()> {
+        let name = self.name();
+        let front = name.get(..name.len().checked_sub(suffix)?)?;
+        self.moved = Some(QName::join(front, set.records().next()?)?);
+        Some(())
+    }
+
+    /// Looks at the present name.
+    pub(crate) fn step(&self) -> (Step<'c>, Option<Spot<'c>>) {
+        let (name, qtype) = (self.name(), self.query.qtype);
+        let Some((zone, relative)) = self.catalog.locate(name) else {
+            return (Step::End(Outcome::Refused), None);
+        };
+        let mut spot = Spot { zone, encloser: None, by_wildcard: false };
+        if zone.image.standing() == Standing::Lacking {
+            return (Step::End(Outcome::Lacking), Some(spot));
+        }
+        if relative.is_empty()
+            && qtype == Rtype::DS
+            && let Some(above) = self.catalog.above(zone)
+        {
+            spot.zone = above;
+            return (Step::End(upper_ds(above, name)), Some(spot));
+        }
+        if let Some(node) = zone.node(relative) {
+            return (exact(zone, &node, relative, qtype), Some(spot));
+        }
+        // The closest encloser (RFC 4592 3.3.1); the apex is one for every name.
+        let mut rest = relative;
+        while let Some((length, labels)) = rest.split_first() {
+            rest = labels.get(usize::from(*length)..).unwrap_or_default();
+            if let Some(node) = zone.node(rest) {
+                spot.encloser = u8::try_from(rest.len()).ok();
+                return (self.below(&mut spot, &node, relative, rest), Some(spot));
+            }
+        }
+        (Step::End(Outcome::NxDomain(zone)), Some(spot))
+    }
+
+    /// `relative` does not exist; its closest encloser is `encloser`.
+    fn below(
+        &self,
+        spot: &mut Spot<'c>,
+        node: &Node<'c>,
+        relative: &[u8],
+        encloser: &[u8],
+    ) -> Step<'c> {
+        let (zone, qtype) = (spot.zone, self.query.qtype);
+        if node.is_cut() || node.is_occluded() {
+            return referral(zone, relative);
+        }
+        if let Kind::Origins(pop) = node.kind() {
+            let labels = relative.get(..relative.len() - encloser.len()).unwrap_or_default();
+            return Step::End(self.origin(labels, pop, zone));
+        }
+        if let Some(set) = node.set(Rtype::DNAME) {
+            let suffix = encloser.len() + zone.image.apex().as_wire().len();
+            return Step::Renamed { suffix, set };
+        }
+        match Some(encloser).filter(|_| node.has_star()).and_then(|encloser| zone.star(encloser)) {
+            // RFC 4592 4.2: NS at a wildcard is undefined; the name exists, that is all we say.
+            Some(star) if star.is_cut() => Step::End(Outcome::NoData(zone)),
+            Some(star) => {
+                spot.by_wildcard = true;
+                at_node(zone, &star, qtype)
+            }
+            None => Step::End(Outcome::NxDomain(zone)),
+        }
+    }
+
+    fn origin(&self, labels: &[u8], pop: u32, zone: &'c Zone) -> Outcome<'c> {
+        let frame = &self.catalog.frame;
+        let number = frame.origin_names.find(labels);
+        let site = number.and_then(|number| frame.origin_sites.get(number as usize));
+        match site {
+            Some(site) if self.query.qtype == Rtype::SRV => {
+                Outcome::Origin { site: *site, pop, zone }
+            }
+            Some(_) => Outcome::NoData(zone),
+            None => Outcome::NxDomain(zone),
+        }
     }
 }
 
-fn origin(catalog: &Catalog, labels: &[u8], pop: u32, zone: u32, qtype: Rtype) -> Outcome {
-    let number = catalog.origin_names.find(labels);
-    let site = number.and_then(|number| catalog.origin_sites.get(number as usize));
-    match site {
-        Some(site) if qtype == Rtype::SRV => Outcome::Origin { site: *site, pop, zone },
-        Some(_) => Outcome::NoData(zone),
-        None => Outcome::NxDomain(zone),
+fn referral<'c>(zone: &'c Zone, relative: &[u8]) -> Step<'c> {
+    let cut = zone.cut(relative);
+    Step::End(cut.map_or(Outcome::NoData(zone), |cut| Outcome::Referral(zone, cut)))
+}
+
+/// The DS records of the zone `name` of ours in the zone of ours above it: RFC 4035 3.1.4.1.
+fn upper_ds<'c>(above: &'c Zone, name: &[u8]) -> Outcome<'c> {
+    if above.image.standing() == Standing::Lacking {
+        return Outcome::Lacking;
+    }
+    let relative = above.image.relative(name).unwrap_or_default();
+    match above.cut(relative) {
+        Some(cut) if cut.name != relative => Outcome::Referral(above, cut),
+        Some(_) | None => {
+            let set = above.node(relative).and_then(|node| node.set(Rtype::DS));
+            set.map_or(Outcome::NoData(above), Outcome::Records)
+        }
     }
 }
 
-fn at_node<'c>(catalog: &Catalog, node: &Node, qtype: Rtype) -> Step<'c> {
+/// The name itself exists.
+fn exact<'c>(zone: &'c Zone, node: &Node<'c>, relative: &[u8], qtype: Rtype) -> Step<'c> {
+    if node.is_occluded() {
+        return referral(zone, relative);
+    }
+    if node.is_cut() {
+        // RFC 4035 3.1.4.1: the upper side of a cut knows its DS.
+        return match qtype {
+            Rtype::DS => {
+                let set = node.set(Rtype::DS);
+                Step::End(set.map_or(Outcome::NoData(zone), Outcome::Records))
+            }
+            _ => referral(zone, relative),
+        };
+    }
+    at_node(zone, node, qtype)
+}
+
+fn at_node<'c>(zone: &'c Zone, node: &Node<'c>, qtype: Rtype) -> Step<'c> {
     let address = matches!(qtype, Rtype::A | Rtype::AAAA);
-    let end = match node.kind {
+    let end = match node.kind() {
         Kind::Steered(site) if address => {
-            let fallback = catalog.set(node, qtype);
-            Outcome::Steered { site, fallback, zone: node.zone }
+            Outcome::Steered { site, fallback: node.set(qtype), zone }
         }
         Kind::Steered(_) if qtype == Rtype::ANY => Outcome::Minimal,
-        Kind::Steered(_) => {
-            catalog.set(node, qtype).map_or(Outcome::NoData(node.zone), Outcome::Records)
-        }
+        Kind::Steered(_) => node.set(qtype).map_or(Outcome::NoData(zone), Outcome::Records),
         Kind::Whoami if qtype == Rtype::TXT => Outcome::Whoami,
         Kind::Whoami if qtype == Rtype::ANY => Outcome::Minimal,
-        Kind::Plain | Kind::Whoami | Kind::Origins(_) => return plain(catalog, node, qtype),
+        Kind::Plain | Kind::Whoami | Kind::Origins(_) => return plain(zone, node, qtype),
     };
     Step::End(end)
 }
 
-fn plain<'c>(catalog: &Catalog, node: &Node, qtype: Rtype) -> Step<'c> {
-    if let Some(set) = catalog.set(node, qtype) {
+fn plain<'c>(zone: &'c Zone, node: &Node<'c>, qtype: Rtype) -> Step<'c> {
+    if let Some(set) = node.set(qtype) {
         return Step::End(Outcome::Records(set));
     }
-    match catalog.set(node, Rtype::CNAME) {
+    match node.set(Rtype::CNAME) {
         Some(set) if qtype == Rtype::ANY => Step::End(Outcome::Records(set)),
         Some(set) => Step::Alias(set),
-        None if qtype == Rtype::ANY && node.count > 0 => Step::End(Outcome::Minimal),
-        None => Step::End(Outcome::NoData(node.zone)),
+        None if qtype == Rtype::ANY && !node.is_empty() => Step::End(Outcome::Minimal),
+        None => Step::End(Outcome::NoData(zone)),
     }
 }

@@ -1,14 +1,15 @@
 //! The names that follow from the configuration: nodes, POPs, services for our own components
 //! (N24, N25), and sites.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use popnet_config::network::{Network, Node, Service};
 use popnet_dns::{Name, Rtype};
 use popnet_terms::{NodeName, Role, SiteName};
 
 use crate::build::Draft;
-use crate::catalog::{Kind, SiteIndex};
+use crate::catalog::SiteIndex;
+use crate::image::Kind;
 
 /// Addresses and name servers change with pushes only, and pushes may wait five minutes.
 const STEADY_TTL: u32 = 300;
@@ -25,7 +26,7 @@ pub(crate) fn add(draft: &mut Draft, network: &Network, serial: u32) {
     };
     let making = Making { network, domain, serial };
     let own = making.domain.clone();
-    if draft.apexes.insert(own.clone(), ()).is_none() {
+    if draft.open(&own) {
         making.add_apex(draft, &own);
     }
     making.add_nodes(draft);
@@ -147,8 +148,10 @@ impl Making<'_> {
         node: &Node,
         service: Service,
     ) {
-        let port = node.listens(service).first().map_or(service.port(), |at| at.port());
-        if let (Some(owner), Some(host)) = (owner, self.named(draft, &[name.as_str()])) {
+        let listens = node.listens(service);
+        let port = listens.first().map(SocketAddr::port).or(service.port());
+        let host = self.named(draft, &[name.as_str()]);
+        if let (Some(owner), Some(host), Some(port)) = (owner, host, port) {
             draft.add(&owner, Rtype::SRV, SERVICE_TTL, &srv_rdata(0, 1, port, &host));
         }
     }
@@ -204,8 +207,8 @@ impl Making<'_> {
         let wild = site.as_str().starts_with("*.");
         let top = if wild { name.parent() } else { Some(name.clone()) };
         let Some(top) = top else { return };
-        if draft.apex_of(&top).is_none() {
-            draft.apexes.insert(top.clone(), ());
+        if !draft.has_zone_of(&top) {
+            draft.open(&top);
             self.add_apex(draft, &top);
         }
         draft.mark(name, Kind::Steered(index));

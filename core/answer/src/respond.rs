@@ -3,19 +3,25 @@
 use std::net::IpAddr;
 
 use popnet_dns::{
-    EdnsReply, Envelope, Full, Name, Owner, Query, Rcode, Refusal, Rtype, Section, UDP_SIZE, Writer,
+    EdnsReply, Envelope, Full, Name, Owner, Query, Rcode, Refusal, Rtype, Section, UDP_SIZE,
+    Writer, suffixes,
 };
 
-use crate::catalog::{Catalog, NONE, RrSet};
-use crate::lookup::{At, Link, Lookup, Outcome};
+use crate::catalog::{Catalog, Zone};
+use crate::image::{Entry, RrSet};
+use crate::lookup::{Lookup, Outcome, Step, Walk};
 use crate::network::srv_rdata;
 
 /// HINFO "RFC8482" "" (RFC 8482 4.2), and how long it may be kept.
 const HINFO: &[u8] = b"\x07RFC8482\0";
 const HINFO_TTL: u32 = 3_600;
 
+/// RFC 8914 4.1: aliases without end have no code of their own.
+const OTHER: u16 = 0;
 /// RFC 8914 4.21.
 const NOT_AUTHORITATIVE: u16 = 20;
+/// RFC 8914 4.25: the zone is ours, but has expired.
+const INVALID_DATA: u16 = 24;
 
 /// What the catalog does not hold: chosen for this question.
 #[derive(Clone, Copy, Debug)]
@@ -91,15 +97,34 @@ pub fn respond(
         dnssec_ok: asked.dnssec_ok,
         client_subnet: asked.client_subnet.map(|subnet| (subnet, scope)),
         nsid: asked.nsid.then_some(reply.server),
-        extended_error: (lookup.outcome == Outcome::Refused).then_some(NOT_AUTHORITATIVE),
+        extended_error: extended_error(&lookup.outcome),
         envelope: reply.envelope,
     });
     let writer = Writer::start(out, reply.limit, query.id, query.flags, query.question, edns);
     let mut pen = Pen { catalog, writer };
-    if pen.answer(query.qtype, lookup, filling).is_err() {
+    if pen.answer(query, lookup, filling).is_err() {
         pen.writer.truncate(query.question);
     }
     pen.writer.finish()
+}
+
+/// What helps the asker to understand why (RFC 8914).
+fn extended_error(outcome: &Outcome<'_>) -> Option<u16> {
+    match outcome {
+        Outcome::Refused => Some(NOT_AUTHORITATIVE),
+        Outcome::Lacking => Some(INVALID_DATA),
+        Outcome::Endless => Some(OTHER),
+        Outcome::Records(_)
+        | Outcome::Steered { .. }
+        | Outcome::Origin { .. }
+        | Outcome::Whoami
+        | Outcome::Minimal
+        | Outcome::Referral(..)
+        | Outcome::NoData(_)
+        | Outcome::NxDomain(_)
+        | Outcome::Elsewhere
+        | Outcome::TooLong => None,
+    }
 }
 
 /// Writes a refusal into `out`; gives its length.
@@ -116,25 +141,28 @@ struct Pen<'c, 'b> {
     writer: Writer<'b>,
 }
 
-impl Pen<'_, '_> {
+impl<'c> Pen<'c, '_> {
     fn answer(
         &mut self,
-        qtype: Rtype,
-        lookup: &Lookup<'_>,
+        query: &Query<'_>,
+        lookup: &Lookup<'c>,
         filling: &Filling<'_>,
     ) -> Result<(), Full> {
-        let delegated = matches!(lookup.outcome, Outcome::Referral(_)) && lookup.chain.is_empty();
-        if !delegated && lookup.outcome != Outcome::Refused {
+        let qtype = query.qtype;
+        let is_referred = matches!(lookup.outcome, Outcome::Referral(..)) && lookup.aliases == 0;
+        let is_refused = matches!(lookup.outcome, Outcome::Refused | Outcome::Lacking);
+        if !is_referred && !is_refused {
             self.writer.authoritative();
         }
-        for link in &lookup.chain {
-            self.link(link)?;
+        let mut walk = Walk::new(self.catalog, query);
+        for _ in 0..lookup.aliases {
+            self.alias(&mut walk)?;
         }
-        let owner = lookup.owner.as_owner();
+        let owner = owner(&walk);
         match lookup.outcome {
             Outcome::Records(set) => {
-                self.set(Section::Answer, owner, set)?;
-                self.additional(set, NONE)
+                self.asked(owner, set)?;
+                self.additional(set, None)
             }
             Outcome::Steered { fallback, zone, .. } => {
                 self.steered(owner, qtype, fallback, zone, filling)
@@ -144,7 +172,7 @@ impl Pen<'_, '_> {
             Outcome::Minimal => {
                 self.writer.record(Section::Answer, owner, Rtype::HINFO, HINFO_TTL, HINFO)
             }
-            Outcome::Referral(cut) => self.referral(cut),
+            Outcome::Referral(zone, cut) => self.referral(zone, cut),
             Outcome::NoData(zone) => self.negative(zone),
             Outcome::NxDomain(zone) => {
                 self.writer.rcode(Rcode::NXDOMAIN);
@@ -155,7 +183,7 @@ impl Pen<'_, '_> {
                 self.writer.rcode(Rcode::YXDOMAIN);
                 Ok(())
             }
-            Outcome::Endless => {
+            Outcome::Endless | Outcome::Lacking => {
                 self.writer.rcode(Rcode::SERVFAIL);
                 Ok(())
             }
@@ -166,28 +194,52 @@ impl Pen<'_, '_> {
         }
     }
 
-    fn link(&mut self, link: &Link<'_>) -> Result<(), Full> {
-        match link {
-            Link::Alias { owner, set } => self.set(Section::Answer, owner.as_owner(), *set),
-            Link::Renamed { dname, set, owner, to } => {
-                self.set(Section::Answer, Owner::Name(dname), *set)?;
-                let owner = owner.as_owner();
+    /// Writes one alias and goes to where it leads.
+    fn alias(&mut self, walk: &mut Walk<'c, '_>) -> Result<(), Full> {
+        match walk.step().0 {
+            Step::End(_) => Ok(()),
+            Step::Alias(set) => {
+                self.set(Section::Answer, owner(walk), set)?;
+                walk.follow(set);
+                Ok(())
+            }
+            Step::Renamed { suffix, set } => {
+                let name = walk.name();
+                let dname = name.get(name.len().saturating_sub(suffix)..).unwrap_or_default();
+                self.set(Section::Answer, Owner::Name(dname), set)?;
+                let from = walk.moved().copied();
+                if walk.rename(suffix, set).is_none() {
+                    return Ok(());
+                }
+                let from =
+                    from.as_ref().map_or(Owner::Question, |from| Owner::Name(from.as_wire()));
                 // RFC 6672 3.1: the made CNAME has the DNAME's TTL.
-                self.writer.record(Section::Answer, owner, Rtype::CNAME, set.ttl, to.as_wire())
+                self.writer.record(Section::Answer, from, Rtype::CNAME, set.ttl, walk.name())
             }
         }
     }
 
-    fn set(&mut self, section: Section, owner: Owner<'_>, set: RrSet) -> Result<(), Full> {
-        for rdata in self.catalog.records(set) {
+    fn set(&mut self, section: Section, owner: Owner<'_>, set: RrSet<'_>) -> Result<(), Full> {
+        for rdata in set.records() {
             self.writer.record(section, owner, set.rtype, set.ttl, rdata)?;
+        }
+        Ok(())
+    }
+
+    /// An RRset that was asked for. Signatures are kept apart by what they cover, but are one
+    /// RRset to those who ask for them.
+    fn asked(&mut self, owner: Owner<'_>, set: RrSet<'_>) -> Result<(), Full> {
+        let mut rest = Some(set);
+        while let Some(set) = rest {
+            self.set(Section::Answer, owner, set)?;
+            rest = set.more_signatures().filter(|_| set.rtype == Rtype::RRSIG);
         }
         Ok(())
     }
 
     /// Addresses of the names in `set`. Inside the cut `glue` they must fit (RFC 9471), elsewhere
     /// they are a kindness.
-    fn additional(&mut self, set: RrSet, glue: u32) -> Result<(), Full> {
+    fn additional(&mut self, set: RrSet<'_>, cut: Option<&[u8]>) -> Result<(), Full> {
         let skip = match set.rtype {
             Rtype::NS => 0,
             Rtype::MX => 2,
@@ -195,14 +247,17 @@ impl Pen<'_, '_> {
             _ => return Ok(()),
         };
         let catalog = self.catalog;
-        for rdata in catalog.records(set) {
+        for rdata in set.records() {
             let Some(name) = rdata.get(skip..).and_then(popnet_dns::QName::read) else { continue };
-            let Some((_, node)) = catalog.find(name.as_wire()) else { continue };
+            let Some((zone, relative)) = catalog.locate(name.as_wire()) else { continue };
+            let Some(node) = zone.node(relative) else { continue };
+            let is_glue =
+                || cut.is_some_and(|cut| suffixes(name.as_wire()).any(|suffix| suffix == cut));
             for rtype in [Rtype::A, Rtype::AAAA] {
-                let Some(addresses) = catalog.set(&node, rtype) else { continue };
+                let Some(addresses) = node.set(rtype) else { continue };
                 let owner = Owner::Name(name.as_wire());
                 let written = self.set(Section::Additional, owner, addresses);
-                if written.is_err() && glue != NONE && node.cut == glue {
+                if written.is_err() && is_glue() {
                     return written;
                 }
             }
@@ -210,21 +265,20 @@ impl Pen<'_, '_> {
         Ok(())
     }
 
-    fn referral(&mut self, cut: u32) -> Result<(), Full> {
-        let catalog = self.catalog;
-        let Some(node) = catalog.nodes.get(cut as usize) else { return Ok(()) };
-        let Some(servers) = catalog.set(node, Rtype::NS) else { return Ok(()) };
-        self.set(Section::Authority, Owner::Name(catalog.names.name(cut)), servers)?;
-        self.additional(servers, cut)
+    fn referral(&mut self, zone: &Zone, cut: Entry<'_>) -> Result<(), Full> {
+        let (Some(servers), Some(name)) = (cut.set(Rtype::NS), zone.image.whole(cut.name)) else {
+            return Ok(());
+        };
+        self.set(Section::Authority, Owner::Name(name.as_wire()), servers)?;
+        self.additional(servers, Some(name.as_wire()))
     }
 
     /// RFC 2308 3: the SOA, with the TTL of the "no".
-    fn negative(&mut self, zone: u32) -> Result<(), Full> {
-        let catalog = self.catalog;
-        let Some(zone) = catalog.zone(zone) else { return Ok(()) };
-        let owner = Owner::Name(catalog.names.name(zone.apex));
-        let ttl = zone.negative_ttl;
-        for rdata in catalog.records(zone.soa) {
+    fn negative(&mut self, zone: &Zone) -> Result<(), Full> {
+        let Some(soa) = zone.image.soa() else { return Ok(()) };
+        let owner = Owner::Name(zone.image.apex().as_wire());
+        for rdata in soa.records() {
+            let ttl = zone.image.negative_ttl();
             self.writer.record(Section::Authority, owner, Rtype::SOA, ttl, rdata)?;
         }
         Ok(())
@@ -234,8 +288,8 @@ impl Pen<'_, '_> {
         &mut self,
         owner: Owner<'_>,
         qtype: Rtype,
-        fallback: Option<RrSet>,
-        zone: u32,
+        fallback: Option<RrSet<'_>>,
+        zone: &Zone,
         filling: &Filling<'_>,
     ) -> Result<(), Full> {
         let mut any = false;
@@ -280,7 +334,12 @@ impl Pen<'_, '_> {
         }
     }
 
-    fn services(&mut self, owner: Owner<'_>, zone: u32, filling: &Filling<'_>) -> Result<(), Full> {
+    fn services(
+        &mut self,
+        owner: Owner<'_>,
+        zone: &Zone,
+        filling: &Filling<'_>,
+    ) -> Result<(), Full> {
         let Filling::Services { services, ttl } = filling else { return self.negative(zone) };
         if services.is_empty() {
             return self.negative(zone);
@@ -305,12 +364,7 @@ impl Pen<'_, '_> {
     }
 }
 
-impl At<'_> {
-    fn as_owner(&self) -> Owner<'_> {
-        match self {
-            Self::Question => Owner::Question,
-            Self::Wire(name) => Owner::Name(name),
-            Self::Made(name) => Owner::Name(name.as_wire()),
-        }
-    }
+/// The owner of what is found where `walk` stands.
+fn owner<'w>(walk: &'w Walk<'_, '_>) -> Owner<'w> {
+    walk.moved().map_or(Owner::Question, |name| Owner::Name(name.as_wire()))
 }

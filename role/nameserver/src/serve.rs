@@ -108,12 +108,13 @@ impl Desk<'_> {
             }
             Outcome::Records(_)
             | Outcome::Minimal
-            | Outcome::Referral(_)
+            | Outcome::Referral(..)
             | Outcome::NoData(_)
             | Outcome::NxDomain(_)
             | Outcome::Elsewhere
             | Outcome::TooLong
             | Outcome::Endless
+            | Outcome::Lacking
             | Outcome::Refused => self.write(query, &found, &Filling::Nothing, 0, limit, out),
         }
     }
@@ -203,7 +204,7 @@ impl Desk<'_> {
 
     /// The decision that `query` would get, when it leads to one. The very path of an answer, but
     /// nothing is counted or remembered.
-    pub(crate) fn explain(&self, query: &Query<'_>, from: IpAddr, notes: &Notes) -> Explained {
+    pub(crate) fn explain(&self, query: &Query<'_>, from: IpAddr, notes: &Notes) -> Explained<'_> {
         let found = lookup(&self.table.catalog, query);
         let asker = Asker::of(query, from);
         let mut out = vec![0; usize::from(u16::MAX)];
@@ -225,12 +226,13 @@ impl Desk<'_> {
             Outcome::Records(_)
             | Outcome::Minimal
             | Outcome::Whoami
-            | Outcome::Referral(_)
+            | Outcome::Referral(..)
             | Outcome::NoData(_)
             | Outcome::NxDomain(_)
             | Outcome::Elsewhere
             | Outcome::TooLong
             | Outcome::Endless
+            | Outcome::Lacking
             | Outcome::Refused => {
                 let mut unheard = Notes::at(notes.now);
                 let length = self.answer_query(query, from, limit, &mut unheard, &mut out);
@@ -242,11 +244,11 @@ impl Desk<'_> {
 }
 
 /// What a question would lead to.
-pub(crate) enum Explained {
+pub(crate) enum Explained<'t> {
     /// A choice, with everything it rests on.
     Decision(Box<Decision>),
     /// The answer's octets.
-    Octets(Outcome, Vec<u8>),
+    Octets(Outcome<'t>, Vec<u8>),
     /// No answer.
     Silence,
 }

@@ -15,13 +15,14 @@ use popnet_wire::rollout::Epoch;
 
 use crate::zones::{ZoneProblem, Zones};
 
-/// One configuration, compiled. Never changed, save for the hit counts.
-#[derive(Debug)]
+/// One configuration, compiled. Never changed, save for the hit counts; a copy shares all but the
+/// list of zones.
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) epoch: Epoch,
     pub(crate) catalog: Catalog,
-    sites: Vec<SiteEntry>,
-    origins: BTreeMap<OriginId, Origin>,
+    sites: Arc<[SiteEntry]>,
+    origins: Arc<BTreeMap<OriginId, Origin>>,
     /// Decisions whose scrambled number is at most this are recorded.
     pub(crate) sample: u64,
     pub(crate) problems: Vec<ZoneProblem>,
@@ -57,10 +58,10 @@ impl Table {
     /// Compiles `held`, reading zone files through `zones`.
     pub(crate) fn build(held: &Held, zones: &mut Zones) -> Self {
         let network = &held.network;
-        let (files, problems) = zones.load(held);
+        let (images, problems) = zones.load(held);
         // Serial numbers compare modulo 2^32 (RFC 1982); one push more is always newer.
         let serial = u32::try_from(held.epoch.0 & 0xffff_ffff).unwrap_or(0).max(1);
-        let catalog = Catalog::build(network, serial, &files);
+        let catalog = Catalog::build(network, serial, &images);
         for problem in catalog.problems() {
             tracing::warn!(%problem, "left out of the name table");
         }
@@ -76,11 +77,10 @@ impl Table {
                 hits: AtomicU32::new(0),
             })
         });
-        let sites: Vec<SiteEntry> = sites.collect();
         Self {
             epoch: held.epoch,
-            sites,
-            origins: origins(network),
+            sites: sites.collect(),
+            origins: Arc::new(origins(network)),
             catalog,
             sample: threshold(network.logs.decision_sample.unwrap_or(1.0)),
             problems,

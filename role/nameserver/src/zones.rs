@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use popnet_answer::{Flaw, Image};
 use popnet_config::Held;
-use popnet_dns::{Mistake, Name, ZoneFile, read_zone};
+use popnet_dns::{Mistake, Name, read_zone};
 use popnet_runtime::Context;
 
 /// No zone file is longer: a million records are a twentieth of this.
@@ -34,7 +35,7 @@ pub(crate) struct Zones {
 
 #[derive(Debug)]
 struct Good {
-    zone: Arc<ZoneFile>,
+    zone: Arc<Image>,
     /// The files it was read from, and their states then: equal states need no second reading.
     files: Vec<(PathBuf, Option<Stamp>)>,
 }
@@ -52,7 +53,7 @@ impl Zones {
     }
 
     /// The zones of `held` as far as they can be read, and what is wrong with the others.
-    pub(crate) fn load(&mut self, held: &Held) -> (Vec<Arc<ZoneFile>>, Vec<ZoneProblem>) {
+    pub(crate) fn load(&mut self, held: &Held) -> (Vec<Arc<Image>>, Vec<ZoneProblem>) {
         let mut problems = Vec::new();
         let listed = self.listed(held, &mut problems);
         self.good.retain(|apex, _| listed.contains_key(apex));
@@ -125,7 +126,16 @@ impl Zones {
             read(path)
         };
         // A text that finds a mistake in the reader costs its zone, not the name server.
-        let reading = AssertUnwindSafe(|| read_zone(apex, file, &text, &mut open));
+        let reading = AssertUnwindSafe(|| {
+            let zone = read_zone(apex, file, &text, &mut open)?;
+            let place = |flaw: Flaw| Mistake {
+                file: file.to_owned(),
+                line: flaw.place.line.max(1),
+                column: 1,
+                what: flaw.what,
+            };
+            Image::build(zone).map_err(|flaws| flaws.into_iter().map(place).collect())
+        });
         let zone = catch_unwind(reading).unwrap_or_else(|_| {
             let what = "the reader met a mistake in the program".to_owned();
             Err(vec![Mistake { file: file.to_owned(), line: 1, column: 1, what }])
