@@ -51,10 +51,12 @@ pub fn member(facts: &Facts<'_>) -> String {
     .print()
 }
 
-/// The standard's word for going forward because of `reason`.
+/// The standard's word for going forward because of `reason` (RFC 9211 2.2); `selected` says whether
+/// a stored response was there for the request. A soft purge leaves one, a hard purge none.
 #[must_use]
-pub fn forwarded(reason: CacheReason) -> Forwarded {
+pub fn forwarded(reason: CacheReason, selected: bool) -> Forwarded {
     match reason {
+        CacheReason::Purged if !selected => Forwarded::UriMiss,
         CacheReason::ReqMethod => Forwarded::Method,
         CacheReason::RuleBypass => Forwarded::Bypass,
         CacheReason::ReqNoCache | CacheReason::ReqNoStore | CacheReason::ReqAuthorization => {
@@ -87,6 +89,21 @@ pub fn forwarded(reason: CacheReason) -> Forwarded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_for_going_forward() {
+        let cases = [
+            (CacheReason::Purged, true, Forwarded::Stale),
+            (CacheReason::Purged, false, Forwarded::UriMiss),
+            (CacheReason::Expired, true, Forwarded::Stale),
+            (CacheReason::NeverSeen, false, Forwarded::UriMiss),
+            (CacheReason::NewVariant, false, Forwarded::VaryMiss),
+            (CacheReason::ReqNoCache, true, Forwarded::Request),
+        ];
+        for (reason, selected, expected) in cases {
+            assert_eq!(forwarded(reason, selected), expected, "{reason}, {selected}");
+        }
+    }
 
     #[test]
     fn members() {

@@ -1,6 +1,8 @@
 //! What became of a request: the one value that header, log and metric are made from.
 
 use http::{HeaderMap, Response};
+use popnet_cache::status::forwarded;
+use popnet_field::report::Forwarded;
 use popnet_http::body::Body;
 use popnet_terms::CacheReason;
 use popnet_wire::logging::CacheResult;
@@ -21,8 +23,8 @@ pub struct Outcome {
     pub result: CacheResult,
     /// The one cause.
     pub reason: CacheReason,
-    /// Why it went forward, where `reason` is why the answer is not stored or failed.
-    pub went_for: Option<CacheReason>,
+    /// Why it went forward, alone or with others; `reason` may be why the answer is not stored.
+    pub went: Option<Forwarded>,
     /// This request's fetch is being stored.
     pub stored: bool,
     /// It shared another request's fetch.
@@ -45,7 +47,7 @@ impl Outcome {
         Self {
             result,
             reason,
-            went_for: None,
+            went: None,
             stored: false,
             collapsed: false,
             forwarded: false,
@@ -53,5 +55,11 @@ impl Outcome {
             age: None,
             inside: HeaderMap::new(),
         }
+    }
+
+    /// An outcome of going forward because of `reason`; `selected` as in
+    /// [`forwarded`].
+    pub(crate) fn onward(result: CacheResult, reason: CacheReason, selected: bool) -> Self {
+        Self { went: Some(forwarded(reason, selected)), ..Self::new(result, reason) }
     }
 }

@@ -8,9 +8,10 @@ use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, is_cacheable_request, reuse};
 use popnet_cache::serve;
-use popnet_cache::status::{Facts, forwarded};
+use popnet_cache::status::Facts;
 use popnet_cache::stored::Stored;
 use popnet_field::hop;
+use popnet_field::report::Forwarded;
 use popnet_http::body::Body;
 use popnet_http::client::has_content;
 use popnet_http::failure::Failure;
@@ -164,7 +165,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let method = request.method().clone();
         let version = request.version();
         self.prepare(&mut request, version);
-        let mut outcome = Outcome::new(CacheResult::Bypass, reason);
+        let mut outcome = Outcome::onward(CacheResult::Bypass, reason, false);
         outcome.forwarded = true;
         match self.forward(site, request).await {
             Ok((response, inside)) => {
@@ -262,7 +263,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             let flight = self.flights.alone(&seeker.key, &site.site, &site.customer);
             let mission = seeker.mission(Some(base));
             let brought = self.launch(flight, mission).await.ok()?;
-            return self.brought(seeker, brought, reason).await;
+            let outcome = Outcome::onward(CacheResult::Miss, reason, true);
+            return self.brought(seeker, brought, outcome).await;
         }
         self.share(seeker, Some(base), reason).await
     }
@@ -276,6 +278,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     ) -> Option<Answer> {
         let site = &seeker.site;
         let now = self.now();
+        let mut outcome = Outcome::onward(CacheResult::Miss, reason, base.is_some());
         let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |fill| {
             fill.stored.variant.selects(&seeker.wanted.fields)
                 && fill.is_open_to_all()
@@ -284,14 +287,13 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         match boarded {
             Boarded::First(flight) => {
                 let brought = self.launch(flight, seeker.mission(base)).await.ok()?;
-                self.brought(seeker, brought, reason).await
+                self.brought(seeker, brought, outcome).await
             }
             Boarded::With(flight) => {
                 let landing = flight.landing().await;
                 if !self.is_for_others(seeker, &landing) {
                     return Some(Box::pin(self.alone(seeker, reason)).await);
                 }
-                let mut outcome = Outcome::new(CacheResult::Miss, reason);
                 outcome.collapsed = true;
                 self.landed(seeker, landing, outcome, None).await
             }
@@ -331,7 +333,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             look_again: false,
         };
         let answer = match self.launch(flight, mission).await {
-            Ok(brought) => self.brought(seeker, brought, reason).await,
+            Ok(brought) => {
+                let outcome = Outcome::onward(CacheResult::Miss, reason, false);
+                self.brought(seeker, brought, outcome).await
+            }
             Err(_) => None,
         };
         answer.unwrap_or_else(|| {
@@ -345,10 +350,9 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         self: &Arc<Self>,
         seeker: &Seeker,
         brought: Brought<S::Reader>,
-        reason: CacheReason,
+        mut outcome: Outcome,
     ) -> Option<Answer> {
         let Brought { what, inside, status } = brought;
-        let mut outcome = Outcome::new(CacheResult::Miss, reason);
         outcome.forwarded = true;
         outcome.inside = inside;
         match what {
@@ -356,7 +360,6 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             What::Own(response, reason) => {
                 // The request's own cause comes first: it would have gone forward in any case.
                 let own = matches!(outcome.reason, CacheReason::ReqNoStore);
-                outcome.went_for = Some(outcome.reason);
                 outcome.reason = if own { outcome.reason } else { reason };
                 Some(self.dressed(*response, outcome, status))
             }
@@ -390,6 +393,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 }
                 outcome.result = CacheResult::Stale;
                 outcome.reason = CacheReason::StaleOnError;
+                outcome.went = Some(Forwarded::Stale);
                 self.serve_stored(seeker, &entry, outcome, failed_with).await
             }
             Landing::Failed(failure) => Some(self.error(&failure, outcome)),
@@ -473,11 +477,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         outcome: Outcome,
         forward_status: Option<u16>,
     ) -> Answer {
-        let went = outcome.forwarded || outcome.collapsed;
         let facts = Facts {
             cache: &self.settings.name,
             reason: outcome.reason,
-            forwarded: went.then(|| forwarded(outcome.went_for.unwrap_or(outcome.reason))),
+            forwarded: outcome.went,
             forward_status,
             status: response.status().as_u16(),
             stored: outcome.stored,
@@ -490,7 +493,6 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
 
     fn error(&self, failure: &Failure, mut outcome: Outcome) -> Answer {
         outcome.result = CacheResult::Error;
-        outcome.went_for = Some(outcome.reason);
         outcome.reason = CacheReason::RespOriginError;
         let response = dress::failed(&self.settings.name, failure);
         self.dressed(response, outcome, None)

@@ -374,7 +374,8 @@ async fn purges() {
     assert_eq!(world.purge(url("/1?utm_source=x"), PurgeKind::Hard).await, 1);
     let again = world.get("/1", "").await;
     assert_eq!(again.content, b"2");
-    assert!(again.cache_status().contains("PURGED"), "{}", again.head);
+    let status = again.cache_status();
+    assert!(status.contains("; fwd=uri-miss; ") && status.contains("PURGED"), "{}", again.head);
     assert_eq!(world.get("/2", "").await.content, b"1");
     assert_eq!(world.purge(url("/2"), PurgeKind::Soft).await, 1);
     let validated = world.get("/2", "").await;
