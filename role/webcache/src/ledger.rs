@@ -233,34 +233,3 @@ impl Drop for Metered {
         }
     }
 }
-
-/// A request's content, counted as it comes.
-pub(crate) struct Received {
-    pub(crate) body: Body,
-    pub(crate) octets: Arc<AtomicU64>,
-}
-
-impl HttpBody for Received {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let octets = frame.data_ref().map_or(0, |octets| octets.len() as u64);
-            self.octets.fetch_add(octets, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}

@@ -1,7 +1,7 @@
 //! A client's request: checked, given to its site's rules and the tier, answered and recorded.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
@@ -23,7 +23,7 @@ use popnet_tier::{Answer, Ask, Outcome, Tier, page};
 use popnet_wire::logging::{Access, CacheResult};
 
 use crate::health::{self, Load};
-use crate::ledger::{Ledger, Metered, Received};
+use crate::ledger::{Ledger, Metered};
 use crate::memory::Memory;
 use crate::naming::Names;
 use crate::store::Store;
@@ -155,7 +155,10 @@ impl Front {
             fields.insert(REQUEST_ID, value);
         }
         let received = Arc::clone(&arrival.received);
-        let request = request.map(|body| Body::stream(Received { body, octets: received }));
+        let add = move |octets| {
+            received.fetch_add(octets, Ordering::Relaxed);
+        };
+        let request = request.map(|body| body.counted(add));
         Ok((Ask { site, request }, access))
     }
 

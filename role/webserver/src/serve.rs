@@ -1,17 +1,12 @@
 //! Requests of WebCaches: finds the site, hands the request to the tier, tells what became of it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use popnet_field::hop;
 use popnet_http::body::Body;
-use popnet_http::failure::Failure;
 use popnet_http::server::{Client, Service};
 use popnet_runtime::Published;
 use popnet_tier::control::Totals;
@@ -62,7 +57,10 @@ impl Service for Store {
             response.headers_mut().append(inside::ORIGIN, origin.clone());
         }
         let totals = Arc::clone(&self.totals);
-        response.map(|body| Body::stream(Counted { body, totals }))
+        let add = move |octets| {
+            totals.bytes_out.fetch_add(octets, Ordering::Relaxed);
+        };
+        response.map(|body| body.counted(add))
     }
 }
 
@@ -84,38 +82,6 @@ fn absolute(request: &Request<Body>, https: bool) -> Option<Uri> {
         .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
         .build()
         .ok()
-}
-
-/// A body whose octets are counted as they leave.
-struct Counted {
-    body: Body,
-    totals: Arc<Totals>,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let octets = frame.data_ref().map_or(0, |data| data.len() as u64);
-            this.totals.bytes_out.fetch_add(octets, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

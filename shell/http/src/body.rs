@@ -47,7 +47,13 @@ impl Body {
         Self { content: Content::Stream(Box::pin(stream)) }
     }
 
-    /// The same, but what carries the content lives as long as the body even if it has no octets.
+    /// The same content; `count` is told of its octets as they are taken.
+    #[must_use]
+    pub fn counted(self, count: impl Fn(u64) + Send + Unpin + 'static) -> Self {
+        Self::stream(Counted { content: self, count })
+    }
+
+    /// A stream as it is, but what carries the content lives as long as the body even if it has no octets.
     #[must_use]
     pub fn kept(stream: impl HttpBody<Data = Bytes, Error = Failure> + Send + 'static) -> Self {
         Self { content: Content::Stream(Box::pin(stream)) }
@@ -157,6 +163,36 @@ impl std::fmt::Debug for Body {
 impl Default for Body {
     fn default() -> Self {
         Self::empty()
+    }
+}
+
+/// Content that is counted as it is taken.
+struct Counted<F> {
+    content: Body,
+    count: F,
+}
+
+impl<F: Fn(u64) + Unpin> HttpBody for Counted<F> {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let polled = Pin::new(&mut self.content).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            (self.count)(frame.data_ref().map_or(0, |octets| octets.len() as u64));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
     }
 }
 

@@ -297,42 +297,10 @@ fn unusable(response: &Response<hyper::body::Incoming>) -> Option<&'static str> 
 fn counted(request: Request<Body>) -> (Request<Body>, Arc<AtomicU64>) {
     let octets = Arc::<AtomicU64>::default();
     let count = Arc::clone(&octets);
-    let request = if request.body().is_end_stream() {
-        request
-    } else {
-        request.map(|content| Body::stream(Counted { content, octets: count }))
+    let add = move |taken| {
+        count.fetch_add(taken, Ordering::Relaxed);
     };
-    (request, octets)
-}
-
-struct Counted {
-    content: Body,
-    octets: Arc<AtomicU64>,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let polled = Pin::new(&mut self.content).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let taken = frame.data_ref().map_or(0, |octets| octets.len() as u64);
-            self.octets.fetch_add(taken, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.content.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.content.size_hint()
-    }
+    (request.map(|content| content.counted(add)), octets)
 }
 
 /// The same request once more, where it has no content and asking twice does no harm.
