@@ -138,6 +138,12 @@ impl Problem {
         Self { code: code.into(), what: what.into(), next: next.into(), exit: 1 }
     }
 
+    /// A role's answer to an ask that is for others.
+    #[must_use]
+    pub fn not_mine(role: Role) -> Self {
+        Self::new("N0006", format!("a {role} does not answer this"), "popnet --version")
+    }
+
     /// The same with another exit code.
     #[must_use]
     pub fn with_exit(mut self, exit: u8) -> Self {

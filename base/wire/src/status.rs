@@ -87,6 +87,20 @@ pub enum RoleStatus {
     },
 }
 
+impl RoleStatus {
+    /// A role that is there and has nothing to add.
+    #[must_use]
+    pub fn up(role: Role) -> Self {
+        Self::Plain { role, up: true, why: "".into() }
+    }
+
+    /// A role that is not as it should be, and why.
+    #[must_use]
+    pub fn down(role: Role, why: &str) -> Self {
+        Self::Plain { role, up: false, why: why.into() }
+    }
+}
+
 /// A name server's verdict on a target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetStatus {

@@ -41,28 +41,13 @@ pub struct Control<S: Shelf, U> {
 }
 
 impl<S: Shelf, U: Upstream> Handler for Control<S, U> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other ask is for others")]
     async fn answer(&self, _peer: Peer, ask: Ask, out: ReplySink) {
         let reply = match ask {
             Ask::RoleStatus => Reply::Role(self.status()),
             Ask::ExplainUrl(url) => self.explain(&url).await,
             Ask::Purge(purge) => self.purge(&purge).await,
-            Ask::NodeStatus
-            | Ask::Sheet(_)
-            | Ask::Rollout(_)
-            | Ask::PurgesSince(_)
-            | Ask::ExplainDns(_)
-            | Ask::Question(_)
-            | Ask::At(..)
-            | Ask::NetworkStatus
-            | Ask::Push(_)
-            | Ask::History { .. }
-            | Ask::Version(_)
-            | Ask::PurgeNetwork(_)
-            | Ask::Reload => {
-                let what = format!("a {} does not answer this", self.role);
-                let problem = Problem::new("N0006", what, "");
-                return out.problem(problem).await;
-            }
+            _ => return out.problem(Problem::not_mine(self.role)).await,
         };
         // Whoever asked may have gone; the work is done all the same.
         let _ = out.send(reply).await;

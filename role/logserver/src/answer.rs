@@ -7,7 +7,7 @@ use popnet_config::Held;
 use popnet_runtime::link::{Handler, Peer, ReplySink};
 use popnet_runtime::quic;
 use popnet_tally::question::{Counted, Wanted};
-use popnet_terms::NodeName;
+use popnet_terms::{NodeName, Role};
 use popnet_wire::asking::{Answer, Question, Scope, What};
 use popnet_wire::control::{Ask, Problem, Reply};
 use popnet_wire::status::RoleStatus;
@@ -115,24 +115,12 @@ fn too_many() -> Problem {
 }
 
 impl Handler for Desk {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other ask is for others")]
     async fn answer(&self, _: Peer, ask: Ask, out: ReplySink) {
         let reply = match ask {
             Ask::RoleStatus => self.status().await,
             Ask::Question(question) => self.look_up(question).await.map(Reply::Answer),
-            Ask::NodeStatus
-            | Ask::Sheet(_)
-            | Ask::Rollout(_)
-            | Ask::Purge(_)
-            | Ask::PurgesSince(_)
-            | Ask::ExplainDns(_)
-            | Ask::ExplainUrl(_)
-            | Ask::At(..)
-            | Ask::NetworkStatus
-            | Ask::Push(_)
-            | Ask::History { .. }
-            | Ask::Version(_)
-            | Ask::PurgeNetwork(_)
-            | Ask::Reload => Err(Problem::new("L05", "a log server does not answer that", "")),
+            _ => Err(Problem::not_mine(Role::Logserver)),
         };
         match reply {
             Ok(reply) => drop(out.send(reply).await),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use popnet_dns::{Parsed, Response, Rtype, build_query, parse_query};
 use popnet_runtime::clock;
 use popnet_runtime::link::{Handler, Peer, ReplySink};
+use popnet_terms::Role;
 use popnet_wire::control::{Ask, Problem, Reply};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::status::RoleStatus;
@@ -36,12 +37,12 @@ impl Control {
 
     fn explain(&self, ask: &ExplainDns) -> Result<DnsStory, Problem> {
         let name = ask.name.parse().map_err(|error: popnet_dns::NameError| {
-            Problem::new("N0001", error.to_string(), "popnet explain dns HOSTNAME").with_exit(2)
+            Problem::new("N0041", error.to_string(), "popnet explain dns HOSTNAME").with_exit(2)
         })?;
         let packet = build_query(0, &name, Rtype::from_int(ask.qtype), ask.subnet);
         let Parsed::Query(query) = parse_query(&packet) else {
             let what = format!("type {} cannot be asked for", ask.qtype);
-            return Err(Problem::new("N0002", what, "").with_exit(2));
+            return Err(Problem::new("N0042", what, "").with_exit(2));
         };
         let table = self.shared.table.load_full();
         let view = self.shared.view.load_full();
@@ -68,6 +69,7 @@ impl Control {
 }
 
 impl Handler for Control {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other ask is for others")]
     async fn answer(&self, _peer: Peer, ask: Ask, out: ReplySink) {
         let reply = match ask {
             Ask::RoleStatus => Reply::Role(self.status()),
@@ -75,22 +77,7 @@ impl Handler for Control {
                 Ok(story) => Reply::Dns(story),
                 Err(problem) => Reply::Problem(problem),
             },
-            Ask::NodeStatus
-            | Ask::Sheet(_)
-            | Ask::Rollout(_)
-            | Ask::Purge(_)
-            | Ask::PurgesSince(_)
-            | Ask::ExplainUrl(_)
-            | Ask::Question(_)
-            | Ask::At(..)
-            | Ask::NetworkStatus
-            | Ask::Push(_)
-            | Ask::History { .. }
-            | Ask::Version(_)
-            | Ask::PurgeNetwork(_)
-            | Ask::Reload => {
-                Reply::Problem(Problem::new("N0003", "a name server does not answer this", ""))
-            }
+            _ => Reply::Problem(Problem::not_mine(Role::Nameserver)),
         };
         let _ = out.send(reply).await;
     }

@@ -6,14 +6,12 @@ use std::time::Duration;
 use popnet_config::Held;
 use popnet_http::roots::Trust;
 use popnet_probe::{Action, JobId, Outcome, Prober, pack};
-use popnet_runtime::link::{Handler, Peer, ReplySink, serve_local};
+use popnet_runtime::link::{Present, serve_local};
 use popnet_runtime::quic::Endpoint;
 use popnet_runtime::{Context, Running, StartError, clock};
 use popnet_terms::{NodeName, Role};
-use popnet_wire::control::{Ask, Problem, Reply};
 use popnet_wire::frame::{Conversation, encode};
 use popnet_wire::probing::{Datagram, Report, Sample};
-use popnet_wire::status::RoleStatus;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +37,7 @@ pub(crate) fn start(
     let announcer = Announcer::start(&context, &config)?;
     let shutdown = context.shutdown.clone();
     let socket = context.role_socket(Role::Netprobe);
-    let served = serve_local(&socket, Arc::new(Desk), shutdown.clone())?;
+    let served = serve_local(&socket, Arc::new(Present(Role::Netprobe)), shutdown.clone())?;
     let (sessions, messages) = Sessions::new(endpoint, shutdown.clone());
     let probing = Probing {
         steady: Steady::new(),
@@ -170,20 +168,5 @@ impl Probing {
             let datagram = Datagram::Report(report);
             self.sessions.broadcast(encode(Conversation::Probing, &datagram));
         }
-    }
-}
-
-/// Answers asks on the role's own socket.
-struct Desk;
-
-impl Handler for Desk {
-    async fn answer(&self, _: Peer, ask: Ask, out: ReplySink) {
-        if ask == Ask::RoleStatus {
-            let status = RoleStatus::Plain { role: Role::Netprobe, up: true, why: "".into() };
-            let _ = out.send(Reply::Role(status)).await;
-            return;
-        }
-        let words = "a netprobe answers how it is, and nothing else";
-        out.problem(Problem::new("R05", words, "")).await;
     }
 }

@@ -22,7 +22,6 @@ mod panels;
 mod pulse;
 mod refusal;
 mod routes;
-mod socket;
 mod stream;
 mod topic;
 pub mod users;
@@ -35,6 +34,7 @@ use popnet_config::Held;
 use popnet_config::network::Service;
 use popnet_runtime::bind;
 use popnet_runtime::context::{Context, Running, StartError};
+use popnet_runtime::link::{Present, serve_local};
 use popnet_terms::Role;
 use popnet_wire::control::Problem;
 use tokio::net::TcpListener;
@@ -60,7 +60,7 @@ pub async fn start(
     config: watch::Receiver<Arc<Held>>,
 ) -> Result<Running, StartError> {
     let users = Users::open(&context.role_dir(Role::Netview)).map_err(|error| {
-        StartError::Refused(Problem::new("W0500", error.to_string(), "popnet user --help"))
+        StartError::Refused(Problem::new("W0501", error.to_string(), "popnet user --help"))
     })?;
     let addresses = addresses(&context, &config.borrow());
     let mut listeners = Vec::new();
@@ -73,7 +73,9 @@ pub async fn start(
         listeners.push(listener);
     }
     let tasks = TaskTracker::new();
-    socket::serve(&context, &tasks)?;
+    let socket = context.role_socket(Role::Netview);
+    let present = Arc::new(Present(Role::Netview));
+    tasks.spawn(serve_local(&socket, present, context.shutdown.clone())?.wait());
     let pulse = Pulse::start(&context, config, &tasks);
     let jobs = Jobs::new(tasks.clone());
     let shared = Arc::new(Shared::new(pulse, users, jobs, &context));

@@ -2,6 +2,7 @@
 //! nodes and over a Unix socket inside one. Every wait and every size has a limit.
 
 mod pipe;
+mod present;
 mod serve;
 
 use std::io;
@@ -22,6 +23,7 @@ use crate::socket_path::SocketPath;
 use pipe::{Pipe, PipeError};
 
 pub use pipe::{decode_ask, decode_reply};
+pub use present::Present;
 pub use serve::{Counters, Gone, Handler, Peer, ReplySink, Served, serve_local, serve_tls};
 
 /// The protocol's name in the TLS handshake.
