@@ -87,6 +87,8 @@ reasons! {
         FallbackAll = "FALLBACK_ALL",
         /// The zone's own records.
         StaticRecord = "STATIC_RECORD",
+        /// No target has an address of the family asked for: there is nothing to name.
+        NoAddressOfFamily = "NO_ADDRESS_OF_FAMILY",
     }
 }
 

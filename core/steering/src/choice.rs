@@ -53,7 +53,7 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     /// Best first; empty when the site has nothing to name (then `because` is
-    /// [`Because::StaticRecord`]).
+    /// [`Because::StaticRecord`], or [`Because::NoAddressOfFamily`]).
     pub targets: Vec<Chosen>,
     /// Time to live; never 0.
     pub ttl: Seconds,

@@ -188,6 +188,10 @@ fn pool<'a>(rules: &SiteRules, entries: &'a [Entry<'a>]) -> (Vec<Runner<'a>>, Op
         };
         left.map(runner).collect()
     };
+    let unaddressable = |entry: &Entry<'_>| entry.class == Class::Unaddressable;
+    if !entries.is_empty() && entries.iter().all(unaddressable) {
+        return (Vec::new(), Some(Because::NoAddressOfFamily));
+    }
     if entries.iter().any(|entry| entry.class == Class::Fit) {
         return (having(&[Class::Fit, Class::Unknown]), None);
     }

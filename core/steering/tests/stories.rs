@@ -332,7 +332,7 @@ fn families() {
     let removal = candidate(&choice, "mid").removed.clone().unwrap();
     assert_eq!(removal.reason, Removed::NoAddressOfFamily);
     let choice = lab.put("app.test", &asked);
-    assert_eq!((choice.targets.len(), choice.because), (0, Because::StaticRecord));
+    assert_eq!((choice.targets.len(), choice.because), (0, Because::NoAddressOfFamily));
 }
 
 #[test]

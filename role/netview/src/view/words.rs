@@ -35,6 +35,7 @@ pub(crate) fn because(reason: Because) -> &'static str {
         Because::FallbackAnyUp => "nothing healthy: what is not known to be down",
         Because::FallbackAll => "nothing healthy: every address",
         Because::StaticRecord => "the zone's own records",
+        Because::NoAddressOfFamily => "no target has an address of the family asked for",
     }
 }
 
