@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{report, setup, storeys, tidy};
+use crate::{codes, report, setup, storeys, tidy};
 
 /// Pages are made for those who work here, private items included: links to them lead somewhere.
 const RUSTDOC: &str = "-D warnings -A rustdoc::private_intra_doc_links";
@@ -16,11 +16,12 @@ const TESTS: &str = "test --workspace --lib --bins --tests --locked --no-fail-fa
 type Step = (&'static str, fn(&Path) -> Result<(), String>);
 
 // The test run is last and nothing is printed after it, so that its own closing lines stand last.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("setup: what tests need from the system", |_| setup::run(setup::TESTS)),
     ("format", |root| cargo(root, "fmt --all --check", "")),
     ("storeys", |root| report("storeys", &storeys::check(root))),
     ("tidy", |root| report("tidy", &tidy::check(root))),
+    ("codes", |root| report("codes", &codes::check(root))),
     ("dependencies", deny),
     ("lints", |root| cargo(root, "clippy --workspace --all-targets --locked -- -D warnings", "")),
     ("documents", |root| {

@@ -8,6 +8,7 @@
 
 mod bench;
 mod ci;
+mod codes;
 mod setup;
 mod storeys;
 mod tidy;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   ci            everything that has to pass, cheapest first
   storeys       which crate may use which
   tidy          style that a machine can check
+  codes         every error code means one thing
   bench         ours beside a peer under the same load; writes docs/benchmarks.md
   setup         what tests need from the system: installs it as root, else prints the command
   setup bench   what benchmarks compare with and measure by
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["ci"] => ci::run(&root()),
         ["storeys"] => report("storeys", &storeys::check(&root())),
+        ["codes"] => report("codes", &codes::check(&root())),
         ["tidy"] => report("tidy", &tidy::check(&root())),
         ["bench"] => bench::run(&root()).map_err(|error| error.to_string()),
         ["setup"] => setup::run(setup::TESTS),

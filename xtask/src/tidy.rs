@@ -51,7 +51,7 @@ pub(crate) fn check(root: &Path) -> Vec<String> {
 }
 
 /// The files that git knows or would add, in order.
-fn files(root: &Path) -> Vec<String> {
+pub(crate) fn files(root: &Path) -> Vec<String> {
     let arguments = ["ls-files", "--cached", "--others", "--exclude-standard"];
     let output = Command::new("git").current_dir(root).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

@@ -87,7 +87,8 @@ pub(crate) fn complain(problem: &Problem, style: Style) {
             "exit": problem.exit,
         });
         eprintln!("{body}");
-    } else if problem.code.is_empty() {
+    } else if problem.code.is_empty() || problem.what.starts_with("error[") {
+        // Shown at its place already, with its code and what helps.
         eprintln!("{}", problem.what);
     } else {
         eprintln!("error[{}]: {}", problem.code, problem.what);

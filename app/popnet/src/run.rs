@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::RunArguments;
+use crate::command::no_runtime;
 use crate::notify;
 use crate::output::{Done, Outcome, Style};
 use me::Me;
@@ -31,7 +32,7 @@ pub(crate) fn execute(arguments: &RunArguments, style: Style) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Problem::new("R01", format!("no asynchronous runtime: {error}"), ""))?;
+        .map_err(|error| no_runtime(&error))?;
     let outcome = runtime.block_on(run(arguments, &selection, style));
     // Every role has ended. A thread that still waits for standard input must not hold us.
     runtime.shutdown_background();

@@ -41,13 +41,18 @@ fn all_or_none_and_nobody_stays_behind() {
     // Mistakes are refused with place and remedy; what runs is untouched.
     write(&original.replace("timeout  = \"1s\"", "timout = \"1s\""));
     let refused = demo.cli(&["config", "push", &file, "--yes"]);
-    assert_eq!(refused.status.code(), Some(8), "{}", both(&refused));
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
     let words = text(&refused.stderr);
     for word in ["E0104", "timout", "did you mean", "timeout", "next.toml:"] {
         assert!(words.contains(word), "{word} is missing in\n{words}");
     }
     let status = demo.json(&["status"]);
     assert_eq!(status["epoch"], 2);
+
+    // What a push cannot do is said before it is ordered.
+    write(&original.replacen("\"netprobe\", ", "", 1));
+    let plan = demo.json(&["config", "plan", &file]);
+    assert_eq!(plan["restarts"][0]["ends"], serde_json::json!(["netprobe"]), "{plan}");
 
     // One node down: the others switch, the push says so, and the node catches up.
     demo.ok(&["demo", "kill", "nrt1", "--dir", "d"]);

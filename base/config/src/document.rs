@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use popnet_terms::NodeName;
+use popnet_terms::{NodeName, Role};
 use popnet_wire::rollout::Digest;
 
 use crate::check;
@@ -74,8 +74,10 @@ pub fn load(text: &str, file_name: &str) -> Result<Loaded, Vec<Diagnostic>> {
 /// time, since a file alone does not say who pushes it.
 #[must_use]
 pub fn lockout(text: &str, file_name: &str, pusher: &NodeName) -> Option<Diagnostic> {
-    let allow = load(text, file_name).ok()?.network.masters.allow;
-    if allow.contains(pusher) {
+    let network = load(text, file_name).ok()?.network;
+    let allow = &network.masters.allow;
+    let is_master = network.node(pusher).is_some_and(|node| node.runs(Role::Master));
+    if is_master && allow.contains(pusher) {
         return None;
     }
     let source = Source::new(text, file_name);
@@ -84,9 +86,14 @@ pub fn lockout(text: &str, file_name: &str, pusher: &NodeName) -> Option<Diagnos
     let message = "this push would lock you out".to_owned();
     let mut found = Diagnostic::new(&source, Severity::Error, "E0502", message, &span);
     found.path = path.to_string();
-    found.label = format!("you push from {pusher}, which the new version does not allow");
-    let other = allow.first().map_or(String::new(), |other| format!("push from {other}, or "));
-    found.help = format!("{other}keep {pusher} in masters.allow");
+    found.label = format!("you push from {pusher}, which the new version no longer allows");
+    let other = allow.iter().find(|name| *name != pusher);
+    let other = other.map_or(String::new(), |other| format!("push from {other}, or "));
+    found.help = if is_master {
+        format!("{other}keep {pusher} in masters.allow")
+    } else {
+        format!("{other}keep \"master\" among the roles of {pusher}")
+    };
     Some(found)
 }
 

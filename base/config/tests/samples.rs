@@ -1,6 +1,7 @@
 //! The sample configurations load unchanged, and nothing is said against them.
 
-use popnet_config::{Loaded, canonical, diff, digest, load, lockout};
+use popnet_config::{Loaded, canonical, diff, digest, load, lockout, restarts};
+use popnet_terms::Role;
 
 const SAMPLES: [(&str, &str); 3] = [
     ("network.toml", include_str!("../../../examples/network.toml")),
@@ -80,4 +81,27 @@ fn a_push_that_locks_its_author_out_is_told() {
     let found = lockout(&new, file, &"ctl2.fra1".into()).unwrap();
     assert_eq!((found.code.as_str(), found.line, found.column), ("E0502", 13, 11));
     assert_eq!(found.help, "push from ctl1.iad1, or keep ctl2.fra1 in masters.allow");
+}
+
+#[test]
+fn a_push_that_changes_roles_says_who_has_to_start_again() {
+    let (file, text) = SAMPLES[0];
+    let old = loaded(file, text).network;
+    let mut new = old.clone();
+    assert_eq!(restarts(&old, &new), []);
+    let nodes = &mut new.pops.get_mut("iad1").unwrap().nodes;
+    nodes.get_mut("ctl1").unwrap().roles = vec![Role::Master, Role::Logserver];
+    nodes.get_mut("edge1").unwrap().roles = vec![Role::Webcache];
+    nodes.remove("probe1");
+    let told: Vec<String> = restarts(&old, &new).iter().map(ToString::to_string).collect();
+    let expected = [
+        "! ctl1.iad1   goes on running netview   does not run logserver yet; next, there: \
+         end `popnet run` and start it again",
+        "! edge1.iad1   goes on running webserver; next, there: \
+         change `roles` in node.toml, end `popnet run` and start it again",
+        "! probe1.iad1   goes on running netprobe; next, there: end `popnet run`",
+    ];
+    assert_eq!(told, expected);
+    // A node that is new has not been started yet: nothing of it goes on.
+    assert_eq!(restarts(&new, &old).len(), 2);
 }

@@ -62,7 +62,7 @@ impl Door {
         let reply = match ask {
             Ask::NodeStatus => Reply::Node(Box::new(node_status(daemon).await)),
             Ask::RoleStatus => {
-                return Err(Problem::new("N0022", "a role answers that over its own socket", ""));
+                return Err(Problem::new("N0046", "a role answers that over its own socket", ""));
             }
             Ask::Sheet(ask) => {
                 let node = match who {
@@ -115,7 +115,7 @@ impl Door {
             return Err(Problem::new("N0024", what, ""));
         };
         let up = pushes.down(down).await;
-        up.map(Reply::Rollout).ok_or_else(|| Problem::new("N0020", "the node is shutting down", ""))
+        up.map(Reply::Rollout).ok_or_else(ending)
     }
 
     async fn version(&self, epoch: Option<Epoch>) -> Result<Reply, Problem> {
@@ -152,9 +152,7 @@ impl Door {
         while let Some(reply) = news.recv().await {
             let _ = out.send(reply).await;
         }
-        let finished = done.await.map_err(|_| {
-            Problem::new("N0020", "the node is shutting down; see the history", "")
-        })??;
+        let finished = done.await.map_err(|_| ending())??;
         let _ = out.send(pushed(daemon, finished)?).await;
         Ok(())
     }
@@ -194,7 +192,7 @@ impl Door {
         let mut here = tiers.into_iter().filter(|role| roles.contains(role)).peekable();
         if here.peek().is_none() {
             let what = format!("{} has no caches", self.daemon.me());
-            return Err(Problem::new("N0025", what, "popnet status").with_exit(3));
+            return Err(Problem::new("N0047", what, "popnet status").with_exit(3));
         }
         for role in here {
             self.role(role, ask, out).await?;
@@ -279,6 +277,11 @@ fn pushed(daemon: &Daemon, finished: Finished) -> Result<Reply, Problem> {
     };
     let fenced = verdict.fenced.into_iter().map(describe).collect();
     Ok(Reply::Pushed { epoch: verdict.epoch, committed: true, fenced })
+}
+
+/// The node ends before it could answer.
+pub(crate) fn ending() -> Problem {
+    Problem::new("N0020", "the node is shutting down", "popnet config history   on another node")
 }
 
 fn no_master(me: &NodeName) -> Problem {

@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Held, Problem> {
     let loaded = popnet_config::load_bytes(&bytes, &shown).map_err(|found| {
         let text = String::from_utf8_lossy(&bytes);
         let what = popnet_config::render(&found, &text, &shown);
-        Problem::new("", what.trim_end(), "").with_exit(8)
+        Problem::new("", what.trim_end(), "")
     })?;
     for warning in &loaded.warnings {
         tracing::warn!(line = warning.line, code = warning.code, "{}", warning.message);
@@ -57,7 +57,7 @@ pub(crate) fn version(daemon: &Daemon, held: &Held, path: &Path) -> Version {
 pub(crate) fn own_node(held: &Held, me: &NodeName) -> Result<Node, Problem> {
     held.network.node(me).cloned().ok_or_else(|| {
         let what = format!("the configuration has no node {me}");
-        Problem::new("R0004", what, "popnet config validate FILE").with_exit(3)
+        Problem::new("R0009", what, "popnet config validate FILE").with_exit(3)
     })
 }
 

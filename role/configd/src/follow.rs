@@ -72,9 +72,9 @@ fn read(context: &Context, source: &Source) -> Result<Option<Arc<Held>>, StartEr
         Source::Managed(managed) => {
             let ledger = state::read_ledger(&context.state_dir)?;
             let Some(version) = &ledger.committed else { return Ok(None) };
-            hold(version, &managed.base_dir).map(Some).map_err(|why| {
-                StartError::Refused(popnet_wire::control::Problem::new("", why, "").with_exit(8))
-            })
+            hold(version, &managed.base_dir)
+                .map(Some)
+                .map_err(|why| StartError::Refused(popnet_wire::control::Problem::new("", why, "")))
         }
     }
 }

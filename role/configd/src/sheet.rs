@@ -10,6 +10,8 @@ use popnet_wire::sheet::SheetAsk;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::answer::ending;
+
 /// Longest that an answer is held back; conversations end after 60 s of silence.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -23,7 +25,7 @@ pub(crate) async fn answer(
     let newer = held.wait_for(|held| held.as_ref().is_some_and(|h| Some(h.epoch) != ask.have));
     let newer = match timeout(wait, newer).await {
         Err(_) => None,
-        Ok(Err(_)) => return Err(Problem::new("N0020", "the node is shutting down", "")),
+        Ok(Err(_)) => return Err(ending()),
         Ok(Ok(held)) => held.clone(),
     };
     let Some(held) = newer else { return Ok(Reply::Sheet(None)) };
@@ -31,7 +33,7 @@ pub(crate) async fn answer(
         Some(sheet) => Ok(Reply::Sheet(Some(Box::new(sheet)))),
         None => {
             let what = format!("{node} has no caches in {}", held.epoch);
-            Err(Problem::new("N0021", what, "popnet config show").with_exit(3))
+            Err(Problem::new("N0045", what, "popnet config show").with_exit(3))
         }
     }
 }

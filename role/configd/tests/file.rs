@@ -53,7 +53,7 @@ async fn read_again_and_never_broken() {
     else {
         panic!("a broken file is refused")
     };
-    assert!(problem.what.contains("popnet.toml:2:1") && problem.exit == 8, "{problem:?}");
+    assert!(problem.what.contains("popnet.toml:2:1") && problem.exit == 1, "{problem:?}");
 
     std::fs::write(&path, TEXT).unwrap();
     let source = Source::File(path.clone());
@@ -64,7 +64,7 @@ async fn read_again_and_never_broken() {
 
     std::fs::write(&path, "schema = \"broken").unwrap();
     let error = reload(&mut admin().await).await.unwrap_err();
-    assert!(matches!(error, LinkError::Problem(p) if p.exit == 8));
+    assert!(matches!(error, LinkError::Problem(p) if p.exit == 1));
     assert_eq!(held.borrow().network.network.contact, None, "the running version is untouched");
 
     let write = |contact: &str| {

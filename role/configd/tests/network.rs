@@ -18,6 +18,7 @@ use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
 use popnet_wire::purging::{PurgeId, PurgeKind, PurgeOrder, PurgeReceipt, PurgeState, PurgeWhat};
 use popnet_wire::rollout::{Digest, Down, Epoch, Up, Version};
 use popnet_wire::sheet::SheetAsk;
+use popnet_wire::status::RoleStatus;
 
 const HOLDERS: [&str; 4] = [MASTER, NS, PROBE, LOG];
 
@@ -57,12 +58,19 @@ async fn everybody_or_nobody() {
     let conflict = refused(lab.push(&lab.text, Some(1)).await);
     assert_eq!((&*conflict.code, conflict.exit), ("N0012", 5), "{conflict}");
     let broken = refused(lab.push(&second.replace("preset", "preste"), None).await);
-    assert_eq!(broken.exit, 8);
+    assert_eq!(broken.exit, 1);
     assert!(broken.what.contains("E0104") && broken.what.contains("preste"), "{broken}");
     let lockout = refused(
-        lab.push(&second.replace("allow = [\"ctl1.iad1\"]", "allow = [\"ns1.iad1\"]"), None).await,
+        lab.push(
+            &second
+                .replace("allow = [\"ctl1.iad1\"]", "allow = [\"ns1.iad1\"]")
+                .replace("roles = [\"nameserver\"]", "roles = [\"nameserver\", \"master\"]"),
+            None,
+        )
+        .await,
     );
-    assert!(["E0502", ""].contains(&&*lockout.code), "{lockout:?}");
+    assert_eq!((&*lockout.code, lockout.exit), ("E0502", 4), "{lockout:?}");
+    assert!(lockout.what.contains("popnet.toml:"), "{lockout:?}");
     assert_eq!(pushed(lab.push(&second, None).await), (2, vec![]), "nothing to do");
 
     // The name server has no such zone file: its refusal stops everybody.
@@ -120,6 +128,24 @@ async fn a_node_that_is_away_is_named_and_catches_up() {
         assert_eq!(*epoch, if name.starts_with("edge") { 0 } else { 3 }, "{name}");
     }
     assert_eq!(epochs.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_was_taken_away_and_still_runs_is_told() {
+    let mut lab = Lab::all().await;
+    let said = async |lab: &Lab| {
+        let Ok(Reply::Node(status)) = lab.local(PROBE).await.ask_one(&Ask::NodeStatus).await else {
+            panic!("a node's word")
+        };
+        status.roles
+    };
+    assert_eq!(said(&lab).await.len(), 1, "the netprobe that does not run here");
+    lab.start_role(PROBE, Role::Webcache);
+    let roles = said(&lab).await;
+    let Some(RoleStatus::Plain { role: Role::Webcache, up: false, why }) = roles.get(1) else {
+        panic!("{roles:?}")
+    };
+    assert!(why.starts_with("still runs, and") && why.contains("`popnet run`"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

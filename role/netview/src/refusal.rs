@@ -107,7 +107,7 @@ impl From<UsersError> for Refusal {
 impl From<askama::Error> for Refusal {
     fn from(error: askama::Error) -> Self {
         tracing::error!(%error, "a page cannot be written");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "W0500", "The page cannot be written.")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "W0502", "The page cannot be written.")
     }
 }
 

@@ -277,11 +277,11 @@ impl Admin {
         let text = format!("{reply:?}");
         let kind = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
         let what = format!("{} answered something else than was asked ({kind})", self.endpoint);
-        Problem::new("N0005", what, "popnet --version")
+        Problem::new("N0007", what, "popnet --version")
     }
 
     fn nothing(&self) -> Problem {
-        Problem::new("N0005", format!("{} gave no answer", self.endpoint), "popnet status")
+        Problem::new("N0008", format!("{} gave no answer", self.endpoint), "popnet status")
     }
 }
 

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use popnet_admin::Admin;
 use popnet_config::network::Network;
-use popnet_config::{Change, Diagnostic, EditError, Loaded};
+use popnet_config::{Change, Diagnostic, EditError, Loaded, Restart};
 use popnet_terms::NodeName;
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::rollout::{Epoch, Outcome as Became, Version};
 use serde_json::json;
 
-use super::{admin, edit_problem};
+use super::{admin, edit_problem, parsed};
 use crate::cli::{ConfigCommand, Consent};
 use crate::output::{Done, Outcome, Style, consent, print_json, table};
 
@@ -86,14 +86,14 @@ pub(crate) fn broken(diagnostics: &[Diagnostic], text: &str, name: &str, style: 
             "detail": what.trim_end(),
             "code": code,
             "next": format!("popnet config validate {name}"),
-            "exit": 8,
+            "exit": 1,
             "diagnostics": diagnostics,
         });
         eprintln!("{body}");
-        return Problem::new("", "", "").with_exit(8);
+        return Problem::new("", "", "");
     }
     // The rendered text carries the codes itself.
-    Problem::new("", what.trim_end(), "").with_exit(8)
+    Problem::new("", what.trim_end(), "")
 }
 
 fn schema(style: Style) -> Outcome {
@@ -101,7 +101,7 @@ fn schema(style: Style) -> Outcome {
     if style.json {
         // Wrapped like every other answer; without the flag it is the bare schema, for a file.
         let parsed: serde_json::Value = serde_json::from_str(&schema)
-            .map_err(|error| Problem::new("U0022", error.to_string(), "popnet config schema"))?;
+            .map_err(|error| Problem::new("U0036", error.to_string(), "popnet --version"))?;
         print_json("config.schema/v1", &json!({ "data": parsed }));
     } else {
         print!("{schema}");
@@ -120,7 +120,7 @@ fn validate(file: &Path, style: Style) -> Outcome {
             print_json("config.validate/v1", &found);
             return Ok(Done::FOUND_PROBLEMS);
         }
-        Err(diagnostics) => return Err(broken(&diagnostics, &text, &name, style)),
+        Err(diagnostics) => return Err(broken(&diagnostics, &text, &name, style).with_exit(8)),
     };
     if style.json {
         print_json(
@@ -196,8 +196,9 @@ fn change(
     let changes = before
         .map(|before| popnet_config::diff(&before.network, &loaded.network))
         .unwrap_or_default();
-    popnet_runtime::files::write_atomic(file, new.as_bytes())
-        .map_err(|error| Problem::new("U0020", error.to_string(), ""))?;
+    popnet_runtime::files::write_atomic(file, new.as_bytes()).map_err(|error| {
+        Problem::new("U0035", format!("{name}: {error}"), "df, and who may write there")
+    })?;
     if style.json {
         print_json("config.set/v1", &json!({ "file": name, "changed": true, "changes": changes }));
     } else {
@@ -262,16 +263,18 @@ async fn history(limit: u32, context: Option<&Path>, style: Style) -> Outcome {
 async fn plan(file: &Path, context: Option<&Path>, style: Style) -> Outcome {
     let (_, loaded) = read(file, style)?;
     let now = one_version(&admin(context)?, None).await?;
-    let changes = popnet_config::diff(&parsed(&now)?, &loaded.network);
+    let plan = Difference::between(Some(&now), &loaded.network)?;
     if style.json {
-        print_json("config.plan/v1", &json!({ "from": now.epoch.0, "changes": changes }));
+        let told = json!({ "from": plan.from.0, "changes": plan.changes,
+                           "restarts": plan.restarts });
+        print_json("config.plan/v1", &told);
         return Ok(Done::WELL);
     }
-    println!("against {}, in force:", now.epoch);
-    if changes.is_empty() {
+    println!("against {}, in force:", plan.from);
+    if plan.changes.is_empty() {
         println!("  no difference in meaning");
     }
-    changes.iter().for_each(|change| println!("  {change}"));
+    plan.print();
     Ok(Done::WELL)
 }
 
@@ -285,12 +288,13 @@ struct Draft {
 
 async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Outcome {
     let now = admin.version(None).await?;
-    let (from, changes) = difference(now.as_ref(), &draft)?;
+    let plan = Difference::between(now.as_ref(), &draft.network)?;
+    let from = plan.from;
     if now.is_some_and(|now| now.text == draft.text) {
         if style.json {
             print_json(
                 "config.push/v1",
-                &json!({ "epoch": from.0, "committed": false, "changes": [] }),
+                &json!({ "epoch": from.0, "committed": false, "changes": [], "restarts": [] }),
             );
         } else {
             println!("nothing to do: {from} says the same");
@@ -299,13 +303,13 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
     }
     if !style.json {
         println!("{from} → {}", Epoch(from.0 + 1));
-        changes.iter().for_each(|change| println!("  {change}"));
+        plan.print();
     }
     if agreed.dry_run {
         if style.json {
-            let plan = json!({ "epoch": from.0, "committed": false, "dry_run": true,
-                               "changes": changes });
-            print_json("config.push/v1", &plan);
+            let told = json!({ "epoch": from.0, "committed": false, "dry_run": true,
+                               "changes": plan.changes, "restarts": plan.restarts });
+            print_json("config.push/v1", &told);
         }
         return Ok(Done::WELL);
     }
@@ -328,7 +332,8 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
         print_json(
             "config.push/v1",
             &json!({ "epoch": pushed.epoch.0, "committed": pushed.committed,
-                     "fenced": pushed.fenced, "changes": changes }),
+                     "fenced": pushed.fenced, "changes": plan.changes,
+                     "restarts": plan.restarts }),
         );
     } else if pushed.committed {
         println!("{} is in force, {:.1} s", pushed.epoch, begun.elapsed().as_secs_f64());
@@ -345,23 +350,27 @@ async fn push(admin: &Admin, draft: Draft, agreed: &Consent, style: Style) -> Ou
     })
 }
 
-/// The version in force and what the draft changes in it.
-fn difference(now: Option<&Version>, draft: &Draft) -> Result<(Epoch, Vec<Change>), Problem> {
-    match now {
-        None => Ok((Epoch(0), Vec::new())),
-        Some(now) => Ok((now.epoch, popnet_config::diff(&parsed(now)?, &draft.network))),
-    }
+/// What a file changes.
+struct Difference {
+    /// The version in force.
+    from: Epoch,
+    changes: Vec<Change>,
+    restarts: Vec<Restart>,
 }
 
-/// The meaning of a version that is or was in force.
-fn parsed(version: &Version) -> Result<Network, Problem> {
-    match popnet_config::load(&version.text, "popnet.toml") {
-        Ok(loaded) => Ok(loaded.network),
-        Err(diagnostics) => {
-            let text = popnet_config::render(&diagnostics, &version.text, "popnet.toml");
-            let what = format!("this program cannot read {}\n{text}", version.epoch);
-            Err(Problem::new("N0011", what, "popnet --version"))
-        }
+impl Difference {
+    fn between(now: Option<&Version>, next: &Network) -> Result<Self, Problem> {
+        let Some(now) = now else {
+            return Ok(Self { from: Epoch(0), changes: Vec::new(), restarts: Vec::new() });
+        };
+        let old = parsed(now)?;
+        let changes = popnet_config::diff(&old, next);
+        Ok(Self { from: now.epoch, changes, restarts: popnet_config::restarts(&old, next) })
+    }
+
+    fn print(&self) {
+        self.changes.iter().for_each(|change| println!("  {change}"));
+        self.restarts.iter().for_each(|restart| println!("  {restart}"));
     }
 }
 

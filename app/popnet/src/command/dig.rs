@@ -99,7 +99,7 @@ async fn ask(
         return Err(no_nameserver(network, None));
     }
     let what = format!("no name server answers\n  {}", tried.join("\n  "));
-    Err(Problem::new("N0022", what, "popnet status"))
+    Err(Problem::new("N0050", what, "popnet status"))
 }
 
 async fn why(

@@ -183,9 +183,9 @@ pub(super) fn no_nameserver(network: &Network, only: Option<&NodeName>) -> Probl
     match (only, all.first()) {
         (Some(only), Some(first)) => {
             let what = format!("{only} is no name server; name servers: {}", all.join(", "));
-            Problem::new("N0020", what, format!("--ns {first}")).with_exit(3)
+            Problem::new("N0044", what, format!("--ns {first}")).with_exit(3)
         }
-        _ => Problem::new("N0020", "this network has no name server", "popnet config show"),
+        _ => Problem::new("N0043", "this network has no name server", "popnet config show"),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn execute(
     let uri = uri.filter(|uri| uri.host().is_some() && uri.scheme().is_some());
     let Some(uri) = uri else {
         let what = format!("{:?} is no URL that begins with http:// and a host", arguments.url);
-        return Err(Problem::new("U0010", what, "popnet fetch http://static.acme.test/hello.txt")
+        return Err(Problem::new("U0030", what, "popnet fetch http://static.acme.test/hello.txt")
             .with_exit(2));
     };
     if uri.scheme_str() != Some("http") {

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use popnet_admin::{Admin, Endpoint};
 use popnet_config::network::Network;
 use popnet_runtime::identity::Identity;
+use popnet_terms::CustomerId;
 use popnet_wire::control::Problem;
-use popnet_wire::rollout::Epoch;
+use popnet_wire::rollout::{Epoch, Version};
 
 use crate::cli::{Arguments, Command};
 use crate::output::Outcome;
@@ -33,7 +34,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Run(run) => run::execute(&run, style),
         Command::Demo(demo) => demo::execute(&demo, context, style),
         Command::Authority(command) => authority::execute(&command, style),
-        Command::User(command) => user::execute(&command, context, style),
+        Command::User(command) => wait_for(user::execute(&command, context, style)),
         Command::Status => wait_for(status::execute(context, style)),
         Command::Config(command) => wait_for(config::execute(command, context, style)),
         Command::Purge(purge) => wait_for(purge::execute(purge, context, style)),
@@ -48,8 +49,13 @@ fn wait_for(task: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(task),
-        Err(error) => Err(Problem::new("R01", format!("no asynchronous runtime: {error}"), "")),
+        Err(error) => Err(no_runtime(&error)),
     }
+}
+
+/// The system gives no threads or no events.
+pub(crate) fn no_runtime(error: &std::io::Error) -> Problem {
+    Problem::new("R12", format!("no asynchronous runtime: {error}"), "ulimit -a")
 }
 
 /// The administration of the network that `context` names.
@@ -60,7 +66,7 @@ pub(crate) fn admin(context: Option<&Path>) -> Result<Admin, Problem> {
     }
     let Some((address, hostname, folder)) = place.remote() else {
         let what = "the context names neither `socket` nor `address`, `hostname` and `identity`";
-        return Err(Problem::new("U0003", what, "see docs/operate/contexts.md"));
+        return Err(Problem::new("U0037", what, "see docs/operate/contexts.md"));
     };
     let identity = Arc::new(Identity::load(&folder).map_err(|error| error.problem())?);
     Ok(Admin::to(Endpoint::Tls { address, hostname: hostname.to_owned(), identity }))
@@ -72,12 +78,31 @@ pub(crate) async fn network(admin: &Admin) -> Result<(Epoch, String, Network), P
         let what = "this network has no configuration yet";
         return Err(Problem::new("N0010", what, "popnet config push popnet.toml").with_exit(3));
     };
+    let network = parsed(&version)?;
+    Ok((version.epoch, version.text, network))
+}
+
+/// The meaning of a version that is or was in force.
+pub(crate) fn parsed(version: &Version) -> Result<Network, Problem> {
     let loaded = popnet_config::load(&version.text, "popnet.toml").map_err(|diagnostics| {
         let text = popnet_config::render(&diagnostics, &version.text, "popnet.toml");
-        let what = format!("this program cannot read {}, which is in force\n{text}", version.epoch);
+        let what = format!("this program cannot read {}\n{text}", version.epoch);
         Problem::new("N0011", what, "popnet --version   (is it older than the network's?)")
     })?;
-    Ok((version.epoch, version.text, loaded.network))
+    Ok(loaded.network)
+}
+
+/// `customer`, if the network has it.
+pub(crate) fn known_customer<'a>(
+    customer: &'a CustomerId,
+    network: &Network,
+) -> Result<&'a CustomerId, Problem> {
+    if network.customers.contains_key(customer) {
+        return Ok(customer);
+    }
+    let known: Vec<&str> = network.customers.keys().map(CustomerId::as_str).collect();
+    let text = format!("no customer is called {customer}; customers: {}", known.join(", "));
+    Err(Problem::new("U0027", text, "popnet config get customers").with_exit(3))
 }
 
 /// A mistake in a path or a file as a problem.
@@ -85,7 +110,7 @@ pub(crate) fn edit_problem(error: &popnet_config::EditError) -> Problem {
     use popnet_config::EditError::{Misfit, Path, Toml, Unknown, Unset};
     let exit = match error {
         Unset { .. } | Unknown(_) => 3,
-        Toml(_) => 8,
+        Toml(_) => 1,
         Path(_) | Misfit { .. } => 2,
     };
     let next = "popnet config schema   lists every key";

@@ -10,7 +10,7 @@ use popnet_wire::control::Problem;
 use popnet_wire::purging::{PurgeKind, PurgeOrder, PurgeReceipt, PurgeState, PurgeWhat};
 use serde_json::json;
 
-use super::{admin, network};
+use super::{admin, known_customer, network};
 use crate::cli::{PurgeArguments, PurgeCommand};
 use crate::output::{Done, Outcome, Style, consent, print_json};
 
@@ -143,12 +143,7 @@ fn order(arguments: &PurgeArguments, network: &Network) -> Result<PurgeOrder, Pr
             let text = format!("that site is customer {owner}'s, not {given}'s");
             return Err(Problem::new("U0012", text, "leave --customer out").with_exit(4));
         }
-        (Some(given), _) if !network.customers.contains_key(given) => {
-            let known: Vec<&str> = network.customers.keys().map(CustomerId::as_str).collect();
-            let text = format!("no customer is called {given}; customers: {}", known.join(", "));
-            return Err(Problem::new("U0027", text, "popnet config get customers").with_exit(3));
-        }
-        (Some(given), _) => given.clone(),
+        (Some(given), _) => known_customer(given, network)?.clone(),
         (None, Some(owner)) => owner,
         (None, None) => only_customer(network)?,
     };
@@ -197,13 +192,10 @@ fn what(
 
 /// Host in lower case without port, and path with query.
 pub(super) fn split(url: &str) -> Result<(String, String), Problem> {
-    let uri: http::Uri = url.parse().map_err(|error| {
-        let text = format!("{url:?} is no URL: {error}");
-        Problem::new("U0010", text, "write it whole: http://static.acme.test/hello.txt")
-            .with_exit(2)
-    })?;
-    let web = matches!(uri.scheme_str(), Some("http" | "https"));
-    let Some(host) = uri.host().filter(|host| web && !host.is_empty()) else {
+    let uri = url.parse::<http::Uri>().ok();
+    let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let found = uri.as_ref().and_then(|uri| Some((uri, uri.host()?)));
+    let Some((uri, host)) = found.filter(|(_, host)| !host.is_empty()) else {
         let text = format!("{url:?} is no URL that begins with http:// or https:// and a host");
         let next = "write it whole: http://static.acme.test/hello.txt";
         return Err(Problem::new("U0010", text, next).with_exit(2));

@@ -4,27 +4,41 @@ use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use popnet_admin::{Admin, Endpoint};
 use popnet_netview::users::{UserRole, Users, UsersError};
 use popnet_runtime::clock;
 use popnet_terms::{CustomerId, Role};
-use popnet_wire::control::Problem;
+use popnet_wire::control::{ADMIN_SOCKET, Problem};
 use serde_json::json;
 
+use super::{admin, known_customer, network};
 use crate::cli::{NetviewPlace, UserCommand};
 use crate::output::{Done, Outcome, Style, print_json};
 use crate::place::Place;
 
-pub(crate) fn execute(command: &UserCommand, context: Option<&Path>, style: Style) -> Outcome {
+pub(crate) async fn execute(
+    command: &UserCommand,
+    context: Option<&Path>,
+    style: Style,
+) -> Outcome {
     let (place, name) = match command {
         UserCommand::Add { place, name, .. }
         | UserCommand::Reset { place, name }
         | UserCommand::Once { place, name } => (place, name),
     };
-    let users = open(place, context)?;
+    let state = state(place, context)?;
+    let users = Users::open(&state.join(Role::Netview.name())).map_err(|error| problem(&error))?;
     let password = || password(style);
     let text = match command {
         UserCommand::Add { role, customer, .. } => {
             let role = user_role(role, customer.as_ref())?;
+            if let Some(customer) = customer {
+                let admin = match &place.state_dir {
+                    Some(_) => Admin::to(Endpoint::Local(state.join("run").join(ADMIN_SOCKET))),
+                    None => admin(context)?,
+                };
+                known_customer(customer, &network(&admin).await?.2)?;
+            }
             users.create(name, &role, Some(&password()?), clock::now()).map_err(|e| problem(&e))?;
             format!("{name} may log in")
         }
@@ -49,12 +63,13 @@ pub(crate) fn execute(command: &UserCommand, context: Option<&Path>, style: Styl
     Ok(Done::WELL)
 }
 
-fn open(place: &NetviewPlace, context: Option<&Path>) -> Result<Users, Problem> {
+/// The state folder of the node that runs NetView.
+fn state(place: &NetviewPlace, context: Option<&Path>) -> Result<PathBuf, Problem> {
     let state: PathBuf = match &place.state_dir {
         Some(folder) => folder.clone(),
         None => Place::find(context)?.netview_state().ok_or_else(|| {
             let what = "the context does not say where NetView keeps its people";
-            Problem::new("U0003", what, "--state-dir DIR of the node that runs NetView")
+            Problem::new("U0038", what, "--state-dir DIR of the node that runs NetView")
         })?,
     };
     // A mistyped folder would get people of its own, whom no NetView knows.
@@ -63,7 +78,7 @@ fn open(place: &NetviewPlace, context: Option<&Path>) -> Result<Users, Problem> 
         let next = "--state-dir DIR of the node that runs NetView";
         return Err(Problem::new("U0032", what, next).with_exit(3));
     }
-    Users::open(&state.join(Role::Netview.name())).map_err(|error| problem(&error))
+    Ok(state)
 }
 
 fn problem(error: &UsersError) -> Problem {

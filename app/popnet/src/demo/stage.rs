@@ -27,7 +27,7 @@ use super::order::{LINE_MAX, Order, Report};
 use super::screen::{self, Ready};
 use super::visit::Visitor;
 use super::{city, content};
-use crate::command::edit_problem;
+use crate::command::{edit_problem, no_runtime};
 use crate::output::{Done, Outcome, Style};
 
 /// How long the demo waits for the first measurements before it says that it is ready anyway.
@@ -42,7 +42,7 @@ pub(super) fn play(dir: &Path, plan: Plan, style: Style) -> Outcome {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Problem::new("R01", format!("no asynchronous runtime: {error}"), ""))?;
+        .map_err(|error| no_runtime(&error))?;
     runtime.block_on(async {
         let begun = Instant::now();
         let mut end = End::listen()?;

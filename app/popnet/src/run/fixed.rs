@@ -21,7 +21,7 @@ pub(super) fn directory(
     let Some((sheet, stores, logs)) = facts(&first, &context.node) else {
         let what = format!("the configuration has no node {}", context.node);
         return Err(StartError::Refused(Problem::new(
-            "R0004",
+            "R0008",
             what,
             "popnet config validate FILE",
         )));

@@ -72,7 +72,7 @@ impl Me {
     ) -> Result<Self, Problem> {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(|error| {
-            Problem::new("R0003", format!("{shown}: {error}"), "popnet config validate FILE")
+            Problem::new("R0007", format!("{shown}: {error}"), "popnet config validate FILE")
         })?;
         let loaded = popnet_config::load(&text, &shown)
             .map_err(|diagnostics| broken(&diagnostics, &text, &shown, style))?;
@@ -177,8 +177,5 @@ fn take_turn(state_dir: &Path) -> Result<File, Problem> {
     let path = state_dir.join("identity.lock");
     let opened = create_private_dir(state_dir).and_then(|()| File::create(&path));
     let locked = opened.and_then(|file| file.lock().map(|()| file));
-    locked.map_err(|error| {
-        let what = format!("{}: {error}", path.display());
-        Problem::new("R0002", what, "name another --state-dir")
-    })
+    locked.map_err(|error| super::folder_problem(&path, &error))
 }

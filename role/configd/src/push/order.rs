@@ -3,12 +3,12 @@
 use popnet_config::network::{Network, Quorum};
 use popnet_rollout::{Ledger, Needs};
 use popnet_runtime::clock;
-use popnet_terms::{NodeName, Role};
+use popnet_terms::NodeName;
 use popnet_wire::control::{Problem, PushOrder};
 use popnet_wire::rollout::{Epoch, Version};
 
 use crate::daemon::Daemon;
-use crate::reading::{holders, load};
+use crate::reading::{FILE_NAME, holders, load};
 
 /// What becomes of an order.
 pub(super) enum Draft {
@@ -26,13 +26,13 @@ pub(super) fn draft(
     order: PushOrder,
 ) -> Result<Draft, Problem> {
     let (Some(held), Some(in_force)) = (daemon.held(), &ledger.committed) else {
-        return Err(Problem::new("N0010", "this node has no configuration yet", "popnet status"));
+        return Err(Problem::new("N0048", "this node has no configuration yet", "popnet status"));
     };
     let network = &held.network;
     if !daemon.is_master(network) {
         let masters = names(&network.masters.allow);
         let what = format!("{} is no master; masters: {masters}", daemon.me());
-        return Err(Problem::new("N0011", what, "popnet config push, on a master").with_exit(4));
+        return Err(Problem::new("N0049", what, "popnet config push, on a master").with_exit(4));
     }
     if let Some(expect) = order.expect
         && expect != in_force.epoch
@@ -51,10 +51,14 @@ pub(super) fn draft(
         let what = "another push is under way on this master";
         return Err(Problem::new("N0013", what, "popnet config history").with_exit(5));
     }
-    let loaded = load(&order.text)
-        .map_err(|what| Problem::new("", what, "popnet config validate FILE").with_exit(8))?;
+    let loaded =
+        load(&order.text).map_err(|what| Problem::new("", what, "popnet config validate FILE"))?;
+    if let Some(found) = popnet_config::lockout(&order.text, FILE_NAME, daemon.me()) {
+        let what = popnet_config::render(std::slice::from_ref(&found), &order.text, FILE_NAME);
+        return Err(Problem::new(&found.code, what.trim_end(), found.help).with_exit(4));
+    }
     let next = &loaded.network;
-    refuse_lockout(daemon.me(), network, next)?;
+    refuse_other_domain(network, next)?;
     let version = Version {
         epoch: ledger.next_epoch(daemon.me(), &network.masters.allow),
         digest: loaded.digest,
@@ -68,24 +72,14 @@ pub(super) fn draft(
     Ok(Draft::Version { version: Box::new(version), needs })
 }
 
-/// What would leave nobody able to push or to be reached.
-fn refuse_lockout(me: &NodeName, old: &Network, new: &Network) -> Result<(), Problem> {
-    let stays =
-        new.masters.allow.contains(me) && new.node(me).is_some_and(|node| node.runs(Role::Master));
-    if !stays {
-        let what = format!(
-            "this push would lock you out: you push from {me}, which the new version no longer allows"
-        );
-        let masters = names(&new.masters.allow);
-        let next = format!("push from one of: {masters}; or keep {me} in masters.allow");
-        return Err(Problem::new("E0502", what, next).with_exit(4));
-    }
+/// What would leave nobody able to be reached.
+fn refuse_other_domain(old: &Network, new: &Network) -> Result<(), Problem> {
     if new.network.domain != old.network.domain {
         let what = format!(
             "the network's domain cannot change from {} to {}: every node's certificate has it",
             old.network.domain, new.network.domain
         );
-        return Err(Problem::new("E0503", what, "keep network.domain").with_exit(8));
+        return Err(Problem::new("E0503", what, "keep network.domain"));
     }
     Ok(())
 }

@@ -255,7 +255,7 @@ async fn any_nameserver(
     let admin = app.shared.pulse.admin();
     let servers = held.network.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver));
     let none = "No node of the configuration is a name server.";
-    let mut last = Problem::new("W0404", none, "");
+    let mut last = Problem::new("W0405", none, "");
     for (server, _, _) in servers.take(SERVERS_MAX) {
         match admin.explain_dns(&server, question.clone()).await {
             Ok(story) => return Ok(story),
