@@ -32,22 +32,6 @@ impl Access {
         everything().iter().all(|all| self.prefixes.contains(all))
     }
 
-    /// Whether it is nobody, because nobody was named.
-    pub(crate) fn is_none(&self) -> bool {
-        self.prefixes.is_empty() && self.keys.is_empty()
-    }
-
-    /// Those of its prefixes that are one address.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = IpAddr> {
-        let single = |net: &&IpNet| net.prefix_len() == net.max_prefix_len();
-        self.prefixes.iter().filter(single).map(IpNet::addr)
-    }
-
-    /// Whether it holds more than single addresses and keys.
-    pub(crate) fn has_wide(&self) -> bool {
-        self.prefixes.iter().any(|net| net.prefix_len() < net.max_prefix_len())
-    }
-
     /// In words.
     pub(crate) fn words(&self) -> String {
         if self.is_any() {

@@ -7,6 +7,7 @@ use std::path::Path;
 use popnet_dns::Mistake;
 
 use crate::access::{Acls, key_name};
+use crate::listen;
 use crate::places::Place;
 use crate::report::{Kind, Note};
 use crate::settings;
@@ -48,6 +49,8 @@ pub(crate) struct Top<'t> {
     pub(crate) keys: BTreeMap<String, KeyFile>,
     /// The key that a `server` statement gives for an address.
     pub(crate) peers: BTreeMap<IpAddr, String>,
+    /// Certificates and their like.
+    pub(crate) tls: BTreeMap<String, &'t [Statement]>,
     /// Signing policies.
     pub(crate) policies: BTreeMap<String, &'t [Statement]>,
     pub(crate) views: Vec<(String, &'t Statement)>,
@@ -66,7 +69,7 @@ pub fn bind(file: &Path, wanted: &Wanted<'_>, open: Open<'_>) -> Result<Imported
     let mut notes = reader.notes;
     let top = sort(&tree, file, &mut notes);
     let zones = zones::plan(&top, &mut notes);
-    let listen = zones::listen(&top, &mut notes);
+    let listen = listen::listen(&top, &mut notes);
     sweep(&top, &mut notes);
     let toml = toml::write(wanted, &listen, &zones, &mut notes);
     let mut keys: Vec<KeyFile> = top.keys.into_values().collect();
@@ -83,7 +86,9 @@ fn sweep(top: &Top<'_>, notes: &mut Vec<Note>) {
         }
         notes.push(match statement.name().as_str() {
             "directory" => note(Kind::Taken, statement, "paths are written out"),
-            "port" => note(Kind::Taken, statement, "ports are written out"),
+            "port" | "tls-port" | "https-port" => {
+                note(Kind::Taken, statement, "ports are written out")
+            }
             _ => note(Kind::Unneeded, statement, "no zone that was taken asks for it"),
         });
     }
@@ -169,6 +174,10 @@ fn sort<'t>(tree: &'t [Statement], file: &Path, notes: &mut Vec<Note>) -> Top<'t
                 top.lists.insert(called.to_ascii_lowercase(), statement);
                 notes.push(note(Kind::Taken, statement, "written out where it is used"));
             }
+            ("tls", Some(called), Some(block)) => {
+                top.tls.insert(called.to_owned(), block);
+                notes.push(note(Kind::Taken, statement, "its files count where it is used"));
+            }
             ("dnssec-policy", Some(called), Some(block)) => {
                 top.policies.insert(called.to_ascii_lowercase(), block);
                 notes.push(note(Kind::Taken, statement, "its algorithm counts where it is used"));
@@ -201,6 +210,9 @@ const OPTIONS: &[&str] = &[
     "recursion",
     "dnssec-policy",
     "port",
+    "tls-port",
+    "https-port",
+    "rate-limit",
     "masterfile-format",
 ];
 

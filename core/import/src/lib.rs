@@ -10,12 +10,14 @@
 
 mod access;
 mod bind;
+mod listen;
 mod places;
 mod report;
 mod scan;
 mod settings;
 mod toml;
 mod tree;
+mod updates;
 mod zones;
 
 pub use bind::{Imported, Wanted, bind};

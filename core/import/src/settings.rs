@@ -340,7 +340,6 @@ const SETTINGS: &[Group] = &[
         &["key-directory", "auto-dnssec", "inline-signing", "checkds", "parental-agents"],
     ),
     (Kind::Left, "popnet reads no catalogs of zones", &["catalog-zones"]),
-    (Kind::Left, "popnet does not limit the rate of answers", &["rate-limit"]),
     (Kind::Left, "popnet sends no such reports", &["send-report-channel", "log-report-channel"]),
     (Kind::Left, "zones come from files and primaries only", &["database", "dlz", "template"]),
 ];
@@ -362,8 +361,7 @@ const STATEMENTS: &[Group] = &[
     (Kind::Left, "zones come from files and primaries only", &["dlz", "dyndb"]),
     (Kind::Left, "popnet loads no modules", &["plugin"]),
     (Kind::Left, "popnet keeps its keys in files only", &["key-store"]),
-    (Kind::Left, "popnet's certificates are [certificates] in its configuration", &["tls"]),
-    (Kind::Left, "popnet has no DNS over HTTPS in what this command writes", &["http"]),
+    (Kind::Left, "popnet answers at /dns-query", &["http"]),
     (Kind::Unneeded, "resolver work", &["lwres"]),
     (Kind::Left, "popnet has no templates of zones", &["template"]),
 ];

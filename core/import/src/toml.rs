@@ -1,16 +1,36 @@
 //! What was read, written down as a configuration of ours.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use toml_edit::{Key, Value};
 
+use crate::access::{Access, show};
 use crate::bind::{Wanted, note};
+use crate::listen::{Listening, Rate};
 use crate::report::{Kind, Note};
-use crate::zones::{Listening, Server, ZonePlan};
+use crate::zones::{Grant, Server, ZonePlan};
 
 /// The usual port of DNS.
 const PORT: u16 = 53;
+
+/// A configuration that grows line by line.
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text);
+        self.0.push('\n');
+    }
+
+    /// `key = [items]`, when there are any.
+    fn list(&mut self, key: &str, items: impl Iterator<Item = String>) {
+        let items: Vec<String> = items.collect();
+        if !items.is_empty() {
+            self.line(&format!("{key} = {}", array(items.into_iter())));
+        }
+    }
+}
 
 /// The configuration of one name server with these zones.
 pub(crate) fn write(
@@ -19,101 +39,134 @@ pub(crate) fn write(
     zones: &[ZonePlan<'_>],
     notes: &mut Vec<Note>,
 ) -> String {
-    let mut out =
-        String::from("# Made by `popnet import bind`; its report says what is not here.\n\n");
-    let mut line = |text: String| {
-        out.push_str(&text);
-        out.push('\n');
-    };
-    line("[network]".to_owned());
-    line(format!("name = {}", quoted(wanted.network)));
-    line("schema = 1".to_owned());
-    line(format!("domain = {}", quoted(wanted.domain)));
-    line(String::new());
-    line("[pops.main.nodes.ns1]".to_owned());
-    line("roles = [\"nameserver\"]".to_owned());
-    let concrete = listen.sockets.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+    let mut page =
+        Page("# Made by `popnet import bind`; its report says what is not here.\n\n".to_owned());
+    page.line("[network]");
+    page.line(&format!("name = {}", quoted(wanted.network)));
+    page.line("schema = 1");
+    page.line(&format!("domain = {}", quoted(wanted.domain)));
+    page.line("");
+    node(&mut page, wanted, listen);
+    guard(&mut page, listen);
+    for zone in zones.iter().filter(|zone| zone.is_taken()) {
+        let place = zone.place().to_string().replace(char::is_control, " ");
+        page.line("");
+        page.line(&format!("[zones.{}]  # {place}", key(&zone.name)));
+        one(&mut page, zone, notes);
+    }
+    page.0
+}
+
+fn node(page: &mut Page, wanted: &Wanted<'_>, listen: &Listening) {
+    page.line("[pops.main.nodes.ns1]");
+    page.line("roles = [\"nameserver\"]");
+    let concrete = listen.dns.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
     let mut addresses: Vec<IpAddr> = wanted.addresses.to_vec();
     if addresses.is_empty() {
         addresses.extend(concrete);
         addresses.dedup();
     }
     if addresses.is_empty() {
-        line(
-            "# The machine's own addresses belong here; --address of the import writes them."
-                .to_owned(),
-        );
+        page.line("# The machine's own addresses belong here: --address of the import.");
         addresses.push(IpAddr::from([127, 0, 0, 1]));
     }
-    line(format!("address = {}", array(addresses.iter().map(ToString::to_string))));
+    page.list("address", addresses.iter().map(ToString::to_string));
     let usual: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect();
-    if listen.sockets != usual {
-        let sockets = array(listen.sockets.iter().map(ToString::to_string));
-        line(format!("listen = {{ dns = {sockets} }}"));
+    let dns = if listen.dns == usual { &[] } else { listen.dns.as_slice() };
+    let said = [("dns", dns), ("dot", &listen.dot), ("doh", &listen.doh)];
+    let said: Vec<String> = said
+        .iter()
+        .filter(|(_, sockets)| !sockets.is_empty())
+        .map(|(name, all)| format!("{name} = {}", array(all.iter().map(ToString::to_string))))
+        .collect();
+    if !said.is_empty() {
+        page.line(&format!("listen = {{ {} }}", said.join(", ")));
     }
-    for zone in zones.iter().filter(|zone| zone.is_taken()) {
-        line(String::new());
-        let place = zone.place().to_string().replace(char::is_control, " ");
-        line(format!("[zones.{}]  # {place}", key(&zone.name)));
-        one(zone, &mut line, notes);
-    }
-    out
 }
 
-fn one(zone: &ZonePlan<'_>, line: &mut impl FnMut(String), notes: &mut Vec<Note>) {
+/// What holds for all who ask.
+fn guard(page: &mut Page, listen: &Listening) {
+    if let Some((chain, key)) = &listen.certificate {
+        page.line("");
+        page.line("[certificates.dns]");
+        page.line(&format!("chain = {}", quoted(chain)));
+        page.line(&format!("key = {}", quoted(key)));
+        page.line("");
+        page.line("[dns]");
+        page.line("certificate = \"dns\"");
+    }
+    if !listen.rates.is_empty() {
+        page.line("");
+        page.line("[dns.rate_limit]");
+        for (name, rate) in &listen.rates {
+            let value = match rate {
+                Rate::PerSecond(number) => quoted(&format!("{number}/s")),
+                Rate::Number(number) => number.to_string(),
+                Rate::Nets(nets) => array(nets.iter().map(ToString::to_string)),
+            };
+            page.line(&format!("{name} = {value}"));
+        }
+    }
+}
+
+fn one(page: &mut Page, zone: &ZonePlan<'_>, notes: &mut Vec<Note>) {
     if let Some(file) = &zone.file {
-        line(format!("file = {}", quoted(file)));
+        page.line(&format!("file = {}", quoted(file)));
     }
-    let mut say = |why: String| notes.push(note(Kind::Left, zone.statement, why));
-    servers("primaries", &zone.primaries, line, &mut say);
-    // Ours may transfer whom we notify; single addresses that may transfer are such servers.
-    let mut secondaries = zone.notified.clone();
-    if let Some(list) = &zone.transfer {
-        // This machine itself is no other server.
-        let others = list.hosts().filter(|address| !address.is_loopback());
-        let hosts = others.map(|address| Server { address, port: PORT, key: None });
-        for host in hosts {
-            if !secondaries.iter().any(|known| known.address == host.address) {
-                secondaries.push(host);
-            }
-        }
-        if list.has_wide() {
-            say(format!("transfers to {}: name each server in secondaries", list.words()));
-        }
-    }
-    servers("secondaries", &secondaries, line, &mut say);
+    page.list("primaries", zone.primaries.iter().map(peer));
+    page.list("secondaries", zone.notified.iter().map(peer));
     if let Some(name) = &zone.key {
-        line(format!("tsig_key = {}", quoted(name)));
+        page.line(&format!("tsig_key = {}", quoted(name)));
+    }
+    page.list("allow_transfer", zone.transfer.iter().flat_map(who));
+    if zone.file.is_none() {
+        page.list("allow_notify", zone.notify.iter().flat_map(who));
     }
     if let Some(list) = zone.query.as_ref().filter(|list| !list.is_any()) {
-        say(format!("queries from {} only: popnet answers everybody", list.words()));
+        page.line(&format!("allow_query = {}", array(list.prefixes.iter().map(IpNet::to_string))));
+        for key in &list.keys {
+            let why = format!("who may ask is known by address only: not by key {key}");
+            notes.push(note(Kind::Left, zone.statement, why));
+        }
     }
-    if let Some(list) = zone.update.as_ref().filter(|list| !list.is_none()) {
-        say(format!("updates from {}: popnet takes no updates for it", list.words()));
-    }
-    if let Some(list) = zone.notify.as_ref().filter(|list| !list.is_none()) {
-        say(format!("notifications from {}: popnet listens to its primaries", list.words()));
+    if !zone.grants.is_empty() {
+        let grants: Vec<String> = zone.grants.iter().map(grant).collect();
+        page.line(&format!("allow_update = [{}]", grants.join(", ")));
     }
     if let Some(signing) = zone.signing {
         let algorithm = signing.algorithm.map(|name| format!(", algorithm = {}", quoted(name)));
-        line(format!("dnssec = {{ sign = true{} }}", algorithm.unwrap_or_default()));
+        page.line(&format!("dnssec = {{ sign = true{} }}", algorithm.unwrap_or_default()));
     }
 }
 
-fn servers(
-    name: &str,
-    servers: &[Server],
-    line: &mut impl FnMut(String),
-    say: &mut impl FnMut(String),
-) {
-    if servers.is_empty() {
-        return;
+fn peer(server: &Server) -> String {
+    if server.port == PORT {
+        server.address.to_string()
+    } else {
+        SocketAddr::new(server.address, server.port).to_string()
     }
-    for server in servers.iter().filter(|server| server.port != PORT) {
-        say(format!("{name}: {} is asked on port 53, not {}", server.address, server.port));
+}
+
+/// The entries of an access list.
+fn who(list: &Access) -> Vec<String> {
+    if list.is_any() {
+        return vec!["any".to_owned()];
     }
-    let all = servers.iter().map(|server| server.address.to_string());
-    line(format!("{name} = {}", array(all)));
+    let keys = list.keys.iter().map(|key| format!("key:{key}"));
+    list.prefixes.iter().map(show).chain(keys).collect()
+}
+
+fn grant(grant: &Grant) -> String {
+    let mut parts = Vec::new();
+    parts.extend(grant.key.iter().map(|key| format!("key = {}", quoted(key))));
+    if !grant.from.is_empty() {
+        parts.push(format!("from = {}", array(grant.from.iter().map(IpNet::to_string))));
+    }
+    parts.extend(grant.name.iter().map(|name| format!("names = [{}]", quoted(name))));
+    if !grant.types.is_empty() {
+        parts.push(format!("types = {}", array(grant.types.iter().cloned())));
+    }
+    format!("{{ {} }}", parts.join(", "))
 }
 
 fn quoted(text: &str) -> String {
@@ -125,11 +178,6 @@ fn key(text: &str) -> String {
 }
 
 fn array(items: impl Iterator<Item = String>) -> String {
-    let mut text = String::from("[");
-    for (at, item) in items.enumerate() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{}{}", if at > 0 { ", " } else { "" }, quoted(&item));
-    }
-    text.push(']');
-    text
+    let items: Vec<String> = items.map(|item| quoted(&item)).collect();
+    format!("[{}]", items.join(", "))
 }

@@ -1,15 +1,17 @@
 //! Zones and where to listen, as BIND's inheritance has it: zone, then view, then options.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
 use popnet_dns::Name;
 
 use crate::access::{Access, access, key_name};
 use crate::bind::{Top, find, note, settle, short, word_of};
 use crate::report::{Kind, Note};
 use crate::tree::Statement;
+use crate::updates;
 
 /// A key's file; its content is for nobody's eyes.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,6 +52,16 @@ pub(crate) struct Signing {
     pub(crate) algorithm: Option<&'static str>,
 }
 
+/// Somebody who may change records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) key: Option<String>,
+    pub(crate) from: Vec<IpNet>,
+    /// At and below which name; `None`: the whole zone.
+    pub(crate) name: Option<String>,
+    pub(crate) types: Vec<String>,
+}
+
 /// What a zone's statement comes to.
 #[derive(Debug)]
 pub(crate) struct ZonePlan<'t> {
@@ -61,7 +73,7 @@ pub(crate) struct ZonePlan<'t> {
     pub(crate) notified: Vec<Server>,
     pub(crate) key: Option<String>,
     pub(crate) transfer: Option<Access>,
-    pub(crate) update: Option<Access>,
+    pub(crate) grants: Vec<Grant>,
     pub(crate) notify: Option<Access>,
     pub(crate) query: Option<Access>,
     pub(crate) signing: Option<Signing>,
@@ -76,14 +88,14 @@ impl ZonePlan<'_> {
 
 /// Where BIND's inheritance looks.
 #[derive(Clone, Copy)]
-struct Scope<'t> {
-    zone: &'t [Statement],
-    view: &'t [Statement],
-    options: &'t [Statement],
+pub(crate) struct Scope<'t> {
+    pub(crate) zone: &'t [Statement],
+    pub(crate) view: &'t [Statement],
+    pub(crate) options: &'t [Statement],
 }
 
 impl<'t> Scope<'t> {
-    fn find(&self, name: &str) -> Option<&'t Statement> {
+    pub(crate) fn find(&self, name: &str) -> Option<&'t Statement> {
         [self.zone, self.view, self.options].into_iter().find_map(|block| find(block, name))
     }
 }
@@ -247,7 +259,7 @@ fn one<'t>(
         notified: Vec::new(),
         key: None,
         transfer: list(top, scope, "allow-transfer", notes),
-        update: list(top, scope, "allow-update", notes),
+        grants: Vec::new(),
         notify: list(top, scope, "allow-notify", notes),
         query: list(top, scope, "allow-query", notes),
         signing: None,
@@ -257,16 +269,12 @@ fn one<'t>(
     } else {
         plan.read(top, scope, notes);
         plan.sign(top, scope, notes);
+        plan.grants = updates::grants(top, scope, &plan.name, notes);
     }
     plan.push(top, scope, notes);
     plan.lock(top, notes);
     if plan.is_taken() {
         let form = if secondary { "secondary" } else { "primary" };
-        let policy = find(scope.zone, "update-policy").map(|policy| {
-            let why = "rules by name are not taken: say who may change what in allow_update";
-            note(Kind::Left, policy, why)
-        });
-        notes.extend(policy);
         notes.push(note(Kind::Taken, statement, format!("{form} zone {}", plan.name)));
     }
     Some(plan)
@@ -286,7 +294,12 @@ fn not_ours(kind: &str) -> (Kind, String) {
 }
 
 /// The list called `name` that holds for a zone.
-fn list(top: &Top<'_>, scope: Scope<'_>, name: &str, notes: &mut Vec<Note>) -> Option<Access> {
+pub(crate) fn list(
+    top: &Top<'_>,
+    scope: Scope<'_>,
+    name: &str,
+    notes: &mut Vec<Note>,
+) -> Option<Access> {
     let statement = scope.find(name)?;
     let found = access(statement.block()?, &top.acls);
     notes.push(note(Kind::Taken, statement, found.words()));
@@ -382,26 +395,47 @@ impl<'t> ZonePlan<'t> {
         }
     }
 
-    /// The one key of the zone.
+    /// The one key of the zone, and who may be notified with it.
     fn lock(&mut self, top: &Top<'t>, notes: &mut Vec<Note>) {
         let peers = self.primaries.iter().chain(&self.notified);
         let of_peers = peers.filter_map(|server| {
             server.key.clone().or_else(|| top.peers.get(&server.address).cloned())
         });
         let of_list = self.transfer.iter().flat_map(|list| list.keys.iter().cloned());
-        let mut keys: Vec<String> = of_peers.chain(of_list).collect();
-        keys.sort();
-        keys.dedup();
+        let wants_key = self.primaries.len() + self.notified.len() > 0;
+        let mut keys: Vec<String> = of_peers.chain(of_list.filter(|_| wants_key)).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        keys.retain(|key| seen.insert(key.clone()));
         if let [first, others @ ..] = keys.as_slice() {
             self.key = Some(first.clone());
             if !others.is_empty() {
                 let others = others.join(", ");
-                let why = format!("a zone has one key for transfers, {first}; not taken: {others}");
+                let why = format!("a zone has one key for its servers, {first}; not: {others}");
                 notes.push(note(Kind::Left, self.statement, why));
             }
         }
         for key in keys.iter().filter(|key| !top.keys.contains_key(*key)) {
             let why = format!("key {key} is not here: write keys/tsig/{key}.key on the node");
+            notes.push(note(Kind::Left, self.statement, why));
+        }
+        self.drop_strangers(notes);
+    }
+
+    /// Who is notified by us may also transfer: those who may not are not notified.
+    fn drop_strangers(&mut self, notes: &mut Vec<Note>) {
+        let Some(list) = &self.transfer else { return };
+        let by_key = self.key.as_ref().is_some_and(|key| list.keys.contains(key));
+        let may = |server: &Server| {
+            by_key || list.prefixes.iter().any(|net| net.contains(&server.address))
+        };
+        let (stay, go): (Vec<Server>, Vec<Server>) =
+            std::mem::take(&mut self.notified).into_iter().partition(may);
+        self.notified = stay;
+        for server in go {
+            let why = format!(
+                "{} is notified there and may not transfer; ours notifies those who may",
+                server.address
+            );
             notes.push(note(Kind::Left, self.statement, why));
         }
     }
@@ -476,60 +510,4 @@ fn gather(
             notes.push(note(Kind::Left, statement, why));
         }
     }
-}
-
-/// Where the server listens for DNS.
-#[derive(Debug, Default)]
-pub(crate) struct Listening {
-    /// Addresses and ports that are said.
-    pub(crate) sockets: Vec<SocketAddr>,
-    /// It listens on every address of a family.
-    pub(crate) anywhere: bool,
-}
-
-/// Where `options` say to listen.
-pub(crate) fn listen(top: &Top<'_>, notes: &mut Vec<Note>) -> Listening {
-    let options = top.options.unwrap_or_default();
-    let usual = word_of(options, "port").and_then(|port| port.parse().ok()).unwrap_or(53);
-    let mut found = Listening::default();
-    let mut said = false;
-    for statement in options {
-        let six = match statement.name().as_str() {
-            "listen-on" => false,
-            "listen-on-v6" => true,
-            _ => continue,
-        };
-        said |= !six;
-        if statement.after("tls").is_some() || statement.after("http").is_some() {
-            let why = "DNS over TLS and HTTPS are not taken: see listen in the configuration";
-            notes.push(note(Kind::Left, statement, why));
-            continue;
-        }
-        let port = statement.after("port").and_then(|port| port.text.parse().ok()).unwrap_or(usual);
-        let list = access(statement.block().unwrap_or_default(), &top.acls);
-        let of_family = |net: &&ipnet::IpNet| net.addr().is_ipv6() == six;
-        for net in list.prefixes.iter().filter(of_family) {
-            let whole = net.prefix_len() == 0;
-            if whole || net.prefix_len() == net.max_prefix_len() {
-                found.anywhere |= whole;
-                found.sockets.push(SocketAddr::new(net.addr(), port));
-            } else if net.addr().is_loopback() {
-                found.sockets.push(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port));
-            } else {
-                let why = format!("write the addresses of this machine out: {net} is a network");
-                notes.push(note(Kind::Left, statement, why));
-            }
-        }
-        for lost in &list.lost {
-            let why = format!("write the addresses of this machine out: {lost}");
-            notes.push(note(Kind::Left, statement, why));
-        }
-        notes.push(note(Kind::Taken, statement, "listen.dns"));
-    }
-    // BIND listens on every IPv4 address when it is not told where.
-    if !said {
-        found.anywhere = true;
-        found.sockets.push(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), usual));
-    }
-    found
 }
