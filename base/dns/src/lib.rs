@@ -3,13 +3,14 @@
 //!
 //! - [`Query`]: one question with its EDNS, or the right refusal for what is not one.
 //! - [`Writer`]: a response, with compression (RFC 1035 4.1.4), size limit and EDNS.
-//! - [`read_zone`]: a zone file, with the place of each mistake.
+//! - [`scan_zone`], [`read_zone`]: a zone file, with the place of each mistake.
 //! - [`build_query`] and [`Response`]: the other side of the conversation.
 //!
 //! Nothing here opens a socket or decides what the answer is.
 
 mod edns;
 mod name;
+mod nsec3;
 mod query;
 mod response;
 mod ttl;
@@ -19,10 +20,13 @@ mod zonefile;
 pub use domain::base::iana::{Class, Opcode, OptRcode as Rcode, Rtype};
 pub use edns::{ClientSubnet, Cookie, Edns, EdnsReply, Envelope, UDP_SIZE};
 pub use name::{Name, NameError, QName, suffixes};
+pub use nsec3::{NSEC3_HASH, Nsec3Label, nsec3_hash, nsec3_label};
 pub use query::{Dropped, Flags, Parsed, Query, Refusal, parse_query};
 pub use response::{
     Data, QueryForm, Question, Record, Response, ResponseEdns, ResponseError, build_query,
     build_query_form,
 };
 pub use writer::{Full, Owner, Section, Writer};
-pub use zonefile::{Mistake, Place, ZoneFile, ZoneRecord, rdata_text, read_zone};
+pub use zonefile::{
+    Mistake, Open, Place, Scanned, ZoneFile, ZoneRecord, rdata_text, read_zone, scan_zone,
+};

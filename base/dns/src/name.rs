@@ -131,6 +131,12 @@ pub struct QName {
 }
 
 impl QName {
+    /// The root.
+    #[must_use]
+    pub fn root() -> Self {
+        Self { octets: [0; NAME_MAX], length: 1 }
+    }
+
     /// The uncompressed name that `octets` begin with; `None` when there is none.
     ///
     /// The name of a question is the first in its message, so a compression pointer there can

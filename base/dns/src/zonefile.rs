@@ -2,26 +2,27 @@
 //!
 //! This module cuts the text into entries and understands their heads: directives, owners, TTLs
 //! with units, classes. Record data is the `domain` crate's work, one entry at a time, so a
-//! mistake costs its entry only and all of them are told at once. `$GENERATE` is refused in words.
+//! mistake costs its entry only and all of them are told at once. Plain lines of the commonest
+//! types are read without it: large zones consist of them.
+//!
+//! [`scan_zone`] hands the records on one by one and keeps none; [`read_zone`] collects them.
+
+mod entry;
+mod generate;
+mod quick;
+mod reader;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use bytes::Bytes;
-use domain::base::iana::{Class, Rtype};
-use domain::base::name::{Name as WireName, ParsedName};
-use domain::base::rdata::{ComposeRecordData, ParseAnyRecordData};
+use domain::base::iana::Rtype;
+use domain::base::name::ParsedName;
+use domain::base::rdata::ParseAnyRecordData;
 use domain::dep::octseq::Parser;
 use domain::rdata::AllRecordData;
-use domain::zonefile::inplace::{Entry, Zonefile};
 
 use crate::name::Name;
 use crate::response::text_of;
-use crate::ttl::parse_ttl;
-
-/// Files that include each other in a ring are stopped here.
-const INCLUDE_DEPTH: usize = 8;
 
 /// Mistakes told at once: more would scroll the first away.
 const MISTAKES: usize = 20;
@@ -78,8 +79,44 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Reads the zone `apex` from `text`, which came from `file`. `open` gives the content of an
-/// included file; a relative `$INCLUDE` is taken from the folder of the file that has it.
+/// One record, as the reader meets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned<'a> {
+    /// Who owns it: a whole name in lower case.
+    pub owner: &'a [u8],
+    /// Its type.
+    pub rtype: Rtype,
+    /// Seconds to keep it.
+    pub ttl: u32,
+    /// Its data, names uncompressed.
+    pub rdata: &'a [u8],
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Gives the content of an included file.
+pub type Open<'o> = dyn FnMut(&Path) -> Result<Vec<u8>, String> + 'o;
+
+/// Reads the records of the zone `apex` from `text`, which came from `file`, and hands each to
+/// `take`. `open` gives the content of an included file; a relative `$INCLUDE` is taken from the
+/// folder of the file that has it. Gives the files, as [`Place::file`] counts them.
+///
+/// Each record is checked for itself; what they are together (one SOA record, nothing beside a
+/// CNAME) is the business of whoever takes them.
+///
+/// # Errors
+/// Every mistake found, at most twenty; never an empty list. What was taken is then no zone.
+pub fn scan_zone(
+    apex: &Name,
+    file: &Path,
+    text: &[u8],
+    open: &mut Open<'_>,
+    take: &mut dyn FnMut(Scanned<'_>),
+) -> Result<Vec<PathBuf>, Vec<Mistake>> {
+    reader::scan(apex, file, text, open, take)
+}
+
+/// Reads a whole zone; the rest is as with [`scan_zone`].
 ///
 /// # Errors
 /// Every mistake found, at most twenty; never an empty list.
@@ -87,19 +124,22 @@ pub fn read_zone(
     apex: &Name,
     file: &Path,
     text: &[u8],
-    open: &mut dyn FnMut(&Path) -> Result<Vec<u8>, String>,
+    open: &mut Open<'_>,
 ) -> Result<ZoneFile, Vec<Mistake>> {
-    let mut reader = Reader { records: Vec::new(), mistakes: Vec::new(), open };
-    reader.file(file, text, &mut Context::new(apex), 0);
-    if reader.mistakes.is_empty() {
-        check_apex(apex, file, &mut reader);
+    let mut records = Vec::new();
+    let mut mistakes = Vec::new();
+    scan_zone(apex, file, text, open, &mut |record| {
+        let Some(owner) = Name::from_wire(record.owner) else { return };
+        let Scanned { rtype, ttl, rdata, place, .. } = record;
+        records.push(ZoneRecord { owner, rtype, ttl, rdata: rdata.into(), line: place.line });
+    })?;
+    let zone = ZoneFile { apex: apex.clone(), records };
+    check_apex(file, &zone, &mut mistakes);
+    if mistakes.is_empty() {
+        return Ok(zone);
     }
-    if reader.mistakes.is_empty() {
-        Ok(ZoneFile { apex: apex.clone(), records: reader.records })
-    } else {
-        reader.mistakes.truncate(MISTAKES);
-        Err(reader.mistakes)
-    }
+    mistakes.truncate(MISTAKES);
+    Err(mistakes)
 }
 
 /// The data of a record as a zone file would write it.
@@ -112,473 +152,44 @@ pub fn rdata_text(rtype: Rtype, rdata: &[u8]) -> String {
 
 /// RFC 1035 5.2 and RFC 2181 10.1: one SOA, at the apex; an NS record there; nothing beside
 /// a CNAME.
-fn check_apex(apex: &Name, file: &Path, reader: &mut Reader<'_>) {
+fn check_apex(file: &Path, zone: &ZoneFile, mistakes: &mut Vec<Mistake>) {
+    let ZoneFile { apex, records } = zone;
     let at_apex =
-        |rtype| reader.records.iter().filter(move |r| r.rtype == rtype && r.owner == *apex).count();
+        |rtype| records.iter().filter(move |r| r.rtype == rtype && r.owner == *apex).count();
     let (soas, servers) = (at_apex(Rtype::SOA), at_apex(Rtype::NS));
     let place = |what: String| Mistake { file: file.to_owned(), line: 1, column: 1, what };
     let soa = place(format!("zone {apex} needs exactly one SOA record at its top, it has {soas}"));
     let ns = place(format!("zone {apex} has no NS record at its top"));
     if soas != 1 {
-        reader.mistakes.push(soa);
+        mistakes.push(soa);
     }
     if servers == 0 {
-        reader.mistakes.push(ns);
+        mistakes.push(ns);
     }
-    check_aliases(file, reader);
+    check_aliases(file, records, mistakes);
 }
 
 /// RFC 2181 10.1: a CNAME stands alone, save for what DNSSEC adds to it.
-fn check_aliases(file: &Path, reader: &mut Reader<'_>) {
+fn check_aliases(file: &Path, records: &[ZoneRecord], mistakes: &mut Vec<Mistake>) {
     let mut aliases = std::collections::BTreeMap::new();
-    for record in reader.records.iter().filter(|record| record.rtype == Rtype::CNAME) {
+    for record in records.iter().filter(|record| record.rtype == Rtype::CNAME) {
         let first = aliases.entry(&record.owner).or_insert(record);
         if first.rdata != record.rdata {
             let what = format!("{} has two CNAME records", record.owner);
-            reader.mistakes.push(Mistake {
-                file: file.to_owned(),
-                line: record.line,
-                column: 1,
-                what,
-            });
+            mistakes.push(Mistake { file: file.to_owned(), line: record.line, column: 1, what });
         }
     }
-    for record in &reader.records {
+    for record in records {
         let beside = matches!(record.rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC);
         if let Some(alias) = aliases.get(&record.owner).filter(|_| !beside) {
             let what = format!("{} has a CNAME record and this {}", alias.owner, record.rtype);
-            reader.mistakes.push(Mistake {
-                file: file.to_owned(),
-                line: record.line,
-                column: 1,
-                what,
-            });
-        }
-    }
-}
-
-struct Reader<'a> {
-    records: Vec<ZoneRecord>,
-    mistakes: Vec<Mistake>,
-    open: &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, String>,
-}
-
-/// What earlier lines of a file mean for later ones.
-#[derive(Clone)]
-struct Context {
-    apex: Name,
-    origin: Name,
-    owner: Option<Name>,
-    /// From `$TTL`.
-    default_ttl: Option<u32>,
-    last_ttl: Option<u32>,
-}
-
-impl Context {
-    fn new(apex: &Name) -> Self {
-        Self {
-            apex: apex.clone(),
-            origin: apex.clone(),
-            owner: None,
-            default_ttl: None,
-            last_ttl: None,
+            mistakes.push(Mistake { file: file.to_owned(), line: record.line, column: 1, what });
         }
     }
 }
 
 /// Words, and the column they are about.
 type Wrong = (u32, u32, String);
-
-impl Reader<'_> {
-    fn file(&mut self, file: &Path, text: &[u8], context: &mut Context, depth: usize) {
-        for entry in entries(text) {
-            if self.mistakes.len() >= MISTAKES {
-                return;
-            }
-            let done = match entry {
-                Ok(entry) if entry.head.first().is_some_and(|t| t.text.starts_with(b"$")) => {
-                    self.directive(file, &entry, context, depth)
-                }
-                Ok(entry) => self.record(&entry, context),
-                Err(wrong) => Err(wrong),
-            };
-            if let Err((line, column, what)) = done {
-                self.mistakes.push(Mistake { file: file.to_owned(), line, column, what });
-            }
-        }
-    }
-
-    fn directive(
-        &mut self,
-        file: &Path,
-        entry: &LogicalLine<'_>,
-        context: &mut Context,
-        depth: usize,
-    ) -> Result<(), Wrong> {
-        let [directive, arguments @ ..] = entry.head.as_slice() else { return Ok(()) };
-        let wrong = |what: &str| Err((directive.line, directive.column, what.to_owned()));
-        let name = directive.text.to_ascii_uppercase();
-        match (name.as_slice(), arguments) {
-            (b"$ORIGIN", [origin]) => {
-                context.origin = origin.name(&context.origin)?;
-                Ok(())
-            }
-            (b"$TTL", [ttl]) => {
-                let Some(seconds) = parse_ttl(ttl.text) else {
-                    return Err(ttl.wrong("is no time to live"));
-                };
-                context.default_ttl = Some(seconds);
-                Ok(())
-            }
-            (b"$INCLUDE", [path, rest @ ..]) if rest.len() <= 1 => {
-                if depth >= INCLUDE_DEPTH {
-                    return wrong("files include each other more than eight deep");
-                }
-                let path = String::from_utf8_lossy(path.text.trim_ascii()).replace('"', "");
-                let path = file.parent().unwrap_or(Path::new("")).join(path);
-                let mut inner = context.clone();
-                if let [origin] = rest {
-                    inner.origin = origin.name(&context.origin)?;
-                }
-                match (self.open)(&path) {
-                    Ok(text) => self.file(&path, &text, &mut inner, depth + 1),
-                    Err(why) => return wrong(&format!("cannot read {}: {why}", path.display())),
-                }
-                // RFC 1035 5.1: the origin of the including file stays.
-                context.owner = inner.owner;
-                Ok(())
-            }
-            (b"$GENERATE", _) => wrong("$GENERATE is not supported: write the records out"),
-            (b"$ORIGIN" | b"$TTL" | b"$INCLUDE", _) => wrong("wrong number of arguments"),
-            _ => wrong("unknown directive; known: $ORIGIN $TTL $INCLUDE"),
-        }
-    }
-
-    fn record(&mut self, entry: &LogicalLine<'_>, context: &mut Context) -> Result<(), Wrong> {
-        let mut tokens = entry.head.iter();
-        if !entry.indented {
-            let Some(token) = tokens.next() else { return Ok(()) };
-            context.owner = Some(token.name(&context.origin)?);
-        }
-        let (ttl, rtype, token) = head(&mut tokens, entry)?;
-        let Some(owner) = context.owner.clone() else {
-            return Err(token.wrong("stands before the first owner name"));
-        };
-        if !owner.is_within(&context.apex) {
-            let what = format!("{owner} does not belong to zone {}", context.apex);
-            return Err((entry.line, 1, what));
-        }
-        let rdata = entry.rdata(rtype, token, &context.origin)?;
-        // RFC 2308 4: without $TTL the SOA's last number is the zone's default.
-        let minimum = || rdata.last_chunk::<4>().filter(|_| rtype == Rtype::SOA);
-        let ttl = ttl
-            .or(context.default_ttl)
-            .or(context.last_ttl)
-            .or_else(|| minimum().map(|octets| u32::from_be_bytes(*octets)))
-            .ok_or_else(|| token.wrong("has no time to live, and there is no $TTL before it"))?;
-        context.last_ttl = Some(ttl);
-        self.records.push(ZoneRecord { owner, rtype, ttl, rdata, line: entry.line });
-        Ok(())
-    }
-}
-
-/// TTL and class in either order, then the type.
-fn head<'e, 'a>(
-    tokens: &mut impl Iterator<Item = &'e Token<'a>>,
-    entry: &LogicalLine<'_>,
-) -> Result<(Option<u32>, Rtype, &'e Token<'a>), Wrong> {
-    let mut ttl = None;
-    for token in tokens {
-        let text = str::from_utf8(token.text).unwrap_or("?");
-        if let Some(seconds) = parse_ttl(token.text).filter(|_| ttl.is_none()) {
-            ttl = Some(seconds);
-        } else if let Ok(class) = Class::from_str(text) {
-            if class != Class::IN {
-                return Err(token.wrong("is not class IN, the only one served"));
-            }
-        } else if let Ok(rtype) = Rtype::from_str(text) {
-            if matches!(rtype, Rtype::OPT | Rtype::ANY | Rtype::AXFR | Rtype::IXFR) {
-                return Err(token.wrong("is a type that no zone can hold"));
-            }
-            return Ok((ttl, rtype, token));
-        } else {
-            return Err(token.wrong("is neither a time to live, nor a class, nor a record type"));
-        }
-    }
-    Err((entry.line, 1, "the record has no type".to_owned()))
-}
-
-/// A word of a zone file and its place.
-#[derive(Clone, Copy, Debug)]
-struct Token<'a> {
-    text: &'a [u8],
-    line: u32,
-    column: u32,
-    /// Where the text after it begins, in the entry.
-    end: usize,
-    /// Parentheses open after it.
-    depth: usize,
-}
-
-impl Token<'_> {
-    /// The column of its last octet.
-    fn after(&self) -> u32 {
-        self.column.saturating_add(u32::try_from(self.text.len()).unwrap_or(0)).saturating_sub(1)
-    }
-
-    fn name(&self, origin: &Name) -> Result<Name, Wrong> {
-        if self.text == b"@" {
-            return Ok(origin.clone());
-        }
-        let wrong = || self.wrong("is no domain name");
-        let mut text = String::from_utf8(self.text.to_vec()).map_err(|_| wrong())?;
-        // A final dot counts unless it is escaped.
-        if !text.ends_with('.') || text.ends_with("\\.") {
-            text.push('.');
-            text.push_str(origin.to_string().trim_start_matches('.'));
-        }
-        text.parse().map_err(|_| wrong())
-    }
-
-    fn wrong(&self, what: &str) -> Wrong {
-        (self.line, self.column, format!("{:?} {what}", String::from_utf8_lossy(self.text)))
-    }
-}
-
-/// One entry: a line, or several held together by parentheses.
-struct LogicalLine<'a> {
-    text: &'a [u8],
-    line: u32,
-    /// The entry begins with a blank: its owner is that of the entry before.
-    indented: bool,
-    /// Its first words: an entry's head has at most four.
-    head: Vec<Token<'a>>,
-}
-
-impl LogicalLine<'_> {
-    /// The data after the type's `token`, in wire form.
-    fn rdata(&self, rtype: Rtype, token: &Token<'_>, origin: &Name) -> Result<Box<[u8]>, Wrong> {
-        let mut text = format!(". 0 IN {rtype}{}", "(".repeat(token.depth)).into_bytes();
-        let rest = self.text.get(token.end..).unwrap_or_default();
-        if rtype == Rtype::SOA {
-            text.extend_from_slice(&plain_times(rest));
-        } else {
-            text.extend_from_slice(rest);
-        }
-        text.push(b'\n');
-        let mut file = Zonefile::from(text.as_slice());
-        if let Ok(origin) = WireName::from_octets(Bytes::copy_from_slice(origin.as_wire())) {
-            file.set_origin(origin);
-        }
-        let record = match file.next_entry() {
-            Ok(Some(Entry::Record(record))) => record,
-            Ok(_) => return Err(token.wrong("has no data")),
-            Err(error) => return Err(locate(&text, rest, token, rtype, &error.to_string())),
-        };
-        let mut rdata = Vec::new();
-        let composed = record.data().compose_rdata(&mut rdata);
-        if composed.is_err() || u16::try_from(rdata.len()).is_err() {
-            return Err(token.wrong("has more data than a record can hold"));
-        }
-        Ok(rdata.into())
-    }
-}
-
-/// The place in the file of a mistake that the scanner found in `text`, which was made of `rest`.
-///
-/// The scanner tells where it stands, which is behind the word it dislikes unless that word is
-/// one too many; words have the same order in both texts, so the word's number leads back.
-fn locate(text: &[u8], rest: &[u8], token: &Token<'_>, rtype: Rtype, error: &str) -> Wrong {
-    let (line, column, what) = place(error);
-    let too_many = u32::from(what.contains("trailing"));
-    let before = |word: &&Token<'_>| (word.line, word.column) < (line, column + too_many);
-    let number = cut(text, 1, 0, usize::MAX).words.iter().filter(before).count();
-    let words = cut(rest, token.line, token.depth, usize::MAX).words;
-    // ". 0 IN TYPE" stands before the data.
-    let found = words.get(number.saturating_sub(5)).filter(|_| number > 4);
-    let (line, column) = match found {
-        Some(word) if word.line == token.line => (word.line, token.after() + word.column),
-        Some(word) => (word.line, word.column),
-        None => (token.line, token.column),
-    };
-    (line, column, format!("{rtype}: {what}"))
-}
-
-/// Takes a scanner's message `LINE:COLUMN: WORDS` apart.
-fn place(message: &str) -> (u32, u32, String) {
-    let mut parts = message.splitn(3, ':');
-    let mut number = || parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let (line, column) = (number(), number());
-    (line, column, parts.next().unwrap_or(message).trim().to_owned())
-}
-
-/// The data of an SOA with every time in plain seconds.
-fn plain_times(rest: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rest.len());
-    let mut numbers = 0;
-    for line in rest.split_inclusive(|octet| *octet == b'\n') {
-        let (content, comment) =
-            line.split_at(line.iter().position(|octet| *octet == b';').unwrap_or(line.len()));
-        for word in content.split_inclusive(|o| matches!(o, b' ' | b'\t' | b'(' | b')' | b'\n')) {
-            let end = word.len() - usize::from(word.ends_with_any());
-            let (word, blank) = word.split_at(end);
-            // Names and the serial stay as they are: the first three words.
-            numbers += usize::from(!word.is_empty());
-            match parse_ttl(word).filter(|_| numbers > 3) {
-                Some(seconds) => out.extend_from_slice(seconds.to_string().as_bytes()),
-                None => out.extend_from_slice(word),
-            }
-            out.extend_from_slice(blank);
-        }
-        out.extend_from_slice(comment);
-    }
-    out
-}
-
-trait EndsBlank {
-    fn ends_with_any(&self) -> bool;
-}
-
-impl EndsBlank for [u8] {
-    fn ends_with_any(&self) -> bool {
-        self.last().is_some_and(|octet| matches!(octet, b' ' | b'\t' | b'(' | b')' | b'\n'))
-    }
-}
-
-/// The entries of a text, empty ones left out.
-fn entries(text: &[u8]) -> impl Iterator<Item = Result<LogicalLine<'_>, Wrong>> {
-    let mut rest = text;
-    let mut line = 1u32;
-    std::iter::from_fn(move || {
-        loop {
-            if rest.is_empty() {
-                return None;
-            }
-            let piece = cut(rest, line, 0, HEAD);
-            let text = rest.get(..piece.octets).unwrap_or(rest);
-            rest = rest.get(piece.octets..).unwrap_or_default();
-            let indented = text.first().is_some_and(|octet| matches!(octet, b' ' | b'\t'));
-            let entry = LogicalLine { text, line, indented, head: piece.words };
-            line = line.saturating_add(piece.lines);
-            match piece.wrong {
-                Some(wrong) => return Some(Err(wrong)),
-                None if entry.head.is_empty() => {}
-                None => return Some(Ok(entry)),
-            }
-        }
-    })
-}
-
-/// Owner, TTL, class and type: nobody looks at more words than these.
-const HEAD: usize = 4;
-
-/// A piece of text up to the line end that ends an entry.
-struct Piece<'a> {
-    /// Its first words.
-    words: Vec<Token<'a>>,
-    /// Lines it spans.
-    lines: u32,
-    /// Octets it spans, the line end included.
-    octets: usize,
-    wrong: Option<Wrong>,
-}
-
-/// The first entry of `text`, which begins on `line` inside `depth` parentheses; keeps its first
-/// `keep` words.
-fn cut(text: &[u8], line: u32, depth: usize, keep: usize) -> Piece<'_> {
-    let mut scan = Scan { at: 0, line, line_start: 0, depth, token: None, keep, words: Vec::new() };
-    let mut quoted = false;
-    let mut wrong = None;
-    while let Some(&octet) = text.get(scan.at) {
-        match octet {
-            b'\n' if quoted => {
-                wrong = Some(scan.here("the quotes do not end on their line"));
-                scan.close(text);
-                break;
-            }
-            b'"' => {
-                quoted = !quoted;
-                scan.open();
-            }
-            b'\\' => {
-                scan.open();
-                // Whatever follows belongs to the word, unless the line ends.
-                scan.at += usize::from(text.get(scan.at + 1).is_some_and(|next| *next != b'\n'));
-            }
-            _ if quoted => {}
-            b';' => {
-                scan.close(text);
-                let comment = text.get(scan.at..).unwrap_or_default();
-                scan.at += comment.iter().position(|o| *o == b'\n').unwrap_or(comment.len());
-                continue;
-            }
-            b'(' | b')' => {
-                scan.close(text);
-                if octet == b'(' {
-                    scan.depth += 1;
-                } else if scan.depth == 0 {
-                    wrong = wrong.or(Some(scan.here("no parenthesis is open here")));
-                } else {
-                    scan.depth -= 1;
-                }
-            }
-            b'\n' => {
-                scan.close(text);
-                if scan.depth == 0 {
-                    break;
-                }
-                scan.line += 1;
-                scan.line_start = scan.at + 1;
-            }
-            b' ' | b'\t' | b'\r' => scan.close(text),
-            _ => scan.open(),
-        }
-        scan.at += 1;
-    }
-    scan.close(text);
-    if scan.depth > 0 {
-        wrong = wrong.or_else(|| Some((line, 1, "a parenthesis is never closed".to_owned())));
-    }
-    Piece { words: scan.words, lines: scan.line - line + 1, octets: scan.at + 1, wrong }
-}
-
-/// Where [`cut`] stands.
-struct Scan<'a> {
-    at: usize,
-    line: u32,
-    line_start: usize,
-    depth: usize,
-    token: Option<usize>,
-    keep: usize,
-    words: Vec<Token<'a>>,
-}
-
-impl<'a> Scan<'a> {
-    fn open(&mut self) {
-        self.token.get_or_insert(self.at);
-    }
-
-    /// Ends the word before the current octet, if there is one.
-    fn close(&mut self, text: &'a [u8]) {
-        if let (Some(start), true) = (self.token.take(), self.words.len() < self.keep) {
-            self.words.push(Token {
-                text: text.get(start..self.at).unwrap_or_default(),
-                line: self.line,
-                column: column(start.saturating_sub(self.line_start)),
-                end: self.at,
-                depth: self.depth,
-            });
-        }
-    }
-
-    fn here(&self, what: &str) -> Wrong {
-        (self.line, column(self.at - self.line_start), what.to_owned())
-    }
-}
-
-fn column(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX).saturating_add(1)
-}
 
 #[cfg(test)]
 mod tests {
@@ -612,7 +223,8 @@ mod tests {
         let text = format!(
             "{TOP}ns 300 A 192.0.2.1\n  IN 60 AAAA 2001:db8::1\nWWW CNAME ns.other.test.\n\
              t TXT \"a;b\" ( \"c (d\"\n e ) ; comment\n* MX 10 mail\n$ORIGIN sub\nx A 192.0.2.7\n\
-             $INCLUDE good\nu TYPE65280 \\# 2 abcd\n"
+             $INCLUDE good\nu TYPE65280 \\# 2 abcd\n\
+             m MX ( 10\n @ ) ; @\nv TXT @\n"
         );
         let expected = [
             "2:example.test. 3600 SOA ns.example.test. hostmaster.example.test. 1 7200 900 604800 300",
@@ -625,6 +237,8 @@ mod tests {
             "13:x.sub.example.test. 3600 A 192.0.2.7",
             "1:good.sub.example.test. 3600 A 192.0.2.8",
             "15:u.sub.example.test. 3600 TYPE65280 \\# 2 ab cd",
+            "16:m.sub.example.test. 3600 MX 10 sub.example.test.",
+            "18:v.sub.example.test. 3600 TXT \"@\"",
         ];
         assert_eq!(read(&text).unwrap(), expected);
     }
@@ -641,10 +255,19 @@ mod tests {
             ("www TXT \"open\n", "zones/z:6:14: the quotes do not end"),
             ("www TXT ( a\n", "zones/z:6:1: a parenthesis is never closed"),
             ("www A 1.2.3.4 )\n", "zones/z:6:15: no parenthesis is open"),
-            ("$GENERATE 1-3 a A 1.2.3.4\n", "zones/z:6:1: $GENERATE is not supported"),
+            ("$GENERATE 5-2 a A 1.2.3.4\n", "zones/z:6:11: \"5-2\" is no range"),
+            ("$GENERATE 1-2/0 a A 1.2.3.4\n", "zones/z:6:11: \"1-2/0\" is no range"),
+            ("$GENERATE 0-65536 a$ A 1.2.3.4\n", "zones/z:6:11: \"0-65536\" makes more than"),
+            ("$GENERATE 1-2\n", "zones/z:6:1: $GENERATE needs a range"),
+            ("$GENERATE 1-2 a$ A\n", "zones/z:6:18: \"A\" has no data"),
+            ("$GENERATE 1-2 a${1,2,z} A 1.2.3.4\n", "zones/z:6:15: \"a${1,2,z}\" has a ${"),
+            ("$GENERATE 1-2 a${1 A 1.2.3.4\n", "zones/z:6:15: \"a${1\" has a ${"),
+            ("$GENERATE 255-256 a$ A 1.2.3.$\n", "zones/z:6:1: $GENERATE for 256: A: expected"),
             ("$INCLUDE none\n", "zones/z:6:1: cannot read zones/none: no such file"),
             ("$INCLUDE more\n", "zones/more:2:7: A: expected"),
             ("$INCLUDE ring\n", "zones/ring:1:1: files include each other"),
+            ("a CNAME b..c\n", "zones/z:6:9: \"b..c\" has an empty label"),
+            ("a MX ( 10\n .c )\n", "zones/z:7:2: \".c\" has an empty label"),
             ("a..b A 1.2.3.4\n", "zones/z:6:1: \"a..b\" is no domain name"),
             (
                 "www CNAME a\nwww A 1.2.3.4\n",
@@ -656,6 +279,75 @@ mod tests {
         for (line, expected) in cases {
             let mistakes = read(&format!("{TOP}{line}")).unwrap_err();
             assert!(mistakes[0].starts_with(expected), "{line:?}: {mistakes:?}");
+        }
+    }
+
+    /// What BIND's `named-compilezone` makes of the same lines.
+    #[test]
+    fn generated_records() {
+        let text = format!(
+            "{TOP}$GENERATE 1-3 host-$ A 192.0.2.$\n\
+             $GENERATE 1-1 h${{5,3}} 60 IN A 192.0.2.${{5}} ; $\n\
+             $GENERATE 250-256/6 x${{0,0,x}}-${{0,4,X}}-${{0,0,o}} CNAME t-$\n\
+             $GENERATE 1-1 m$ MX \"10 mail-$\"\n\
+             $GENERATE 1-1 t$ TXT \"a b$\"\n\
+             $GENERATE 1-1 u$ TXT \"\\\"a b$\\\"\"\n\
+             $GENERATE 4660-4660 ${{0,0,n}}.n CNAME ${{0,7,n}}.k\n\
+             $GENERATE 4660-4660 ${{0,9,N}}.q CNAME ${{0,2,N}}.k\n\
+             $GENERATE 43981-43981 ${{0,8,N}}r CNAME ${{0,11,N}}.k\n\
+             $GENERATE 4660-4660 a\\$$.r CNAME ${{-4000}}.b$$.k\n\
+             $GENERATE 1-1 neg${{-5}} A 192.0.2.$\n"
+        );
+        let expected = [
+            "host-1.example.test. 3600 A 192.0.2.1",
+            "host-2.example.test. 3600 A 192.0.2.2",
+            "host-3.example.test. 3600 A 192.0.2.3",
+            "h006.example.test. 60 A 192.0.2.6",
+            "xfa-00fa-372.example.test. 3600 CNAME t-250.example.test.",
+            "x100-0100-400.example.test. 3600 CNAME t-256.example.test.",
+            "m1.example.test. 3600 MX 10 mail-1.example.test.",
+            "t1.example.test. 3600 TXT \"a\" \"b1\"",
+            "u1.example.test. 3600 TXT \"a b1\"",
+            "4.3.2.1.n.example.test. 3600 CNAME 4.3.2.1.k.example.test.",
+            "4.3.2.1.0.q.example.test. 3600 CNAME 4.3.2.1.k.example.test.",
+            "d.c.b.a.r.example.test. 3600 CNAME D.C.B.A.0.0.k.example.test.",
+            "a$4660.r.example.test. 3600 CNAME 660.b$.k.example.test.",
+            "neg-4.example.test. 3600 A 192.0.2.1",
+        ];
+        let records = read(&text).unwrap();
+        let generated: Vec<&str> =
+            records.iter().skip(2).map(|line| line.split_once(':').unwrap().1).collect();
+        assert_eq!(generated, expected);
+    }
+
+    #[test]
+    fn generated_records_are_bounded() {
+        let line = "$GENERATE 0-65535 a$ A 192.0.2.1\n";
+        let mistakes = read(&format!("{TOP}{}", line.repeat(17))).unwrap_err();
+        assert!(mistakes[0].contains("make more than 1048576 records"), "{mistakes:?}");
+    }
+
+    /// The quick way and the careful way say the same of the same record.
+    #[test]
+    fn plain_lines_mean_what_careful_reading_says() {
+        let plain = [
+            "a A 192.0.2.1",
+            "B.c 60 IN AAAA 2001:db8::1",
+            "@ IN 60 MX 10 Mail.example.test.",
+            "d 1h CNAME e",
+            "p ptr @",
+            "x.example.test. NS ns",
+            "\tA 192.0.2.2",
+        ];
+        for line in plain {
+            let quick = read(&format!("{TOP}o TXT x\n{line}\n")).unwrap();
+            // A comment makes it a matter for the careful way.
+            let careful = read(&format!("{TOP}o TXT x\n{line} ;\n")).unwrap();
+            assert_eq!(quick, careful);
+        }
+        for line in ["a A 192.0.2.01", "a A 192.0.2", "a A", "a MX 70000 b", "a CNAME b..c"] {
+            let quick = read(&format!("{TOP}{line}\n")).unwrap_err();
+            assert_eq!(quick, read(&format!("{TOP}{line} ;\n")).unwrap_err());
         }
     }
 

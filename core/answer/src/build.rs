@@ -97,7 +97,7 @@ impl Draft {
             });
             let parent = parent.and_then(|number| u32::try_from(number).ok());
             let (image, own) = zone.compile(&mut self.problems);
-            zones.push(Zone { image, own, parent });
+            zones.push(Zone { image, own, is_joined: false, parent });
         }
         let frame = Frame {
             longest: apexes.iter().map(|apex| apex.as_wire().len()).max().unwrap_or(0),

@@ -42,6 +42,8 @@ pub struct Zone {
     /// The network's own names inside a zone that it did not make. Where both have records of a
     /// name and type, these count.
     pub(crate) own: Option<Arc<Image>>,
+    /// Whether the image holds the records of `own`, too: they were signed together.
+    pub(crate) is_joined: bool,
     /// The number of the zone of ours above it.
     pub(crate) parent: Option<u32>,
 }
@@ -54,6 +56,18 @@ impl Catalog {
         let number = self.frame.apexes.find(image.apex().as_wire())?;
         let mut next = self.clone();
         next.zones.get_mut(number as usize)?.image = image;
+        Some(next)
+    }
+
+    /// The same with an image that holds what the network adds to the zone as well, because both
+    /// were signed together: what is special about names stays.
+    #[must_use]
+    pub fn with_joined(&self, image: Arc<Image>) -> Option<Self> {
+        let number = self.frame.apexes.find(image.apex().as_wire())?;
+        let mut next = self.clone();
+        let zone = next.zones.get_mut(number as usize)?;
+        let own = zone.own.take().unwrap_or_else(|| Arc::clone(&zone.image));
+        *zone = Zone { image, own: Some(own), is_joined: true, parent: zone.parent };
         Some(next)
     }
 
@@ -143,7 +157,12 @@ impl Zone {
         }
         // What the network adds does not know where the zone is cut.
         let is_cut = base.is_none() && self.cut(relative).is_some();
-        Some(Node { base, own, is_occluded: is_cut || base.is_some_and(|e| e.is_occluded()) })
+        Some(Node {
+            base,
+            own,
+            is_joined: self.is_joined,
+            is_occluded: is_cut || base.is_some_and(|e| e.is_occluded()),
+        })
     }
 
     /// `*` right below `relative`.
@@ -173,6 +192,7 @@ impl Zone {
 pub(crate) struct Node<'c> {
     pub(crate) base: Option<Entry<'c>>,
     own: Option<Entry<'c>>,
+    is_joined: bool,
     is_occluded: bool,
 }
 
@@ -183,8 +203,16 @@ impl<'c> Node<'c> {
     }
 
     pub(crate) fn set(&self, rtype: Rtype) -> Option<RrSet<'c>> {
-        let own = self.own.and_then(|entry| entry.set(rtype));
+        let own = self.own.filter(|_| !self.is_joined).and_then(|entry| entry.set(rtype));
         own.or_else(|| self.base?.set(rtype))
+    }
+
+    /// One of its RRsets that says something about the name.
+    pub(crate) fn some_set(&self) -> Option<RrSet<'c>> {
+        let says = |set: &RrSet<'c>| {
+            !matches!(set.rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM)
+        };
+        self.base?.sets().find(says)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

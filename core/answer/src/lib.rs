@@ -6,7 +6,10 @@
 //!   negative answers by RFC 2308, DNAME by RFC 6672); [`respond()`] writes it down, with what
 //!   steering chose where the name is steered.
 //!
-//! Left out: signatures made here, zone transfers and updates themselves. ANY gets the minimal
+//! - Signatures and denials that stand in an image are shown to who asks for them (RFC 4035 3.1);
+//!   what is made for one answer is signed through [`Sign`].
+//!
+//! Left out: making signatures, zone transfers and updates themselves. ANY gets the minimal
 //! answer of RFC 8482. Who is chosen for a steered name is not known here.
 
 mod build;
@@ -14,10 +17,12 @@ mod catalog;
 mod image;
 mod lookup;
 mod network;
+mod proof;
 mod respond;
 mod table;
 
 pub use catalog::{Catalog, SiteIndex, Zone};
 pub use image::{Builder, Denial, Entry, Flaw, Image, ImageRecord, Records, RrSet, Sets, Standing};
 pub use lookup::{Lookup, Outcome, Spot, lookup};
-pub use respond::{Filling, Reply, Service, refuse, respond, udp_limit};
+pub use proof::{Made, Sign};
+pub use respond::{Filling, Reply, Service, refuse, respond, respond_signed, udp_limit};

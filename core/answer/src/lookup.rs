@@ -32,6 +32,23 @@ pub struct Spot<'c> {
     pub by_wildcard: bool,
 }
 
+impl<'c> Spot<'c> {
+    /// The whole name of the wildcard that stands in for `name`.
+    pub(crate) fn star(&self, name: &[u8]) -> Option<QName> {
+        let relative = self.zone.image.relative(name).filter(|_| self.by_wildcard)?;
+        let length = usize::from(self.encloser?);
+        let encloser = relative.get(relative.len().checked_sub(length)?..)?;
+        QName::join(b"\x01*", self.zone.image.whole(encloser)?.as_wire())
+    }
+
+    /// What answers for `name` here.
+    pub(crate) fn node(&self, name: &[u8]) -> Option<Node<'c>> {
+        let star = self.star(name);
+        let name = star.as_ref().map_or(name, QName::as_wire);
+        self.zone.node(self.zone.image.relative(name)?)
+    }
+}
+
 /// What is at the end.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome<'c> {

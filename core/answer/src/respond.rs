@@ -9,12 +9,16 @@ use popnet_dns::{
 
 use crate::catalog::{Catalog, Zone};
 use crate::image::{Entry, RrSet};
-use crate::lookup::{Lookup, Outcome, Step, Walk};
+use crate::lookup::{Lookup, Outcome, Spot, Step, Walk};
 use crate::network::srv_rdata;
+use crate::proof::{Made, Proved, Sign};
 
 /// HINFO "RFC8482" "" (RFC 8482 4.2), and how long it may be kept.
 const HINFO: &[u8] = b"\x07RFC8482\0";
 const HINFO_TTL: u32 = 3_600;
+
+/// Most addresses in an answer: it is signed as one piece, and no policy asks for so many.
+const ADDRESSES_MAX: usize = 64;
 
 /// RFC 8914 4.1: aliases without end have no code of their own.
 const OTHER: u16 = 0;
@@ -91,6 +95,19 @@ pub fn respond(
     reply: &Reply<'_>,
     out: &mut [u8],
 ) -> usize {
+    respond_signed(catalog, query, lookup, filling, (reply, None), out)
+}
+
+/// The same where `signer` signs what is made for this answer, in zones whose keys it has.
+#[must_use]
+pub fn respond_signed(
+    catalog: &Catalog,
+    query: &Query<'_>,
+    lookup: &Lookup<'_>,
+    filling: &Filling<'_>,
+    (reply, signer): (&Reply<'_>, Option<&dyn Sign>),
+    out: &mut [u8],
+) -> usize {
     let steered = matches!(lookup.outcome, Outcome::Steered { .. });
     let scope = if steered { reply.scope } else { 0 };
     let edns = query.edns.map(|asked| EdnsReply {
@@ -101,7 +118,9 @@ pub fn respond(
         envelope: reply.envelope,
     });
     let writer = Writer::start(out, reply.limit, query.id, query.flags, query.question, edns);
-    let mut pen = Pen { catalog, writer };
+    let dnssec_ok = query.edns.is_some_and(|asked| asked.dnssec_ok);
+    let proved = Proved::default();
+    let mut pen = Pen { catalog, writer, dnssec_ok, signer, proved };
     if pen.answer(query, lookup, filling).is_err() {
         pen.writer.truncate(query.question);
     }
@@ -136,9 +155,13 @@ pub fn refuse(refusal: &Refusal<'_>, out: &mut [u8]) -> usize {
     writer.finish()
 }
 
-struct Pen<'c, 'b> {
+pub(crate) struct Pen<'c, 'b> {
     catalog: &'c Catalog,
-    writer: Writer<'b>,
+    pub(crate) writer: Writer<'b>,
+    /// The asker takes signatures and proofs (RFC 3225 3).
+    pub(crate) dnssec_ok: bool,
+    pub(crate) signer: Option<&'b dyn Sign>,
+    pub(crate) proved: Proved<'c>,
 }
 
 impl<'c> Pen<'c, '_> {
@@ -158,27 +181,44 @@ impl<'c> Pen<'c, '_> {
         for _ in 0..lookup.aliases {
             self.alias(&mut walk)?;
         }
-        let owner = owner(&walk);
+        let place = Place { owner: owner(&walk), name: walk.name(), spot: lookup.spot };
+        let (first, aliases) = (Walk::new(self.catalog, query), lookup.aliases);
         match lookup.outcome {
             Outcome::Records(set) => {
-                self.asked(owner, set)?;
+                self.asked(place.owner, set)?;
+                self.prove_aliases(first, aliases)?;
+                self.prove_answer(&place)?;
                 self.additional(set, None)
             }
             Outcome::Steered { fallback, zone, .. } => {
-                self.steered(owner, qtype, fallback, zone, filling)
+                self.steered(&place, qtype, fallback, zone, filling)?;
+                self.prove_aliases(first, aliases)
             }
-            Outcome::Origin { zone, .. } => self.services(owner, zone, filling),
-            Outcome::Whoami => self.texts(owner, filling),
+            Outcome::Origin { zone, .. } => {
+                self.services(&place, zone, filling)?;
+                self.prove_aliases(first, aliases)
+            }
+            Outcome::Whoami => self.texts(&place, filling),
             Outcome::Minimal => {
-                self.writer.record(Section::Answer, owner, Rtype::HINFO, HINFO_TTL, HINFO)
+                self.minimal(&place)?;
+                self.prove_aliases(first, aliases)
             }
-            Outcome::Referral(zone, cut) => self.referral(zone, cut),
-            Outcome::NoData(zone) => self.negative(zone),
+            Outcome::Referral(zone, cut) => {
+                self.prove_aliases(first, aliases)?;
+                self.referral(zone, cut)
+            }
+            Outcome::NoData(zone) => {
+                self.negative(zone)?;
+                self.prove_aliases(first, aliases)?;
+                self.prove_no_type(&place, zone)
+            }
             Outcome::NxDomain(zone) => {
                 self.writer.rcode(Rcode::NXDOMAIN);
-                self.negative(zone)
+                self.negative(zone)?;
+                self.prove_aliases(first, aliases)?;
+                place.spot.map_or(Ok(()), |spot| self.prove_missing(&spot, place.name))
             }
-            Outcome::Elsewhere => Ok(()),
+            Outcome::Elsewhere => self.prove_aliases(first, aliases),
             Outcome::TooLong => {
                 self.writer.rcode(Rcode::YXDOMAIN);
                 Ok(())
@@ -219,11 +259,75 @@ impl<'c> Pen<'c, '_> {
         }
     }
 
-    fn set(&mut self, section: Section, owner: Owner<'_>, set: RrSet<'_>) -> Result<(), Full> {
+    /// An RRset and, for those who take them, its signatures.
+    pub(crate) fn set(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        set: RrSet<'_>,
+    ) -> Result<(), Full> {
         for rdata in set.records() {
             self.writer.record(section, owner, set.rtype, set.ttl, rdata)?;
         }
-        Ok(())
+        self.signatures(section, owner, set, set.ttl)
+    }
+
+    /// What a wildcard answered needs a proof that the name itself does not exist.
+    fn prove_answer(&mut self, place: &Place<'c, '_>) -> Result<(), Full> {
+        let spot = place.spot.filter(|spot| spot.by_wildcard);
+        spot.map_or(Ok(()), |spot| self.prove_expanded(&spot, place.name))
+    }
+
+    fn prove_no_type(&mut self, place: &Place<'c, '_>, zone: &'c Zone) -> Result<(), Full> {
+        match place.spot {
+            // Below the origins of a POP names exist that stand nowhere.
+            Some(spot) if spot.encloser.is_some() && !spot.by_wildcard => {
+                self.prove_service(zone, place.name)
+            }
+            Some(spot) => self.prove_no_data(&spot, place.name),
+            None => Ok(()),
+        }
+    }
+
+    /// ANY (RFC 8482): one of the name's RRsets where signatures are wanted (4.1), which has one;
+    /// else a record that is nowhere (4.2).
+    fn minimal(&mut self, place: &Place<'c, '_>) -> Result<(), Full> {
+        if let Some(spot) = place.spot.filter(|spot| self.is_secure(spot.zone)) {
+            let set = spot.node(place.name).and_then(|node| node.some_set());
+            if let Some(set) = set {
+                self.set(Section::Answer, place.owner, set)?;
+                return self.prove_answer(place);
+            }
+            self.writer.record(Section::Answer, place.owner, Rtype::HINFO, HINFO_TTL, HINFO)?;
+            return self.sign_at(place, spot.zone, Rtype::HINFO, HINFO_TTL, &[HINFO]);
+        }
+        self.writer.record(Section::Answer, place.owner, Rtype::HINFO, HINFO_TTL, HINFO)
+    }
+
+    /// Signs what was made for the name, or for the wildcard that stands in for it.
+    fn sign_at(
+        &mut self,
+        place: &Place<'c, '_>,
+        zone: &'c Zone,
+        rtype: Rtype,
+        ttl: u32,
+        records: &[&[u8]],
+    ) -> Result<(), Full> {
+        if !self.is_secure(zone) {
+            return Ok(());
+        }
+        let star = place.spot.and_then(|spot| spot.star(place.name));
+        let made = Made {
+            apex: zone.image.apex().as_wire(),
+            owner: star.as_ref().map_or(place.name, popnet_dns::QName::as_wire),
+            rtype,
+            ttl,
+            records,
+            is_chosen: matches!(rtype, Rtype::A | Rtype::AAAA | Rtype::CNAME | Rtype::SRV),
+            is_kept: ttl > 0,
+        };
+        self.sign(zone, Section::Answer, place.owner, &made)?;
+        self.prove_answer(place)
     }
 
     /// An RRset that was asked for. Signatures are kept apart by what they cover, but are one
@@ -265,11 +369,12 @@ impl<'c> Pen<'c, '_> {
         Ok(())
     }
 
-    fn referral(&mut self, zone: &Zone, cut: Entry<'_>) -> Result<(), Full> {
+    fn referral(&mut self, zone: &'c Zone, cut: Entry<'c>) -> Result<(), Full> {
         let (Some(servers), Some(name)) = (cut.set(Rtype::NS), zone.image.whole(cut.name)) else {
             return Ok(());
         };
         self.set(Section::Authority, Owner::Name(name.as_wire()), servers)?;
+        self.prove_cut(zone, cut)?;
         self.additional(servers, Some(name.as_wire()))
     }
 
@@ -277,91 +382,149 @@ impl<'c> Pen<'c, '_> {
     fn negative(&mut self, zone: &Zone) -> Result<(), Full> {
         let Some(soa) = zone.image.soa() else { return Ok(()) };
         let owner = Owner::Name(zone.image.apex().as_wire());
+        let ttl = zone.image.negative_ttl();
         for rdata in soa.records() {
-            let ttl = zone.image.negative_ttl();
             self.writer.record(Section::Authority, owner, Rtype::SOA, ttl, rdata)?;
         }
-        Ok(())
+        self.signatures(Section::Authority, owner, soa, ttl)
     }
 
     fn steered(
         &mut self,
-        owner: Owner<'_>,
+        place: &Place<'c, '_>,
         qtype: Rtype,
-        fallback: Option<RrSet<'_>>,
-        zone: &Zone,
+        fallback: Option<RrSet<'c>>,
+        zone: &'c Zone,
         filling: &Filling<'_>,
     ) -> Result<(), Full> {
-        let mut any = false;
-        match filling {
+        let written = match filling {
+            // What nobody can sign is worth nothing to those who check.
+            _ if !self.may_make(zone) && fallback.is_some() => false,
             Filling::Addresses { addresses, ttl } => {
-                for address in *addresses {
-                    match (address, qtype) {
-                        (IpAddr::V4(v4), Rtype::A) => {
-                            self.writer.record(
-                                Section::Answer,
-                                owner,
-                                qtype,
-                                *ttl,
-                                &v4.octets(),
-                            )?;
-                        }
-                        (IpAddr::V6(v6), Rtype::AAAA) => {
-                            self.writer.record(
-                                Section::Answer,
-                                owner,
-                                qtype,
-                                *ttl,
-                                &v6.octets(),
-                            )?;
-                        }
-                        _ => continue,
-                    }
-                    any = true;
-                }
+                self.addresses(place, qtype, zone, addresses, *ttl)?
             }
             Filling::Alias { target, ttl } => {
-                let rdata = target.as_wire();
+                let (owner, rdata) = (place.owner, target.as_wire());
                 self.writer.record(Section::Answer, owner, Rtype::CNAME, *ttl, rdata)?;
-                any = true;
+                self.sign_at(place, zone, Rtype::CNAME, *ttl, &[rdata])?;
+                true
             }
-            Filling::Nothing | Filling::Services { .. } | Filling::Texts(_) => {}
-        }
+            Filling::Nothing | Filling::Services { .. } | Filling::Texts(_) => false,
+        };
         match fallback {
-            _ if any => Ok(()),
-            Some(set) => self.set(Section::Answer, owner, set),
-            None => self.negative(zone),
+            _ if written => Ok(()),
+            Some(set) => {
+                self.set(Section::Answer, place.owner, set)?;
+                self.prove_answer(place)
+            }
+            None => {
+                self.negative(zone)?;
+                self.prove_unchosen_at(place, zone, qtype)
+            }
         }
+    }
+
+    /// The addresses of the family that was asked for; says whether there are any.
+    fn addresses(
+        &mut self,
+        place: &Place<'c, '_>,
+        qtype: Rtype,
+        zone: &'c Zone,
+        addresses: &[IpAddr],
+        ttl: u32,
+    ) -> Result<bool, Full> {
+        let mut octets = [[0; 16]; ADDRESSES_MAX];
+        let (mut count, length) = (0, if qtype == Rtype::A { 4 } else { 16 });
+        for address in addresses {
+            let Some(free) = octets.get_mut(count) else { break };
+            match (address, qtype) {
+                (IpAddr::V4(v4), Rtype::A) => {
+                    if let Some(first) = free.first_chunk_mut::<4>() {
+                        *first = v4.octets();
+                    }
+                }
+                (IpAddr::V6(v6), Rtype::AAAA) => *free = v6.octets(),
+                _ => continue,
+            }
+            count += 1;
+        }
+        let mut records: [&[u8]; ADDRESSES_MAX] = [&[]; ADDRESSES_MAX];
+        for (record, octets) in records.iter_mut().zip(&octets) {
+            *record = octets.get(..length).unwrap_or_default();
+        }
+        let records = records.get(..count).unwrap_or_default();
+        for rdata in records {
+            self.writer.record(Section::Answer, place.owner, qtype, ttl, rdata)?;
+        }
+        if count > 0 {
+            self.sign_at(place, zone, qtype, ttl, records)?;
+        }
+        Ok(count > 0)
+    }
+
+    fn prove_unchosen_at(
+        &mut self,
+        place: &Place<'c, '_>,
+        zone: &'c Zone,
+        qtype: Rtype,
+    ) -> Result<(), Full> {
+        self.prove_answer(place)?;
+        let star = place.spot.and_then(|spot| spot.star(place.name));
+        let name = star.as_ref().map_or(place.name, popnet_dns::QName::as_wire);
+        let relative = zone.image.relative(name).unwrap_or_default();
+        self.prove_unchosen(zone, relative, qtype)
     }
 
     fn services(
         &mut self,
-        owner: Owner<'_>,
-        zone: &Zone,
+        place: &Place<'c, '_>,
+        zone: &'c Zone,
         filling: &Filling<'_>,
     ) -> Result<(), Full> {
-        let Filling::Services { services, ttl } = filling else { return self.negative(zone) };
+        let (services, ttl) = match filling {
+            Filling::Services { services, ttl } => (*services, *ttl),
+            Filling::Nothing
+            | Filling::Addresses { .. }
+            | Filling::Alias { .. }
+            | Filling::Texts(_) => (&[][..], 0),
+        };
         if services.is_empty() {
-            return self.negative(zone);
+            self.negative(zone)?;
+            return self.prove_service(zone, place.name);
         }
-        for (priority, service) in (0u16..).zip(*services) {
-            let rdata = srv_rdata(priority, 1, service.port, &service.target);
-            self.writer.record(Section::Answer, owner, Rtype::SRV, *ttl, &rdata)?;
+        let rdata = |(priority, service): (u16, &Service)| {
+            srv_rdata(priority, 1, service.port, &service.target)
+        };
+        let records: Vec<Vec<u8>> = (0u16..).zip(services).map(rdata).collect();
+        for rdata in &records {
+            self.writer.record(Section::Answer, place.owner, Rtype::SRV, ttl, rdata)?;
         }
-        Ok(())
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        self.sign_at(place, zone, Rtype::SRV, ttl, &records)
     }
 
-    fn texts(&mut self, owner: Owner<'_>, filling: &Filling<'_>) -> Result<(), Full> {
+    fn texts(&mut self, place: &Place<'c, '_>, filling: &Filling<'_>) -> Result<(), Full> {
         let Filling::Texts(texts) = filling else { return Ok(()) };
+        let mut records = Vec::with_capacity(texts.len());
         for text in *texts {
             let text = text.as_bytes().get(..text.len().min(255)).unwrap_or_default();
             let mut rdata = vec![u8::try_from(text.len()).unwrap_or(0)];
             rdata.extend_from_slice(text);
             // It is about this very question: nobody may keep it.
-            self.writer.record(Section::Answer, owner, Rtype::TXT, 0, &rdata)?;
+            self.writer.record(Section::Answer, place.owner, Rtype::TXT, 0, &rdata)?;
+            records.push(rdata);
         }
-        Ok(())
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let zone = place.spot.map(|spot| spot.zone);
+        zone.map_or(Ok(()), |zone| self.sign_at(place, zone, Rtype::TXT, 0, &records))
     }
+}
+
+/// Where an answer was found, and as what it is written down.
+struct Place<'c, 'w> {
+    owner: Owner<'w>,
+    name: &'w [u8],
+    spot: Option<Spot<'c>>,
 }
 
 /// The owner of what is found where `walk` stands.

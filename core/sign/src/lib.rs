@@ -18,7 +18,7 @@ mod rrsig;
 mod zone;
 
 pub use canonical::{canonical_order, canonical_rdata};
-pub use chain::{Denial, hash_label, hash_of, nsec_at, nsec3_at, nsec3_owner};
+pub use chain::{Denial, hash_of, nsec_at, nsec3_at, nsec3_owner};
 pub use key::{Algorithm, Key, KeyError, KeyFiles};
 pub use keyset::{DsStage, Keyset, ParentView, Policy, Role, Stage, Step, Tracked};
 pub use rrsig::{RrsigHead, SignError, Window, sign_set};
