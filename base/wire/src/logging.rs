@@ -233,17 +233,18 @@ pub struct Decision {
     /// The policy's key, empty when the site has none of its own.
     pub policy: Arc<str>,
     /// Addresses answered.
-    pub answers: Vec<IpAddr>,
+    pub answers: Arc<[IpAddr]>,
     /// Time to live.
     pub ttl: Seconds,
     /// Targets answered, best first.
-    pub chosen: Vec<TargetId>,
+    pub chosen: Arc<[TargetId]>,
     /// Why the first.
     pub because: Because,
     /// Microseconds-equivalent to the next best.
     pub margin: Option<Micros>,
-    /// Every candidate, in order of its name.
-    pub candidates: Vec<Candidate>,
+    /// Every candidate, in order of its name. Shared, as the two lists above: many askers get one
+    /// and the same choice.
+    pub candidates: Arc<[Candidate]>,
 }
 
 /// One candidate of a decision.

@@ -1,6 +1,7 @@
 //! What is asked of steering, and what it says.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_terms::{Because, Micros, PopId, Seconds, TargetId};
@@ -65,7 +66,7 @@ pub struct Choice {
     /// From the first to the next best, in microseconds-equivalent.
     pub margin: Option<Micros>,
     /// Every candidate with its reason and score, in order of its name.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Arc<[Candidate]>,
     /// A latency that matters here is not known well: ask the probes ([`crate::Board::needs`]).
     pub needs_measurement: bool,
 }

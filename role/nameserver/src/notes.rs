@@ -1,5 +1,5 @@
 //! What a batch of answers leaves to be told elsewhere. Kept by each thread for itself and handed
-//! on once a batch, so that no answer waits for it.
+//! on once a batch, so that no answer waits for it. Beside it the choices that the thread has made.
 
 use std::sync::atomic::Ordering;
 
@@ -8,6 +8,7 @@ use popnet_terms::{CustomerId, Timestamp};
 use popnet_wire::logging::{Decision, Record};
 use popnet_wire::probing::Need;
 
+use crate::memo::Memo;
 use crate::shared::Shared;
 use crate::table::Table;
 
@@ -21,12 +22,19 @@ pub(crate) struct Notes {
     hits: Vec<(SiteIndex, u32)>,
     decisions: Vec<(CustomerId, Decision)>,
     needs: Vec<Need>,
+    /// Empty where questions are few.
+    pub(crate) memo: Memo,
 }
 
 impl Notes {
     /// Empty notes of this moment.
     pub(crate) fn at(now: Timestamp) -> Self {
         Self { now, ..Self::default() }
+    }
+
+    /// Empty notes of a thread that keeps so many choices.
+    pub(crate) fn remembering(choices: usize) -> Self {
+        Self { memo: Memo::new(choices), ..Self::default() }
     }
 
     pub(crate) fn query(&mut self) {

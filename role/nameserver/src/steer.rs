@@ -1,6 +1,7 @@
 //! From a steered question to a choice, and from the choice to what is answered and written down.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_config::network::Ecs;
@@ -42,6 +43,13 @@ impl Asker {
         }
     }
 
+    /// The unit that a round trip to the resolver is kept for, when `unit` was asked for: that one
+    /// only where the resolver is a part of it. Else whoever sends a subnet of others would say how
+    /// far these are.
+    pub(crate) fn measured(&self, unit: IpNet) -> IpNet {
+        if unit.contains(&self.resolver) { unit } else { client_unit(self.resolver) }
+    }
+
     /// Whether the client subnet was what counted: only then has an answer a scope.
     pub(crate) fn is_by_subnet(&self, rules: &SiteRules) -> bool {
         self.subnet.is_some() && rules.ecs == Ecs::Prefer
@@ -50,34 +58,45 @@ impl Asker {
 
 /// A choice and how it was come by.
 #[derive(Debug)]
-pub(crate) struct Steered<'t> {
+pub(crate) struct Steered {
     pub(crate) choice: Choice,
-    pub(crate) unit: IpNet,
+    /// Its addresses, best first.
+    pub(crate) addresses: Arc<[IpAddr]>,
+    /// Its targets, best first.
+    pub(crate) chosen: Arc<[TargetId]>,
     /// The name to answer where what was chosen has no address in the configuration.
-    pub(crate) alias: Option<&'t Name>,
+    pub(crate) alias: Option<Name>,
 }
 
-/// Chooses addresses for a client.
-pub(crate) fn for_client<'t>(
-    table: &'t Table,
+impl Steered {
+    fn new(choice: Choice, alias: Option<Name>) -> Self {
+        let addresses = choice.addresses().collect();
+        let chosen = choice.targets.iter().map(|chosen| chosen.target.clone()).collect();
+        Self { choice, addresses, chosen, alias }
+    }
+}
+
+/// Chooses addresses for the clients of `unit`.
+pub(crate) fn for_unit(
+    table: &Table,
     view: &View,
     site: &SiteEntry,
-    asker: &Asker,
+    unit: IpNet,
     qtype: Rtype,
-) -> Steered<'t> {
-    let unit = asker.unit(&site.answered);
+) -> Steered {
     let family = if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 };
     let question = |family| Question { client: Client::Unit(unit), family, bound: None };
     let choice = choose(view, &site.answered, &question(family));
     if !choice.targets.is_empty() {
-        return Steered { choice, unit, alias: None };
+        return Steered::new(choice, None);
     }
     // Nothing has such an address; but a server that is configured by name may have one.
     let any = choose(view, &site.answered, &question(Family::Any));
     let first = any.targets.first().filter(|chosen| chosen.addresses.is_empty());
-    let alias = first.and_then(|chosen| host(table, &chosen.target));
-    let choice = if alias.is_some() { any } else { choice };
-    Steered { choice, unit, alias }
+    match first.and_then(|chosen| host(table, &chosen.target)) {
+        Some(host) => Steered::new(any, Some(host.clone())),
+        None => Steered::new(choice, None),
+    }
 }
 
 fn host<'t>(table: &'t Table, target: &TargetId) -> Option<&'t Name> {
@@ -88,9 +107,10 @@ fn host<'t>(table: &'t Table, target: &TargetId) -> Option<&'t Name> {
 }
 
 /// Chooses origins for a POP (W3).
-pub(crate) fn for_pop(view: &View, site: &SiteEntry, pop: &PopId) -> Choice {
+pub(crate) fn for_pop(view: &View, site: &SiteEntry, pop: &PopId) -> Steered {
     let client = Client::Pop(pop.clone());
-    choose(view, &site.fetched, &Question { client, family: Family::Any, bound: None })
+    let question = Question { client, family: Family::Any, bound: None };
+    Steered::new(choose(view, &site.fetched, &question), None)
 }
 
 /// A choice's place in the log.
@@ -100,19 +120,19 @@ pub(crate) struct Story<'a> {
     pub(crate) query: &'a Query<'a>,
     pub(crate) site: &'a SiteEntry,
     pub(crate) rules: &'a SiteRules,
-    pub(crate) answers: Vec<IpAddr>,
+    pub(crate) steered: Arc<Steered>,
 }
 
 impl Story<'_> {
     /// The decision as it is written down.
     pub(crate) fn tell(
-        self,
+        &self,
         shared: &Shared,
         table: &Table,
         id: u64,
         now: popnet_terms::Timestamp,
-        choice: Choice,
     ) -> Decision {
+        let choice = &self.steered.choice;
         Decision {
             id,
             ts: now,
@@ -125,12 +145,12 @@ impl Story<'_> {
             qtype: self.query.qtype.to_int(),
             site: self.site.name.clone(),
             policy: self.rules.policy.clone(),
-            answers: self.answers,
+            answers: Arc::clone(&self.steered.addresses),
             ttl: if choice.targets.is_empty() { Seconds(0) } else { choice.ttl },
-            chosen: choice.targets.into_iter().map(|chosen| chosen.target).collect(),
+            chosen: Arc::clone(&self.steered.chosen),
             because: choice.because,
             margin: choice.margin,
-            candidates: choice.candidates,
+            candidates: Arc::clone(&choice.candidates),
         }
     }
 }

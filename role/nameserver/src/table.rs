@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use popnet_answer::{Catalog, Service, SiteIndex};
 use popnet_config::Held;
@@ -15,10 +15,14 @@ use popnet_wire::rollout::Epoch;
 
 use crate::zones::{ZoneProblem, Zones};
 
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 /// One configuration, compiled. Never changed, save for the hit counts; a copy shares all but the
 /// list of zones.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
+    /// Another one for each table of this process.
+    pub(crate) number: u64,
     pub(crate) epoch: Epoch,
     pub(crate) catalog: Catalog,
     sites: Arc<[SiteEntry]>,
@@ -78,6 +82,7 @@ impl Table {
             })
         });
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             epoch: held.epoch,
             sites: sites.collect(),
             origins: Arc::new(origins(network)),

@@ -354,12 +354,12 @@ fn decision() -> Decision {
         qtype: 1,
         site: "static.acme.test".into(),
         policy: "default".into(),
-        answers: vec![[192, 0, 2, 11].into()],
+        answers: [[192, 0, 2, 11].into()].into(),
         ttl: Seconds(20),
-        chosen: vec![target.clone()],
+        chosen: [target.clone()].into(),
         because: Because::BestScore,
         margin: Some(Micros(3)),
-        candidates: vec![Candidate { target, removed: None, score: Some(score) }],
+        candidates: [Candidate { target, removed: None, score: Some(score) }].into(),
     }
 }
 

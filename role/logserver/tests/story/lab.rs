@@ -279,12 +279,12 @@ pub(crate) fn decision(at: i64, id: u64) -> Record {
         qtype: 1,
         site: "www.acme.test".into(),
         policy: "".into(),
-        answers: Vec::new(),
+        answers: Vec::new().into(),
         ttl: popnet_terms::Seconds(20),
-        chosen: Vec::new(),
+        chosen: Vec::new().into(),
         because: popnet_terms::Because::BestScore,
         margin: None,
-        candidates: Vec::new(),
+        candidates: Vec::new().into(),
     })
 }
 

@@ -80,7 +80,7 @@ async fn every_query_is_counted_and_every_decision_told() {
     let mut ids = Vec::new();
     for record in &decisions {
         let Record::Decision(decision) = record else { panic!("{record:?}") };
-        assert_eq!(decision.answers, ["192.0.2.11".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(*decision.answers, ["192.0.2.11".parse::<std::net::IpAddr>().unwrap()]);
         assert_eq!(decision.ecs, Some("198.51.100.0/24".parse().unwrap()));
         assert_eq!(decision.candidates.len(), 1);
         ids.push(decision.id);

@@ -470,12 +470,12 @@ fn decision(id: u64, ts: Timestamp) -> Decision {
         qtype: 1,
         site: SiteName::new("static.acme.test"),
         policy: "nearest".into(),
-        answers: vec![address],
+        answers: [address].into(),
         ttl: Seconds(20),
-        chosen: vec![target("iad1")],
+        chosen: [target("iad1")].into(),
         because: Because::BestScore,
         margin: Some(Micros(71_400)),
-        candidates: vec![
+        candidates: [
             Candidate {
                 target: target("acme-www/west"),
                 removed: None,
@@ -493,7 +493,8 @@ fn decision(id: u64, ts: Timestamp) -> Decision {
                 }),
                 score: Some(score(160_000, 0)),
             },
-        ],
+        ]
+        .into(),
     }
 }
 

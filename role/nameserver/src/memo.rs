@@ -1,0 +1,130 @@
+//! Choices made lately. A choice depends on nothing but the configuration, the view, the site, the
+//! client's unit and the type (steering model, section 1): until one of them changes, it is made
+//! once. Each worker has its own memo, so that none waits for another.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use popnet_answer::SiteIndex;
+use popnet_dns::Rtype;
+
+use crate::steer::Steered;
+
+/// Everything that a choice depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The table's number.
+    pub(crate) table: u64,
+    /// The view's generation.
+    pub(crate) view: u64,
+    pub(crate) site: SiteIndex,
+    pub(crate) unit: IpNet,
+    pub(crate) qtype: Rtype,
+}
+
+impl Key {
+    /// One of `places`. Whoever makes many keys fall together makes them only be forgotten sooner.
+    fn place(&self, places: usize) -> usize {
+        let [high, low] = match self.unit.addr() {
+            IpAddr::V4(address) => [0, u64::from(address.to_bits())],
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h] = address.segments().map(u64::from);
+                [a << 48 | b << 32 | c << 16 | d, e << 48 | f << 32 | g << 16 | h]
+            }
+        };
+        let what = u64::from(self.site) << 16 | u64::from(self.qtype.to_int());
+        let mixed = (low ^ high.rotate_left(32) ^ what.rotate_left(48)).wrapping_mul(GOLDEN);
+        // The upper bits of a product are the well mixed ones.
+        usize::try_from(mixed >> 32).unwrap_or(0).checked_rem(places).unwrap_or(0)
+    }
+}
+
+/// 2^64 by the golden ratio: multiples of it lie far apart.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A table of fixed size, in which a newer choice takes the place of an older one.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    places: Vec<Option<(Key, Arc<Steered>)>>,
+}
+
+impl Memo {
+    /// A memo of at most `places` choices.
+    pub(crate) fn new(places: usize) -> Self {
+        Self { places: vec![None; places] }
+    }
+
+    /// The choice for `key`: the one kept, else what `choose` says.
+    pub(crate) fn get(&mut self, key: Key, choose: impl FnOnce() -> Steered) -> Arc<Steered> {
+        let at = key.place(self.places.len());
+        let Some(place) = self.places.get_mut(at) else { return Arc::new(choose()) };
+        match place {
+            Some((kept, steered)) if *kept == key => Arc::clone(steered),
+            _ => {
+                let steered = Arc::new(choose());
+                *place = Some((key, Arc::clone(&steered)));
+                steered
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use popnet_steering::Choice;
+    use popnet_terms::{Because, Seconds};
+
+    fn steered(ttl: u32) -> Steered {
+        let choice = Choice {
+            targets: Vec::new(),
+            ttl: Seconds(ttl),
+            scope: 0,
+            because: Because::BestScore,
+            margin: None,
+            candidates: [].into(),
+            needs_measurement: false,
+        };
+        Steered { choice, addresses: [].into(), chosen: [].into(), alias: None }
+    }
+
+    #[test]
+    fn a_choice_holds_until_what_it_rests_on_changes() {
+        let mut memo = Memo::new(64);
+        let unit = "192.0.2.0/24".parse().unwrap();
+        let key = Key { table: 1, view: 1, site: 0, unit, qtype: Rtype::A };
+        assert_eq!(memo.get(key, || steered(1)).choice.ttl, Seconds(1));
+        assert_eq!(memo.get(key, || unreachable!("it is kept")).choice.ttl, Seconds(1));
+        let others = [
+            Key { table: 2, ..key },
+            Key { view: 2, ..key },
+            Key { site: 1, ..key },
+            Key { unit: "192.0.3.0/24".parse().unwrap(), ..key },
+            Key { qtype: Rtype::AAAA, ..key },
+        ];
+        for other in others {
+            assert_eq!(memo.get(other, || steered(2)).choice.ttl, Seconds(2), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_have_places_of_their_own() {
+        let key = |n: u32| {
+            let unit = ipnet::Ipv4Net::new((0x0a00_0000 + (n << 8)).into(), 24).unwrap().into();
+            Key { table: 1, view: 1, site: 3, unit, qtype: Rtype::A }
+        };
+        let places: std::collections::BTreeSet<usize> =
+            (0..1_000).map(|n| key(n).place(4_096)).collect();
+        assert!(places.len() > 850, "{}", places.len());
+    }
+
+    #[test]
+    fn without_places_nothing_is_kept() {
+        let unit = "2001:db8::/48".parse().unwrap();
+        let key = Key { table: 1, view: 1, site: 0, unit, qtype: Rtype::A };
+        let mut memo = Memo::default();
+        assert_eq!(memo.get(key, || steered(1)).choice.ttl, Seconds(1));
+        assert_eq!(memo.get(key, || steered(2)).choice.ttl, Seconds(2));
+    }
+}
