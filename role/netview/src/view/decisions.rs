@@ -46,7 +46,7 @@ impl DecisionLine {
             resolver: address(decision.resolver, eyes),
             client: decision.client.to_string(),
             chosen: decision.chosen.iter().map(ToString::to_string).collect(),
-            answers: decision.answers.clone(),
+            answers: decision.answers.to_vec(),
             because: decision.because.code(),
             because_words: words::because(decision.because),
             // A margin is a difference of scores, and scores hold loads and costs.
