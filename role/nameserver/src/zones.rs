@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use popnet_answer::{Flaw, Image};
+use popnet_answer::{Builder, Flaw, Image};
 use popnet_config::Held;
-use popnet_dns::{Mistake, Name, read_zone};
+use popnet_dns::{Mistake, Name, Open, scan_zone};
 use popnet_runtime::Context;
 
 /// No zone file is longer: a million records are a twentieth of this.
@@ -94,8 +94,6 @@ impl Zones {
             };
             if let Some(file) = &zone.file {
                 listed.insert(apex, self.resolve(&held.base_dir, file));
-            } else {
-                tracing::warn!(zone = %name, "transfers from primaries are not served yet");
             }
         }
         listed
@@ -126,16 +124,7 @@ impl Zones {
             read(path)
         };
         // A text that finds a mistake in the reader costs its zone, not the name server.
-        let reading = AssertUnwindSafe(|| {
-            let zone = read_zone(apex, file, &text, &mut open)?;
-            let place = |flaw: Flaw| Mistake {
-                file: file.to_owned(),
-                line: flaw.place.line.max(1),
-                column: 1,
-                what: flaw.what,
-            };
-            Image::build(zone).map_err(|flaws| flaws.into_iter().map(place).collect())
-        });
+        let reading = AssertUnwindSafe(|| compile(apex, file, text, &mut open));
         let zone = catch_unwind(reading).unwrap_or_else(|_| {
             let what = "the reader met a mistake in the program".to_owned();
             Err(vec![Mistake { file: file.to_owned(), line: 1, column: 1, what }])
@@ -144,6 +133,28 @@ impl Zones {
         self.good.insert(apex.clone(), Good { zone, files });
         Ok(())
     }
+}
+
+/// Reads a zone and compiles it. Its records are never in memory but as the log of the builder, and
+/// the text is gone before they are put in order: a large zone needs little more than it will keep.
+fn compile(
+    apex: &Name,
+    file: &Path,
+    text: Vec<u8>,
+    open: &mut Open<'_>,
+) -> Result<Image, Vec<Mistake>> {
+    let mut builder = Builder::new(apex.clone());
+    let files = scan_zone(apex, file, &text, open, &mut |record| {
+        builder.add(record.owner, record.rtype, record.ttl, record.rdata, record.place);
+    })?;
+    drop(text);
+    let place = |flaw: Flaw| Mistake {
+        file: files.get(usize::from(flaw.place.file)).cloned().unwrap_or_else(|| file.to_owned()),
+        line: flaw.place.line.max(1),
+        column: 1,
+        what: flaw.what,
+    };
+    builder.finish().map_err(|flaws| flaws.into_iter().map(place).collect())
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
