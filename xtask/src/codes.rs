@@ -1,7 +1,7 @@
 //! One code, one meaning: a person who looks a code up, or a program that matches it, must not find
-//! two things. So each code of a problem is written in one file, and files that need the same share a
-//! function; the checks of the configuration name their mistakes themselves, and nobody else uses
-//! their codes.
+//! two things. So each code of a problem is written in one file, and files that need the same one
+//! share a function; the checks of the configuration name their mistakes themselves, and nobody
+//! else uses their codes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

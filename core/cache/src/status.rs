@@ -51,8 +51,8 @@ pub fn member(facts: &Facts<'_>) -> String {
     .print()
 }
 
-/// The standard's word for going forward because of `reason` (RFC 9211 2.2); `selected` says whether
-/// a stored response was there for the request. A soft purge leaves one, a hard purge none.
+/// The standard's word for going forward because of `reason` (RFC 9211 2.2); `selected` says
+/// whether a stored response was there for the request. A soft purge leaves one, a hard purge none.
 #[must_use]
 pub fn forwarded(reason: CacheReason, selected: bool) -> Forwarded {
     match reason {

@@ -14,7 +14,7 @@ use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
 use popnet_wire::purging::{Purge, PurgeOrder, PurgeReceipt};
 use popnet_wire::rollout::{Epoch, Outcome, Version};
-use popnet_wire::status::{NetworkStatus, NodeStatus};
+use popnet_wire::status::NetworkStatus;
 
 use crate::Endpoint;
 
@@ -63,16 +63,6 @@ impl Admin {
         Self { endpoint, master: None }
     }
 
-    /// The same, with a look whether anybody is there.
-    ///
-    /// # Errors
-    /// Nobody answers.
-    pub async fn connect(endpoint: Endpoint) -> Result<Self, Problem> {
-        let admin = Self::to(endpoint);
-        drop(admin.open(READ_WAIT).await?);
-        Ok(admin)
-    }
-
     /// Hands questions that only a master answers on to `master`: for a daemon that is none.
     #[must_use]
     pub fn through(mut self, master: Option<NodeName>) -> Self {
@@ -87,17 +77,6 @@ impl Admin {
     pub async fn network_status(&self) -> Result<NetworkStatus, Problem> {
         match self.one(self.for_master(Ask::NetworkStatus)).await? {
             Reply::Network(status) => Ok(*status),
-            other => Err(self.foreign(&other)),
-        }
-    }
-
-    /// The daemon's own node.
-    ///
-    /// # Errors
-    /// What the daemon says, or that it does not answer.
-    pub async fn node_status(&self) -> Result<NodeStatus, Problem> {
-        match self.one(Ask::NodeStatus).await? {
-            Reply::Node(status) => Ok(*status),
             other => Err(self.foreign(&other)),
         }
     }
@@ -225,20 +204,6 @@ impl Admin {
         match self.one(at(node, Ask::Question(question))).await? {
             Reply::Answer(answer) => Ok(answer),
             other => Err(self.foreign(&other)),
-        }
-    }
-
-    /// Tells the local daemon to read its file again.
-    ///
-    /// # Errors
-    /// What the daemon says, or that it does not answer.
-    pub async fn reload(&self) -> Result<(), Problem> {
-        let ask = Ask::Reload;
-        let mut link = self.open(READ_WAIT).await?;
-        let mut replies = link.ask(&ask).await.map_err(|error| self.failed(&error))?;
-        match replies.next().await.map_err(|error| self.failed(&error))? {
-            None => Ok(()),
-            Some(other) => Err(self.foreign(&other)),
         }
     }
 

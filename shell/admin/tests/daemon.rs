@@ -81,11 +81,11 @@ async fn conversations() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
     let end = CancellationToken::new();
-    let nobody = Admin::connect(Endpoint::Local(socket.clone())).await.unwrap_err();
+    let admin = Admin::to(Endpoint::Local(socket.clone()));
+    let nobody = admin.history(5).await.unwrap_err();
     assert!(nobody.what.contains("admin.sock"), "{nobody:?}");
 
     let served = serve_local(&socket, Arc::new(Daemon), end.clone()).unwrap();
-    let admin = Admin::connect(Endpoint::Local(socket)).await.unwrap();
 
     let what = PurgeWhat::Tag { tag: "news".into() };
     let order = PurgeOrder {

@@ -53,7 +53,8 @@ impl Body {
         Self::stream(Counted { content: self, count })
     }
 
-    /// A stream as it is, but what carries the content lives as long as the body even if it has no octets.
+    /// A stream as it is: what carries the content lives as long as the body even if it has no
+    /// octets.
     #[must_use]
     pub fn kept(stream: impl HttpBody<Data = Bytes, Error = Failure> + Send + 'static) -> Self {
         Self { content: Content::Stream(Box::pin(stream)) }

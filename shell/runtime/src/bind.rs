@@ -144,21 +144,6 @@ pub fn tcp_async(
         .map_err(|source| BindError::of(address, Transport::Tcp, source))
 }
 
-/// The same as [`udp`], ready for the asynchronous runtime that the caller runs in.
-///
-/// # Errors
-/// Who holds the port, or why else it cannot be opened.
-pub fn udp_async(
-    address: SocketAddr,
-    reuse_port: bool,
-) -> Result<tokio::net::UdpSocket, BindError> {
-    let socket = udp(address, reuse_port)?;
-    socket
-        .set_nonblocking(true)
-        .and_then(|()| tokio::net::UdpSocket::from_std(socket))
-        .map_err(|source| BindError::of(address, Transport::Udp, source))
-}
-
 fn open(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Tcp => (Type::STREAM, Protocol::TCP),

@@ -241,12 +241,6 @@ impl Connection {
         self.inner.rtt()
     }
 
-    /// The largest datagram that fits now; `None` when the peer takes none.
-    #[must_use]
-    pub fn max_datagram_size(&self) -> Option<usize> {
-        self.inner.max_datagram_size()
-    }
-
     /// Sends one datagram; it may be lost. Older unsent ones are dropped when the buffer is full.
     ///
     /// # Errors
