@@ -18,8 +18,18 @@ pub(crate) struct Counters {
     pub(crate) malformed: AtomicU64,
     /// Answers that the socket did not take.
     pub(crate) unsent: AtomicU64,
-    /// TCP connections over the limit.
+    /// Connections that had to leave for others, or found no room.
     pub(crate) tcp_full: AtomicU64,
+    /// Connections of listed fronts without a PROXY head.
+    pub(crate) front_junk: AtomicU64,
+    /// Queries of those who may not ask.
+    pub(crate) prohibited: AtomicU64,
+    /// Queries that had to show a cookie of ours and did not.
+    pub(crate) bad_cookie: AtomicU64,
+    /// Answers that were too many for their prefix.
+    pub(crate) rate_limited: AtomicU64,
+    /// Answers that were cut because they were too many.
+    pub(crate) rate_cut: AtomicU64,
     /// Datagrams on the probe port that are no message.
     pub(crate) probe_junk: AtomicU64,
     /// Probe connections or reports of nodes that are no probe.
@@ -53,6 +63,11 @@ impl Counters {
             ("malformed", &self.malformed),
             ("socket_buffer", &self.unsent),
             ("tcp_full", &self.tcp_full),
+            ("front_junk", &self.front_junk),
+            ("prohibited", &self.prohibited),
+            ("bad_cookie", &self.bad_cookie),
+            ("rate_limited", &self.rate_limited),
+            ("rate_cut", &self.rate_cut),
             ("probe_junk", &self.probe_junk),
             ("probe_foreign", &self.probe_foreign),
             ("probe_overload", &self.probe_overload),

@@ -1,8 +1,9 @@
 //! Authoritative DNS that steers (N1–N27).
 //!
 //! - `serve`: one packet in, one answer out; the same path for UDP, TCP and "why?".
-//! - `udp`, `tcp`: sockets. UDP workers are plain threads that take and send packets in batches
-//!   and wait for nobody.
+//! - `udp`: plain threads that take and send packets in batches and wait for nobody.
+//! - `transport`: connections: DNS over TCP, TLS, HTTPS and QUIC.
+//! - `meet`, `limit`: what stands before the answers: cookies, access lists, rate limits.
 //! - `table`: what a configuration means here; built aside and published whole. `zones`: the zone
 //!   files behind it; a broken one leaves the last good zone in place.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
@@ -14,7 +15,10 @@
 
 mod control;
 mod counters;
+mod limit;
 mod measure;
+mod meet;
+mod memo;
 mod needs;
 mod notes;
 mod serve;
@@ -22,11 +26,13 @@ mod shared;
 mod state;
 mod steer;
 mod table;
-mod tcp;
+mod transport;
 mod udp;
 mod zones;
 
+pub use limit::parse_cookie_secrets;
 pub use state::parse as parse_kept;
+pub use transport::{message_in_path, message_in_stream};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,7 +84,7 @@ pub async fn start(
         StartError::Refused(Problem::new("R11", what, ""))
     })?;
     let (wishes, wished) = needs::channel();
-    let shared = Arc::new(Shared::new(&context, table, shipper.clone(), wishes)?);
+    let shared = Arc::new(Shared::new(&context, &held, table, shipper.clone(), wishes)?);
     tell_problems(&shared, &shared.table.load());
     let control = Arc::new(control::Control::new(Arc::clone(&shared)));
     let socket = context.role_socket(Role::Nameserver);
@@ -87,9 +93,8 @@ pub async fn start(
     let watched = config.clone();
     let workers = udp::start(sockets.udp, &shared, &context.shutdown)?;
     let mut tasks: Vec<JoinHandle<()>> = Vec::new();
-    for listener in sockets.tcp {
-        tasks.push(tcp::start(listener, Arc::clone(&shared), context.shutdown.clone()));
-    }
+    tasks.extend(transport::start(sockets.connections, &context, &config, &shared)?);
+    tasks.push(limit::start(&context, config.clone(), Arc::clone(&shared)));
     let reload = reload(zones, config.clone(), Arc::clone(&shared), context.clone());
     tasks.push(tokio::spawn(reload));
     tasks.push(measure::start(&context, sockets.probe, config, Arc::clone(&shared), wished));
@@ -111,7 +116,7 @@ pub async fn start(
 /// Every port of the role, bound before anything else happens.
 struct Sockets {
     udp: Vec<std::net::UdpSocket>,
-    tcp: Vec<tokio::net::TcpListener>,
+    connections: transport::Listeners,
     probe: Vec<Endpoint>,
 }
 
@@ -120,18 +125,18 @@ impl Sockets {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let configured = node.workers.dns.and_then(|count| usize::try_from(count).ok());
         let workers = configured.unwrap_or(cores).max(1);
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        let mut udp = Vec::new();
         for address in node.listens(Service::Dns) {
             // One socket a worker: the kernel spreads the askers over them.
             for _ in 0..workers {
                 udp.push(bind::udp(address, workers > 1)?);
             }
-            tcp.push(bind::tcp_async(address, false)?);
         }
+        let connections = transport::Listeners::bind(node)?;
         let probe = node.listens(Service::Probe);
         let listen = |address: SocketAddr| Endpoint::listen(address, &context.identity);
         let probe = probe.into_iter().map(listen).collect::<Result<_, _>>()?;
-        Ok(Self { udp, tcp, probe })
+        Ok(Self { udp, connections, probe })
     }
 }
 

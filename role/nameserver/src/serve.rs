@@ -2,10 +2,9 @@
 //! nothing.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use popnet_answer::{
-    Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, udp_limit,
-};
+use popnet_answer::{Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond};
 use popnet_dns::{Envelope, Parsed, Query, Rcode, parse_query};
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
@@ -13,16 +12,33 @@ use popnet_wire::logging::Decision;
 use popnet_wire::probing::Need;
 
 use crate::counters::count;
+use crate::meet::{Form, Welcome};
+use crate::memo::{Key, Memo};
 use crate::notes::Notes;
 use crate::shared::Shared;
-use crate::steer::{Asker, Steered, Story, for_client, for_pop};
-use crate::table::{SiteEntry, Table};
+use crate::steer::{Asker, Story, for_pop, for_unit};
+use crate::table::Table;
 
-/// How a packet came, which says how long its answer may be.
+/// How a message came, which says how long its answer may be and what its EDNS part may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Https,
+    Quic,
+}
+
+impl Transport {
+    /// Whether nobody on the way can read along: only then padding hides anything.
+    pub(crate) fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Https | Self::Quic)
+    }
+
+    /// Whether clients may ask how long an idle connection stays (RFC 7828 3.2, RFC 9250 5.5.2).
+    pub(crate) fn keeps_alive(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
 }
 
 /// What an answer is made from: taken once a batch.
@@ -45,17 +61,22 @@ impl Desk<'_> {
         notes.query();
         match parse_query(packet) {
             Parsed::Query(query) => {
-                let limit = match transport {
-                    Transport::Udp => udp_limit(&query),
-                    Transport::Tcp => usize::from(u16::MAX),
+                let met = self.meet(&query, from, transport, notes.now);
+                let length = match met.welcome {
+                    Welcome::Asked => self.answer_query(&query, from, met.form, notes, out),
+                    Welcome::BadCookie | Welcome::Prohibited => self.turn_away(&query, &met, out),
                 };
-                self.answer_query(&query, from, limit, notes, out)
+                self.limit(Some((&query, &met)), from, notes.now, length, out)
             }
             Parsed::Refuse(refusal) => {
                 if refusal.rcode == Rcode::FORMERR {
                     count(&self.shared.counters.malformed);
                 }
-                refuse(&refusal, out)
+                let length = refuse(&refusal, out);
+                if transport == Transport::Udp {
+                    return self.limit(None, from, notes.now, length, out);
+                }
+                length
             }
             Parsed::Drop(why) => {
                 self.shared.counters.drop_packet(why);
@@ -68,7 +89,7 @@ impl Desk<'_> {
         &self,
         query: &Query<'_>,
         from: IpAddr,
-        limit: usize,
+        form: Form,
         notes: &mut Notes,
         out: &mut [u8],
     ) -> usize {
@@ -76,35 +97,30 @@ impl Desk<'_> {
         let asker = Asker::of(query, from);
         match found.outcome {
             Outcome::Steered { site, .. } => {
-                let answered = self.steer(query, &found, asker, site, limit, out);
-                let Some((length, site_entry, steered)) = answered else { return 0 };
+                let story = self.choose_target(query, asker, site, &mut notes.memo);
+                let Some(story) = story else { return 0 };
+                let length = self.write_steered(&story, &found, form, out);
                 notes.hit(site);
                 notes.steered();
-                if steered.choice.needs_measurement {
-                    notes.need(Need { resolver: from, client: steered.unit });
+                if story.steered.choice.needs_measurement {
+                    let client = asker.measured(story.unit);
+                    notes.need(Need { resolver: from, client });
                 }
-                let id = self.shared.next_decision();
-                if site_entry.is_logged && is_sampled(id, self.table.sample) {
-                    let decision = self.tell_steered(query, asker, site_entry, steered, id, notes);
-                    notes.decision(site_entry.customer.clone(), decision);
-                }
+                self.write_down(&story, notes);
                 length
             }
             Outcome::Origin { site, pop, .. } => {
-                let Some((site, choice)) = self.choose_origin(site, pop) else { return 0 };
-                let services = self.services(&choice);
+                let Some(story) = self.choose_origin(query, asker, site, pop) else { return 0 };
+                let choice = &story.steered.choice;
+                let services = self.services(choice);
                 let filling = Filling::Services { services: &services, ttl: choice.ttl.0 };
-                let length = self.write(query, &found, &filling, 0, limit, out);
-                let id = self.shared.next_decision();
-                if site.is_logged && is_sampled(id, self.table.sample) {
-                    let decision = self.tell_origin(query, asker, site, choice, id, notes);
-                    notes.decision(site.customer.clone(), decision);
-                }
+                let length = self.write(query, &found, &filling, 0, form, out);
+                self.write_down(&story, notes);
                 length
             }
             Outcome::Whoami => {
                 let texts = whoami(&asker, self.shared);
-                self.write(query, &found, &Filling::Texts(&texts), 0, limit, out)
+                self.write(query, &found, &Filling::Texts(&texts), 0, form, out)
             }
             Outcome::Records(_)
             | Outcome::Minimal
@@ -115,7 +131,7 @@ impl Desk<'_> {
             | Outcome::TooLong
             | Outcome::Endless
             | Outcome::Lacking
-            | Outcome::Refused => self.write(query, &found, &Filling::Nothing, 0, limit, out),
+            | Outcome::Refused => self.write(query, &found, &Filling::Nothing, 0, form, out),
         }
     }
 
@@ -125,42 +141,61 @@ impl Desk<'_> {
         found: &Lookup<'_>,
         filling: &Filling<'_>,
         scope: u8,
-        limit: usize,
+        form: Form,
         out: &mut [u8],
     ) -> usize {
         let server = &self.shared.hostname;
-        let reply = Reply { limit, scope, server, envelope: Envelope::default() };
+        let Form { limit, envelope } = form;
+        let reply = Reply { limit, scope, server, envelope };
         respond(&self.table.catalog, query, found, filling, &reply, out)
     }
 
-    fn steer(
-        &self,
-        query: &Query<'_>,
-        found: &Lookup<'_>,
+    fn choose_target<'q>(
+        &'q self,
+        query: &'q Query<'q>,
         asker: Asker,
-        site: SiteIndex,
-        limit: usize,
-        out: &mut [u8],
-    ) -> Option<(usize, &SiteEntry, Steered<'_>)> {
-        let site = self.table.site(site)?;
-        let steered = for_client(self.table, self.view, site, &asker, query.qtype);
-        let addresses: Vec<IpAddr> = steered.choice.addresses().collect();
-        let ttl = steered.choice.ttl.0;
-        let filling = match steered.alias {
-            Some(target) => Filling::Alias { target, ttl },
-            None if addresses.is_empty() => Filling::Nothing,
-            None => Filling::Addresses { addresses: &addresses, ttl },
-        };
-        let by_subnet = asker.is_by_subnet(&site.answered);
-        let scope = if by_subnet { steered.choice.scope } else { 0 };
-        let length = self.write(query, found, &filling, scope, limit, out);
-        Some((length, site, steered))
+        index: SiteIndex,
+        memo: &mut Memo,
+    ) -> Option<Story<'q>> {
+        let site = self.table.site(index)?;
+        let rules = &*site.answered;
+        let (unit, qtype) = (asker.unit(rules), query.qtype);
+        let (table, view) = (self.table.number, self.view.generation);
+        let key = Key { table, view, site: index, unit, qtype };
+        let steered = memo.get(key, || for_unit(self.table, self.view, site, unit, qtype));
+        Some(Story { asker, unit, query, site, rules, steered })
     }
 
-    fn choose_origin(&self, site: SiteIndex, pop: u32) -> Option<(&SiteEntry, Choice)> {
+    fn write_steered(
+        &self,
+        story: &Story<'_>,
+        found: &Lookup<'_>,
+        form: Form,
+        out: &mut [u8],
+    ) -> usize {
+        let Story { asker, query, rules, steered, .. } = story;
+        let ttl = steered.choice.ttl.0;
+        let filling = match &steered.alias {
+            Some(target) => Filling::Alias { target, ttl },
+            None if steered.addresses.is_empty() => Filling::Nothing,
+            None => Filling::Addresses { addresses: &steered.addresses, ttl },
+        };
+        let scope = if asker.is_by_subnet(rules) { steered.choice.scope } else { 0 };
+        self.write(query, found, &filling, scope, form, out)
+    }
+
+    fn choose_origin<'q>(
+        &'q self,
+        query: &'q Query<'q>,
+        asker: Asker,
+        site: SiteIndex,
+        pop: u32,
+    ) -> Option<Story<'q>> {
         let site = self.table.site(site)?;
         let pop = self.table.catalog.pop(pop)?;
-        Some((site, for_pop(self.view, site, pop)))
+        let unit = popnet_terms::client_unit(asker.resolver);
+        let steered = Arc::new(for_pop(self.view, site, pop));
+        Some(Story { asker, unit, query, site, rules: &site.fetched, steered })
     }
 
     fn services(&self, choice: &Choice) -> Vec<Service> {
@@ -171,35 +206,13 @@ impl Desk<'_> {
         choice.targets.iter().filter_map(|chosen| origin(&chosen.target)).collect()
     }
 
-    fn tell_steered(
-        &self,
-        query: &Query<'_>,
-        asker: Asker,
-        site: &SiteEntry,
-        steered: Steered<'_>,
-        id: u64,
-        notes: &Notes,
-    ) -> Decision {
-        let answers = steered.choice.addresses().collect();
-        let rules = &site.answered;
-        let story = Story { asker, unit: steered.unit, query, site, rules, answers };
-        story.tell(self.shared, self.table, id, notes.now, steered.choice)
-    }
-
-    fn tell_origin(
-        &self,
-        query: &Query<'_>,
-        asker: Asker,
-        site: &SiteEntry,
-        choice: Choice,
-        id: u64,
-        notes: &Notes,
-    ) -> Decision {
-        let rules = &site.fetched;
-        let unit = popnet_terms::client_unit(asker.resolver);
-        let answers = choice.addresses().collect();
-        let story = Story { asker, unit, query, site, rules, answers };
-        story.tell(self.shared, self.table, id, notes.now, choice)
+    /// Notes a decision down, when it is one of those that are.
+    fn write_down(&self, story: &Story<'_>, notes: &mut Notes) {
+        let id = self.shared.next_decision();
+        if story.site.is_logged && is_sampled(id, self.table.sample) {
+            let decision = story.tell(self.shared, self.table, id, notes.now);
+            notes.decision(story.site.customer.clone(), decision);
+        }
     }
 
     /// The decision that `query` would get, when it leads to one. The very path of an answer, but
@@ -208,19 +221,18 @@ impl Desk<'_> {
         let found = lookup(&self.table.catalog, query);
         let asker = Asker::of(query, from);
         let mut out = vec![0; usize::from(u16::MAX)];
-        let limit = out.len();
+        let form = Form { limit: out.len(), envelope: Envelope::default() };
         match found.outcome {
             Outcome::Steered { site, .. } => {
-                let steered = self.steer(query, &found, asker, site, limit, &mut out);
-                let Some((_, site, steered)) = steered else { return Explained::Silence };
-                let decision = self.tell_steered(query, asker, site, steered, 0, notes);
+                let story = self.choose_target(query, asker, site, &mut Memo::default());
+                let Some(story) = story else { return Explained::Silence };
+                let decision = story.tell(self.shared, self.table, 0, notes.now);
                 Explained::Decision(Box::new(decision))
             }
             Outcome::Origin { site, pop, .. } => {
-                let Some((site, choice)) = self.choose_origin(site, pop) else {
-                    return Explained::Silence;
-                };
-                let decision = self.tell_origin(query, asker, site, choice, 0, notes);
+                let story = self.choose_origin(query, asker, site, pop);
+                let Some(story) = story else { return Explained::Silence };
+                let decision = story.tell(self.shared, self.table, 0, notes.now);
                 Explained::Decision(Box::new(decision))
             }
             Outcome::Records(_)
@@ -235,7 +247,7 @@ impl Desk<'_> {
             | Outcome::Lacking
             | Outcome::Refused => {
                 let mut unheard = Notes::at(notes.now);
-                let length = self.answer_query(query, from, limit, &mut unheard, &mut out);
+                let length = self.answer_query(query, from, form, &mut unheard, &mut out);
                 out.truncate(length);
                 Explained::Octets(found.outcome, out)
             }

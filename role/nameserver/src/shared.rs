@@ -1,14 +1,17 @@
-//! What every thread of the role sees: two published tables, counters, and the ways out.
+//! What every thread of the role sees: the published tables, counters, and the ways out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use popnet_config::Held;
+use popnet_guard::Secrets;
 use popnet_runtime::ship::Shipper;
-use popnet_runtime::{Context, Published, StartError};
+use popnet_runtime::{Context, Published, StartError, clock};
 use popnet_steering::{Board, View};
-use popnet_terms::NodeName;
+use popnet_terms::{NodeName, Role};
 
 use crate::counters::Counters;
+use crate::limit::{Shield, load_secrets};
 use crate::needs::Wishes;
 use crate::table::Table;
 
@@ -20,6 +23,10 @@ pub(crate) struct Shared {
     pub(crate) hostname: String,
     pub(crate) table: Published<Table>,
     pub(crate) view: Published<View>,
+    /// What stands before the answers.
+    pub(crate) shield: Published<Shield>,
+    /// Of cookies.
+    pub(crate) secrets: Published<Secrets>,
     pub(crate) counters: Counters,
     pub(crate) shipper: Shipper,
     pub(crate) wishes: Wishes,
@@ -29,20 +36,32 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         context: &Context,
+        held: &Held,
         table: Table,
         shipper: Shipper,
         wishes: Wishes,
     ) -> Result<Self, StartError> {
-        let first = getrandom::u64().map_err(|error| StartError::Io {
-            what: "random start of decision numbers".to_owned(),
-            source: std::io::Error::other(error.to_string()),
-        })?;
-        let view = Board::new().view(popnet_runtime::clock::now());
+        let no_random = |what: &str| {
+            let what = what.to_owned();
+            |error: getrandom::Error| StartError::Io {
+                what,
+                source: std::io::Error::other(error.to_string()),
+            }
+        };
+        let first = getrandom::u64().map_err(no_random("random start of decision numbers"))?;
+        let now = clock::now();
+        let secrets = load_secrets(&context.role_dir(Role::Nameserver), now)
+            .map_err(no_random("a secret for cookies"))?;
+        // Not of the board that publishes the others, whose generations begin with 1.
+        let mut view = Board::new().view(now);
+        view.generation = 0;
         Ok(Self {
             node: context.node.clone(),
             hostname: context.hostname.clone(),
             table: Published::new(Arc::new(table)),
             view: Published::new(Arc::new(view)),
+            shield: Published::new(Arc::new(Shield::build(held, None))),
+            secrets: Published::new(Arc::new(secrets)),
             counters: Counters::default(),
             shipper,
             wishes,

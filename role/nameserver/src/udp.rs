@@ -29,6 +29,8 @@ const QUERY_MAX: usize = 1_500;
 const LOOK_UP: Duration = Duration::from_millis(200);
 /// Packets that wait while a worker is busy: a burst of some 10,000.
 const RECEIVE_BUFFER: usize = 8 << 20;
+/// Choices kept: of each of some sites for the units that ask most, at about a kilobyte each.
+const CHOICES: usize = 4_096;
 
 /// The threads.
 pub(crate) struct Workers(Vec<JoinHandle<()>>);
@@ -97,7 +99,7 @@ impl Worker {
             taken: Vec::with_capacity(BATCH),
             lengths: Vec::with_capacity(BATCH),
             receivers: Vec::with_capacity(BATCH),
-            notes: Notes::default(),
+            notes: Notes::remembering(CHOICES),
         }
     }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 mod common;
+mod limits;
 mod logging;
 mod steering;
+mod transports;
 mod zones;

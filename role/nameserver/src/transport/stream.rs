@@ -1,0 +1,150 @@
+//! DNS over TCP (RFC 7766) and over TLS (RFC 7858): several questions on one connection, answered
+//! in their order.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use popnet_runtime::clock;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::hall::{Loan, SMALL, Seat};
+use crate::notes::Notes;
+use crate::serve::{Desk, Transport};
+use crate::shared::Shared;
+
+/// A client that does not take its answers for so long is gone.
+const WRITE_MAX: Duration = Duration::from_secs(5);
+/// Octets of a connection that says nothing.
+const RESTING: usize = 512;
+/// Answers collected before they are sent.
+const WRITE_AHEAD: usize = 16 << 10;
+
+/// Answers until the client leaves, says nothing for too long, or somebody else needs its place.
+pub(super) async fn converse<S>(
+    stream: S,
+    from: IpAddr,
+    transport: Transport,
+    seat: Seat,
+    shared: Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        () = seat.ended() => {}
+        () = answer(stream, from, transport, &seat, &shared) => {}
+    }
+}
+
+async fn answer<S>(mut stream: S, from: IpAddr, transport: Transport, seat: &Seat, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut questions = BytesMut::with_capacity(RESTING);
+    let mut loan: Option<Loan> = None;
+    let mut asked = Instant::now();
+    loop {
+        // Octets that make no question do not keep a connection open.
+        let until = asked + shared.shield.load().idle;
+        let read = timeout_at(until, stream.read_buf(&mut questions)).await;
+        let Ok(Ok(1..)) = read else { return };
+        loop {
+            let (answers, state) = answer_all(&mut questions, from, transport, shared);
+            if !answers.is_empty() {
+                seat.progress();
+                asked = Instant::now();
+                let Some(_held) = seat.borrow(answers.len()) else { return };
+                let written = timeout(WRITE_MAX, send(&mut stream, &answers)).await;
+                let Ok(Ok(())) = written else { return };
+            }
+            match state {
+                State::More => {}
+                State::Incomplete => break,
+                State::Foreign => return,
+            }
+        }
+        if !make_room(&mut questions, &mut loan, seat) {
+            return;
+        }
+    }
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, octets: &[u8]) -> std::io::Result<()> {
+    stream.write_all(octets).await?;
+    stream.flush().await
+}
+
+/// Room for the rest of the question that has begun, in steps, so that whoever announces much and
+/// sends little holds little. `false`: there is no memory for it.
+fn make_room(questions: &mut BytesMut, loan: &mut Option<Loan>, seat: &Seat) -> bool {
+    let Some(length) = questions.first_chunk::<2>() else {
+        if questions.capacity() > SMALL {
+            *questions = BytesMut::with_capacity(RESTING);
+            *loan = None;
+        }
+        questions.reserve(RESTING);
+        return true;
+    };
+    let whole = 2 + usize::from(u16::from_be_bytes(*length));
+    let wanted = whole.min((2 * questions.len()).max(RESTING));
+    if wanted > SMALL && loan.is_none() {
+        *loan = seat.borrow(whole);
+        if loan.is_none() {
+            return false;
+        }
+    }
+    questions.reserve(wanted.saturating_sub(questions.len()));
+    true
+}
+
+/// What is left in the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Whole questions: the answers so far had to go out first.
+    More,
+    /// The beginning of a question, or nothing.
+    Incomplete,
+    /// What no client sends: the connection ends.
+    Foreign,
+}
+
+/// Answers the whole questions in `buffer`, in their order.
+fn answer_all(
+    buffer: &mut BytesMut,
+    from: IpAddr,
+    transport: Transport,
+    shared: &Shared,
+) -> (Vec<u8>, State) {
+    let mut answers = Vec::new();
+    let is_whole = |buffer: &BytesMut| {
+        let length = buffer.first_chunk::<2>()?;
+        let whole = 2 + usize::from(u16::from_be_bytes(*length));
+        (buffer.len() >= whole).then_some(whole)
+    };
+    if is_whole(buffer).is_none() {
+        return (answers, State::Incomplete);
+    }
+    let table = shared.table.load();
+    let view = shared.view.load();
+    let desk = Desk { shared, table: &table, view: &view };
+    let mut notes = Notes::at(clock::now());
+    let mut scratch = vec![0; usize::from(u16::MAX)];
+    let state = loop {
+        let Some(whole) = is_whole(buffer) else { break State::Incomplete };
+        if answers.len() >= WRITE_AHEAD {
+            break State::More;
+        }
+        let question = buffer.get(2..whole).unwrap_or_default();
+        let length = desk.answer(question, from, transport, &mut notes, &mut scratch);
+        buffer.advance(whole);
+        let Some(answer) = scratch.get(..length).filter(|answer| !answer.is_empty()) else {
+            break State::Foreign;
+        };
+        answers.extend_from_slice(&u16::try_from(answer.len()).unwrap_or(0).to_be_bytes());
+        answers.extend_from_slice(answer);
+    };
+    notes.hand_on(shared, &table);
+    (answers, state)
+}

@@ -1,0 +1,382 @@
+//! Stories of the ways to a name server, told with Debian's clients.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use popnet_dns::{Response, Rtype, build_query};
+use rustls::pki_types::pem::PemObject;
+
+use crate::common::{Server, free_port, held, name, place, start};
+
+const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 2 3 4 60\n@ NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.2\n";
+
+const NETWORK: &str = r#"
+[network]
+name = "lab"
+schema = 1
+domain = "cdn.lab.test"
+[pops.fra1.nodes.ns1]
+roles = ["nameserver"]
+address = ["127.0.0.1"]
+listen = { dns = ["DNS"], probe = ["PROBE"], dot = ["127.0.0.1:TLS"], doh = ["127.0.0.1:WEB"], doq = ["127.0.0.1:TLS"] }
+workers = { dns = 1 }
+[zones."example.test"]
+file = "example.test.zone"
+"#;
+
+struct Ways {
+    server: Server,
+    tls: u16,
+    web: u16,
+    text: String,
+}
+
+async fn open(more: &str, folder: &Path) -> Ways {
+    std::fs::write(folder.join("example.test.zone"), ZONE).unwrap();
+    let (tls, web) = (free_port(), free_port());
+    let text = NETWORK.replace("TLS", &tls.to_string()).replace("WEB", &web.to_string());
+    let text = format!("{text}{more}");
+    let server = start(&text, folder).await;
+    Ways { server, tls, web, text }
+}
+
+impl Ways {
+    fn kdig(&self, port: u16, more: &[&str]) -> String {
+        let port = port.to_string();
+        let usual = ["@127.0.0.1", "-p", &port, "www.example.test", "A", "+timeout=5", "+retry=0"];
+        said(Command::new("kdig").args(usual).args(more))
+    }
+
+    fn curl(&self, more: &[&str]) -> String {
+        let resolve = format!("ns1.fra1.cdn.lab.test:{}:127.0.0.1", self.web);
+        let usual = ["--silent", "--show-error", "--max-time", "5", "--resolve", &resolve];
+        said(Command::new("curl").args(usual).args(more))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://ns1.fra1.cdn.lab.test:{}{path}", self.web)
+    }
+}
+
+/// What a program prints, both ways.
+fn said(command: &mut Command) -> String {
+    let out = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_answer_over_every_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("", folder.path()).await;
+    let ca = folder.path().join("authority/authority.pem");
+    let ca = format!("+tls-ca={}", ca.display());
+    let host = "+tls-hostname=ns1.fra1.cdn.lab.test";
+    let dns = ways.server.dns.port();
+    for (port, options) in [
+        (dns, &["+notcp"][..]),
+        (dns, &["+tcp"]),
+        (ways.tls, &["+tls", &ca, host]),
+        (ways.web, &["+https", &ca, host]),
+        (ways.web, &["+https", "+https-get", &ca, host]),
+        (ways.tls, &["+quic", &ca, host]),
+    ] {
+        let answer = ways.kdig(port, options);
+        assert!(answer.contains("status: NOERROR"), "{options:?}\n{answer}");
+        assert!(answer.contains("192.0.2.2"), "{options:?}\n{answer}");
+    }
+    // Another name than the certificate's is found out.
+    let wrong = ways.kdig(ways.tls, &["+tls", &ca, "+tls-hostname=elsewhere.test"]);
+    assert!(!wrong.contains("192.0.2.2"), "{wrong}");
+
+    // Whoever pads gets padded answers, on ways where that hides something.
+    for (port, way) in [(ways.tls, "+tls"), (ways.web, "+https"), (ways.tls, "+quic")] {
+        let padded = ways.kdig(port, &[way, "+padding"]);
+        assert!(padded.contains(";; Received 468 B"), "{way}\n{padded}");
+    }
+    let open = ways.kdig(dns, &["+tcp", "+padding"]);
+    assert!(!open.contains("468 B") && open.contains("192.0.2.2"), "{open}");
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_in_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("", folder.path()).await;
+    let ca = folder.path().join("authority/authority.pem").display().to_string();
+    let query = build_query(0, &name("www.example.test"), Rtype::A, None);
+    let file = folder.path().join("query");
+    std::fs::write(&file, &query).unwrap();
+    let get =
+        ways.url(&format!("/dns-query?dns={}", data_encoding::BASE64URL_NOPAD.encode(&query)));
+    let post = ways.url("/dns-query");
+    let body = format!("@{}", file.display());
+    let kind = "content-type: application/dns-message";
+    let out = folder.path().join("answer");
+    let usual = ["--cacert", &ca, "--output", &out.display().to_string()];
+    let show = "%{http_version} %{http_code} %{content_type} %header{cache-control}";
+    for (version, shown) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        for form in [&[get.as_str()][..], &["--data-binary", &body, "-H", kind, &post]] {
+            let shown = format!("{shown} 200 application/dns-message max-age=300");
+            let line = ways.curl(&[&usual[..], &[version, "--write-out", show], form].concat());
+            assert_eq!(line, shown, "{form:?}");
+            let answer = Response::parse(&std::fs::read(&out).unwrap()).unwrap();
+            assert_eq!(answer.answers[0].text, "192.0.2.2");
+        }
+    }
+    let long = "x".repeat(70_000);
+    std::fs::write(&file, &long).unwrap();
+    let short = "dns=AAAB";
+    for (status, form) in [
+        ("404", vec![ways.url("/other")]),
+        ("400", vec![ways.url("/dns-query")]),
+        ("400", vec![ways.url(&format!("/dns-query?{short}"))]),
+        ("405", vec!["-X".into(), "PUT".into(), post.clone()]),
+        ("415", vec!["--data".into(), "x".into(), post.clone()]),
+        ("413", vec!["--data-binary".into(), body.clone(), "-H".into(), kind.into(), post.clone()]),
+    ] {
+        let form: Vec<&str> = form.iter().map(String::as_str).collect();
+        let code = ways.curl(&[&usual[..], &["--write-out", "%{http_code}"], &form].concat());
+        assert_eq!(code, status, "{form:?}");
+    }
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    let renew = |kept: &str| {
+        let made =
+            rcgen::generate_simple_self_signed(["ns1.fra1.cdn.lab.test".to_owned()]).unwrap();
+        write("chain.pem", &made.cert.pem());
+        write("key.pem", &made.signing_key.serialize_pem());
+        write(kept, &made.cert.pem());
+    };
+    renew("first.pem");
+    let more = "[dns]\ncertificate = \"ns\"\n[certificates.ns]\nchain = \"chain.pem\"\nkey = \"key.pem\"\n";
+    let ways = open(more, folder.path()).await;
+    let sees = |ca: &str| {
+        let ca = format!("+tls-ca={}", folder.path().join(ca).display());
+        let host = "+tls-hostname=ns1.fra1.cdn.lab.test";
+        [(ways.tls, "+tls"), (ways.web, "+https"), (ways.tls, "+quic")]
+            .into_iter()
+            .all(|(port, way)| ways.kdig(port, &[way, &ca, host]).contains("192.0.2.2"))
+    };
+    assert!(sees("first.pem"));
+    // Half a renewal: the last good pair stays.
+    let before = std::fs::read_to_string(folder.path().join("chain.pem")).unwrap();
+    write("chain.pem", "-----BEGIN CERTIFICATE-----\n");
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert!(sees("first.pem"));
+    write("chain.pem", &before);
+    renew("second.pem");
+    until(|| sees("second.pem"));
+    assert!(!sees("first.pem"));
+    // Without files, the network's own authority.
+    let text = place(&ways.text.replace(more, ""), ways.server.dns, ways.server.probe);
+    ways.server.config.send_replace(Arc::new(held(&text, 2, folder.path())));
+    until(|| sees("authority/authority.pem"));
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_says_who_is_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("[dns]\nproxies = [\"127.0.0.1/32\"]\n", folder.path()).await;
+    let dns = ways.server.dns.port();
+    let whoami = |port: u16, more: &[&str]| {
+        let port = port.to_string();
+        let usual = ["@127.0.0.1", "-p", &port, "whoami.cdn.lab.test", "TXT", "+timeout=5"];
+        said(Command::new("kdig").args(usual).args(more).arg("+retry=0"))
+    };
+    for (port, more) in [(dns, &["+tcp"][..]), (ways.tls, &["+tls"]), (ways.web, &["+https"])] {
+        let behind = "+proxy=203.0.113.9#4321-127.0.0.1#53";
+        let answer = whoami(port, &[more, &[behind]].concat());
+        assert!(answer.contains("resolver 203.0.113.9"), "{more:?}\n{answer}");
+        let answer = whoami(port, more);
+        assert!(!answer.contains("resolver"), "{more:?}: a front without a head\n{answer}");
+    }
+    // UDP has no heads.
+    assert!(whoami(dns, &["+notcp"]).contains("resolver 127.0.0.1"));
+    ways.server.stop().await;
+
+    // From those who are not listed, a head is no question.
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("", folder.path()).await;
+    let mut tcp = TcpStream::connect(ways.server.dns).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\x10\xe1\0\x35";
+    tcp.write_all(head).unwrap();
+    tcp.write_all(&framed(&build_query(1, &name("whoami.cdn.lab.test"), Rtype::TXT, None)))
+        .unwrap();
+    let mut all = Vec::new();
+    let _ = tcp.read_to_end(&mut all);
+    assert!(!String::from_utf8_lossy(&all).contains("203.0.113.9"));
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quic_that_breaks_the_rules_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("", folder.path()).await;
+    let (endpoint, address) = quic_client(&folder.path().join("authority"), ways.tls);
+    let connect =
+        || async { endpoint.connect(address, "ns1.fra1.cdn.lab.test").unwrap().await.unwrap() };
+    let ask = |octets: Vec<u8>, connection: quinn::Connection| async move {
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        send.write_all(&octets).await.unwrap();
+        send.finish().unwrap();
+        receive.read_to_end(70_000).await
+    };
+    let good = framed(&build_query(0, &name("www.example.test"), Rtype::A, None));
+    let connection = connect().await;
+    for _ in 0..300 {
+        let answer = ask(good.clone(), connection.clone()).await.unwrap();
+        assert_eq!(usize::from(u16::from_be_bytes([answer[0], answer[1]])), answer.len() - 2);
+        assert_eq!(Response::parse(&answer[2..]).unwrap().answers[0].text, "192.0.2.2");
+    }
+    let numbered = framed(&build_query(7, &name("www.example.test"), Rtype::A, None));
+    let keepalive =
+        with_option(&build_query(0, &name("www.example.test"), Rtype::A, None), 11, &[]);
+    let mut short = good.clone();
+    short.pop();
+    let long = [good.clone(), good.clone()].concat();
+    for bad in [numbered, framed(&keepalive), short, long, vec![0; 65_600], vec![0]] {
+        let connection = connect().await;
+        assert!(ask(bad.clone(), connection.clone()).await.is_err(), "{:?}", &bad[..1]);
+        let closed = connection.closed().await;
+        let quinn::ConnectionError::ApplicationClosed(why) = closed else { panic!("{closed}") };
+        assert_eq!(why.error_code, quinn::VarInt::from_u32(2));
+    }
+    assert!(ask(good, connection).await.is_ok(), "others go on");
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crowds_and_slow_clients_keep_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let tcp = "[dns.tcp]\nconnections = 300\nper_client = 100000\nidle = \"2s\"\n";
+    let ways = open(tcp, folder.path()).await;
+    popnet_runtime::descriptors::raise();
+    let dns = ways.server.dns;
+    let question = framed(&build_query(1, &name("www.example.test"), Rtype::A, None));
+    let mut crowd: Vec<TcpStream> = Vec::new();
+    for number in 0..2_000 {
+        let Ok(mut idle) = TcpStream::connect(dns) else { break };
+        match number % 4 {
+            // Nothing, a little of much, a whole message of zeros, a question.
+            0 => {}
+            1 => idle.write_all(&[0xff, 0xff, 1]).unwrap_or_default(),
+            2 if number < 400 => {
+                let _ = idle.write_all(&[&[0xff, 0xff][..], &[0; 65_535]].concat());
+            }
+            _ => idle.write_all(&question).unwrap_or_default(),
+        }
+        crowd.push(idle);
+        if number % 200 == 199 {
+            let begun = Instant::now();
+            let answer = ways.kdig(dns.port(), &["+tcp"]);
+            assert!(answer.contains("192.0.2.2"), "{answer}");
+            assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        }
+    }
+    assert!(crowd.len() >= 1_000, "{}: ulimit -n", crowd.len());
+    let alive = crowd.iter().filter(|stream| is_alive(stream)).count();
+    assert!(alive <= 300, "{alive}");
+    // Slow clients: an octet now and then does not keep a connection.
+    let mut slow = TcpStream::connect(dns).unwrap();
+    slow.write_all(&[0, 200]).unwrap();
+    let begun = Instant::now();
+    while is_alive(&slow) && begun.elapsed() < Duration::from_secs(10) {
+        let _ = slow.write_all(&[0]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // One that asks now and then stays.
+    let mut busy = TcpStream::connect(dns).unwrap();
+    for _ in 0..4 {
+        busy.write_all(&question).unwrap();
+        let mut length = [0; 2];
+        busy.read_exact(&mut length).unwrap();
+        busy.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))]).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(is_alive(&busy));
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_messages_over_tls_and_a_handshake_that_never_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let tcp = "[dns.tcp]\nconnections = 20\nper_client = 100000\nidle = \"2s\"\n";
+    let ways = open(tcp, folder.path()).await;
+    let at = SocketAddr::from(([127, 0, 0, 1], ways.tls));
+    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let answer = ways.kdig(ways.tls, &["+tls"]);
+    assert!(answer.contains("192.0.2.2"), "{answer}");
+    until(|| silent.iter().filter(|stream| is_alive(stream)).count() <= 20);
+    until(|| !silent.iter().any(is_alive));
+    let web = SocketAddr::from(([127, 0, 0, 1], ways.web));
+    let mut junk = TcpStream::connect(web).unwrap();
+    junk.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let answer = ways.kdig(ways.web, &["+https"]);
+    assert!(answer.contains("192.0.2.2"), "{answer}");
+    ways.server.stop().await;
+}
+
+/// Whether the other side has not closed yet.
+fn is_alive(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let mut octets = [0; 4_096];
+    let alive = loop {
+        match (&*stream).read(&mut octets) {
+            Ok(0) => break false,
+            Ok(_) => {}
+            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    };
+    stream.set_nonblocking(false).unwrap();
+    alive
+}
+
+fn until(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(15), "still not");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], message].concat()
+}
+
+/// `query`, whose EDNS part is empty and stands last, with an option.
+pub(crate) fn with_option(query: &[u8], code: u16, content: &[u8]) -> Vec<u8> {
+    let (head, rdlen) = query.split_at(query.len() - 2);
+    assert_eq!(rdlen, [0, 0]);
+    let length = u16::try_from(content.len()).unwrap();
+    let parts = [length + 4, code, length].map(u16::to_be_bytes);
+    [head, &parts.concat(), content].concat()
+}
+
+fn quic_client(authority: &Path, port: u16) -> (quinn::Endpoint, SocketAddr) {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = authority.join("authority.pem");
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(pem).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"doq".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+    (endpoint, SocketAddr::from(([127, 0, 0, 1], port)))
+}
