@@ -19,7 +19,7 @@ use popnet_runtime::clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::hall::Seat;
+use super::hall::{SMALL, Seat};
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
@@ -28,6 +28,8 @@ const PATH: &str = "/dns-query";
 const MESSAGE: &str = "application/dns-message";
 /// A DNS message has at most so many octets.
 const MESSAGE_MAX: usize = 65_535;
+/// Octets of a request that is refused: a client that is not heard out does not hear why.
+const HEARD_MAX: usize = 1 << 20;
 /// Octets of a request head, a message in its path included. Longer ones are for POST.
 const HEAD_MAX: u16 = 16 << 10;
 /// Questions under way on one connection.
@@ -179,29 +181,31 @@ impl Caller {
         }
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        if !kind.trim().eq_ignore_ascii_case(MESSAGE) {
-            return Err(Refusal::Kind);
-        }
+        let wanted = kind.trim().eq_ignore_ascii_case(MESSAGE);
         let reading = self.read(request.into_body());
-        timeout(self.idle(), reading).await.unwrap_or(Err(Refusal::Slow))
+        let read = timeout(self.idle(), reading).await.unwrap_or(Err(Refusal::Slow));
+        if wanted { read } else { Err(Refusal::Kind) }
     }
 
     async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
         let mut message = BytesMut::new();
-        let mut loan = None;
+        let (mut loan, mut length) = (None, 0);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Refusal::NoMessage)?;
             let Ok(octets) = frame.into_data() else { continue };
-            let length = message.len() + octets.len();
-            if length > MESSAGE_MAX {
-                return Err(Refusal::Long);
+            length += octets.len();
+            if length > HEARD_MAX {
+                break;
             }
-            if length > super::hall::SMALL && loan.is_none() {
+            if length > MESSAGE_MAX {
+                continue;
+            }
+            if length > SMALL && loan.is_none() {
                 loan = Some(self.seat.borrow(MESSAGE_MAX).ok_or(Refusal::Busy)?);
             }
             message.extend_from_slice(&octets);
         }
-        Ok(message.freeze())
+        if length > MESSAGE_MAX { Err(Refusal::Long) } else { Ok(message.freeze()) }
     }
 }
 

@@ -33,7 +33,7 @@ impl Hall {
         let granted = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
         let possible = granted.saturating_sub(DESCRIPTORS_KEPT).max(granted / 2);
         let limit = wanted.min(usize::try_from(possible).unwrap_or(usize::MAX));
-        if limit < wanted {
+        if limit < wanted && said.connections.is_some() {
             tracing::warn!(
                 wanted,
                 limit,

@@ -1,6 +1,6 @@
 //! Stories of the ways to a name server, told with Debian's clients.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use popnet_dns::{Response, Rtype, build_query};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::{Server, free_port, held, name, place, start};
 
@@ -79,10 +80,11 @@ async fn one_answer_over_every_way() {
     for (port, options) in [
         (dns, &["+notcp"][..]),
         (dns, &["+tcp"]),
-        (ways.tls, &["+tls", &ca, host]),
-        (ways.web, &["+https", &ca, host]),
-        (ways.web, &["+https", "+https-get", &ca, host]),
-        (ways.tls, &["+quic", &ca, host]),
+        (ways.tls, &[&ca, host, "+tls"]),
+        (ways.web, &[&ca, host, "+https"]),
+        (ways.web, &[&ca, host, "+https", "+https-get"]),
+        // kdig takes the last of these options for the way.
+        (ways.tls, &[&ca, host, "+quic"]),
     ] {
         let answer = ways.kdig(port, options);
         assert!(answer.contains("status: NOERROR"), "{options:?}\n{answer}");
@@ -164,7 +166,7 @@ async fn a_renewed_certificate_is_seen() {
         let host = "+tls-hostname=ns1.fra1.cdn.lab.test";
         [(ways.tls, "+tls"), (ways.web, "+https"), (ways.tls, "+quic")]
             .into_iter()
-            .all(|(port, way)| ways.kdig(port, &[way, &ca, host]).contains("192.0.2.2"))
+            .all(|(port, way)| ways.kdig(port, &[&ca, host, way]).contains("192.0.2.2"))
     };
     assert!(sees("first.pem"));
     // Half a renewal: the last good pair stays.
@@ -183,6 +185,10 @@ async fn a_renewed_certificate_is_seen() {
     ways.server.stop().await;
 }
 
+/// A proxy's head: 203.0.113.9 port 4321 asks 127.0.0.1 port 53.
+const HEAD: [u8; 28] =
+    *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\x10\xe1\0\x35";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_front_says_who_is_behind_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -193,12 +199,22 @@ async fn a_front_says_who_is_behind_it() {
         let usual = ["@127.0.0.1", "-p", &port, "whoami.cdn.lab.test", "TXT", "+timeout=5"];
         said(Command::new("kdig").args(usual).args(more).arg("+retry=0"))
     };
-    for (port, more) in [(dns, &["+tcp"][..]), (ways.tls, &["+tls"]), (ways.web, &["+https"])] {
-        let behind = "+proxy=203.0.113.9#4321-127.0.0.1#53";
-        let answer = whoami(port, &[more, &[behind]].concat());
-        assert!(answer.contains("resolver 203.0.113.9"), "{more:?}\n{answer}");
-        let answer = whoami(port, more);
-        assert!(!answer.contains("resolver"), "{more:?}: a front without a head\n{answer}");
+    let authority = folder.path().join("authority");
+    let behind = "+proxy=203.0.113.9#4321-127.0.0.1#53";
+    let answer = whoami(dns, &["+tcp", behind]);
+    assert!(answer.contains("resolver 203.0.113.9"), "{answer}");
+    // The same before a handshake, which kdig does not do.
+    let query = build_query(0, &name("whoami.cdn.lab.test"), Rtype::TXT, None);
+    let seen = tls_after(&HEAD, ways.tls, &authority, b"dot", &framed(&query)).await;
+    assert!(seen.contains("resolver 203.0.113.9"), "{seen}");
+    let path = data_encoding::BASE64URL_NOPAD.encode(&query);
+    let get = format!("GET /dns-query?dns={path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+    let seen = tls_after(&HEAD, ways.web, &authority, b"http/1.1", get.as_bytes()).await;
+    assert!(seen.contains("resolver 203.0.113.9"), "{seen}");
+    // A front without a head, and one with another's.
+    for (port, way) in [(dns, "+tcp"), (ways.tls, "+tls"), (ways.web, "+https")] {
+        let answer = whoami(port, &[way]);
+        assert!(!answer.contains("resolver"), "{way}\n{answer}");
     }
     // UDP has no heads.
     assert!(whoami(dns, &["+notcp"]).contains("resolver 127.0.0.1"));
@@ -209,8 +225,7 @@ async fn a_front_says_who_is_behind_it() {
     let ways = open("", folder.path()).await;
     let mut tcp = TcpStream::connect(ways.server.dns).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let head = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\x10\xe1\0\x35";
-    tcp.write_all(head).unwrap();
+    tcp.write_all(&HEAD).unwrap();
     tcp.write_all(&framed(&build_query(1, &name("whoami.cdn.lab.test"), Rtype::TXT, None)))
         .unwrap();
     let mut all = Vec::new();
@@ -364,7 +379,8 @@ pub(crate) fn with_option(query: &[u8], code: u16, content: &[u8]) -> Vec<u8> {
     [head, &parts.concat(), content].concat()
 }
 
-fn quic_client(authority: &Path, port: u16) -> (quinn::Endpoint, SocketAddr) {
+/// Whom our own clients believe, and what they speak.
+fn client_tls(authority: &Path, protocol: &[u8]) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     let pem = authority.join("authority.pem");
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(pem).unwrap()).unwrap();
@@ -374,8 +390,37 @@ fn quic_client(authority: &Path, port: u16) -> (quinn::Endpoint, SocketAddr) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    tls.alpn_protocols = vec![b"doq".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    tls
+}
+
+/// Sends `head`, then `octets` over TLS; gives the first of what comes back.
+async fn tls_after(
+    head: &[u8],
+    port: u16,
+    authority: &Path,
+    protocol: &[u8],
+    octets: &[u8],
+) -> String {
+    let mut tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    tcp.write_all(head).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_tls(authority, protocol)));
+    let host = "ns1.fra1.cdn.lab.test".try_into().unwrap();
+    let mut tls = connector.connect(host, tcp).await.unwrap();
+    tls.write_all(octets).await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let mut length = 0;
+    while let Ok(Ok(more @ 1..)) =
+        tokio::time::timeout(Duration::from_millis(500), tls.read(&mut answer[length..])).await
+    {
+        length += more;
+    }
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+fn quic_client(authority: &Path, port: u16) -> (quinn::Endpoint, SocketAddr) {
+    let crypto =
+        quinn::crypto::rustls::QuicClientConfig::try_from(client_tls(authority, b"doq")).unwrap();
     let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
     (endpoint, SocketAddr::from(([127, 0, 0, 1], port)))
