@@ -68,9 +68,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let Some(entry) = entries.iter().find(|entry| entry.stored.variant.selects(fields)) else {
             story.verdict = "forward".into();
             story.reason = match (entries.is_empty(), absence) {
-                (false, _) => CacheReason::NewVariant,
                 (true, Some(reason)) => reason,
-                (true, None) => CacheReason::NeverSeen,
+                (empty, _) => self.why_absent(key, !empty),
             };
             let known: Vec<_> =
                 entries.iter().map(|entry| entry.stored.variant.readable()).collect();

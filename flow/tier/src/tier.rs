@@ -186,7 +186,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             let selected =
                 entries.iter().find(|entry| entry.stored.variant.selects(&seeker.wanted.fields));
             let Some(entry) = selected else {
-                let reason = self.why_absent(seeker, !entries.is_empty());
+                let reason = self.why_absent(&seeker.key, !entries.is_empty());
                 if let Some(answer) = self.missed(seeker, reason).await {
                     return answer;
                 }
@@ -212,13 +212,13 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         self.alone(seeker, CacheReason::NotAdmitted).await
     }
 
-    fn why_absent(&self, seeker: &Seeker, other_variants: bool) -> CacheReason {
+    pub(crate) fn why_absent(&self, key: &Key, other_variants: bool) -> CacheReason {
         if other_variants {
             return CacheReason::NewVariant;
         }
-        match self.absences.recall(&seeker.key, self.now()).map(|absence| absence.reason) {
+        match self.absences.recall(key, self.now()).map(|absence| absence.reason) {
             Some(CacheReason::Purged) => CacheReason::Purged,
-            Some(_) | None if self.shelf.evicted(&seeker.key) => CacheReason::Evicted,
+            Some(_) | None if self.shelf.evicted(key) => CacheReason::Evicted,
             Some(_) | None => CacheReason::NeverSeen,
         }
     }

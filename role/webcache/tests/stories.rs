@@ -447,6 +447,16 @@ async fn memory_is_bounded() {
     }
     let status = world.status().await;
     assert!(status.objects >= 10, "{status:?}");
+    // What had to make room is called so beforehand, as it is when it is asked for.
+    let mut evicted = None;
+    for number in 0..60 {
+        let path = format!("/{number}/100000");
+        if world.explain(&path).await.reason == CacheReason::Evicted {
+            evicted = Some(path);
+        }
+    }
+    let again = world.get(&evicted.expect("sixty do not fit"), "").await;
+    assert!(again.cache_status().contains("detail=EVICTED"), "{}", again.head);
     // Larger than the tier, with and without a length: passed on whole, stored not at all.
     for path in ["/big/3000000", "/chunked/3000000", "/chunked/3000000"] {
         let answer = world.get(path, "").await;
