@@ -28,5 +28,5 @@ pub use response::{
 };
 pub use writer::{Full, Owner, Section, Writer};
 pub use zonefile::{
-    Mistake, Open, Place, Scanned, ZoneFile, ZoneRecord, rdata_text, read_zone, scan_zone,
+    ALIAS, Mistake, Open, Place, Scanned, ZoneFile, ZoneRecord, rdata_text, read_zone, scan_zone,
 };

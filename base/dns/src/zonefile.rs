@@ -27,6 +27,10 @@ use crate::response::text_of;
 /// Mistakes told at once: more would scroll the first away.
 const MISTAKES: usize = 20;
 
+/// `ALIAS NAME` in a zone file: addresses are those of another name of ours, at the apex, too,
+/// where no CNAME may stand. A type for private use (RFC 6895 3.1), the one that others use for it.
+pub const ALIAS: Rtype = Rtype::from_int(65_401);
+
 /// A zone as it stands in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneFile {
@@ -145,6 +149,7 @@ pub fn read_zone(
 /// The data of a record as a zone file would write it.
 #[must_use]
 pub fn rdata_text(rtype: Rtype, rdata: &[u8]) -> String {
+    let rtype = if rtype == ALIAS { Rtype::CNAME } else { rtype };
     let mut parser = Parser::from_ref(rdata);
     AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(rtype, &mut parser)
         .map_or_else(|_| "?".to_owned(), |data| text_of(&data))
@@ -224,7 +229,7 @@ mod tests {
             "{TOP}ns 300 A 192.0.2.1\n  IN 60 AAAA 2001:db8::1\nWWW CNAME ns.other.test.\n\
              t TXT \"a;b\" ( \"c (d\"\n e ) ; comment\n* MX 10 mail\n$ORIGIN sub\nx A 192.0.2.7\n\
              $INCLUDE good\nu TYPE65280 \\# 2 abcd\n\
-             m MX ( 10\n @ ) ; @\nv TXT @\n"
+             m MX ( 10\n @ ) ; @\nv TXT @\nw alias x\n"
         );
         let expected = [
             "2:example.test. 3600 SOA ns.example.test. hostmaster.example.test. 1 7200 900 604800 300",
@@ -239,6 +244,7 @@ mod tests {
             "15:u.sub.example.test. 3600 TYPE65280 \\# 2 ab cd",
             "16:m.sub.example.test. 3600 MX 10 sub.example.test.",
             "18:v.sub.example.test. 3600 TXT \"@\"",
+            "19:w.sub.example.test. 3600 TYPE65401 x.sub.example.test.",
         ];
         assert_eq!(read(&text).unwrap(), expected);
     }
@@ -274,6 +280,7 @@ mod tests {
                 "zones/z:7:1: www.example.test. has a CNAME record and",
             ),
             ("www CNAME a\nwww CNAME b\n", "zones/z:7:1: www.example.test. has two CNAME"),
+            ("www ALIAS a b\n", "zones/z:6:13: ALIAS: trailing"),
             ("www OPT x\n", "zones/z:6:5: \"OPT\" is a type that no zone can hold"),
         ];
         for (line, expected) in cases {

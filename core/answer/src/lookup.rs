@@ -1,6 +1,6 @@
 //! From a question to what answers it (RFC 1034 4.3.2).
 
-use popnet_dns::{Class, QName, Query, Rtype};
+use popnet_dns::{ALIAS, Class, QName, Query, Rtype};
 
 use crate::catalog::{Catalog, Node, SiteIndex, Zone};
 use crate::image::{Entry, Kind, RrSet, Standing};
@@ -16,6 +16,8 @@ pub struct Lookup<'c> {
     pub(crate) aliases: u8,
     /// What is at their end.
     pub outcome: Outcome<'c>,
+    /// Whether that was found through an ALIAS: records of another name, shown as the owner's.
+    pub(crate) is_borrowed: bool,
     /// Where that is.
     pub spot: Option<Spot<'c>>,
 }
@@ -86,7 +88,7 @@ pub enum Outcome<'c> {
     Elsewhere,
     /// A DNAME made a name that is too long (RFC 6672 2.2).
     TooLong,
-    /// Aliases without end.
+    /// Aliases without end, or an ALIAS that leads out of our zones.
     Endless,
     /// Our zone, but we have no content of it that may be used.
     Lacking,
@@ -109,7 +111,7 @@ impl Outcome<'_> {
             Self::NxDomain(_) => ("NXDOMAIN", "the zone has no such name"),
             Self::Elsewhere => ("NOERROR", "an alias that leads out of our zones"),
             Self::TooLong => ("YXDOMAIN", "renaming by DNAME makes the name too long"),
-            Self::Endless => ("SERVFAIL", "the aliases have no end"),
+            Self::Endless => ("SERVFAIL", "the aliases have no end, or an ALIAS leads elsewhere"),
             Self::Lacking => ("SERVFAIL", "the zone has expired, or was never transferred"),
             Self::Refused => ("REFUSED", "not a question about a zone or site of ours"),
         }
@@ -123,25 +125,30 @@ pub fn lookup<'c>(catalog: &'c Catalog, query: &Query<'_>) -> Lookup<'c> {
     // Transfers are not served here; the other meta types mean nothing to an authoritative server.
     let meta = (249..=254).contains(&query.qtype.to_int());
     if query.qclass != Class::IN || meta {
-        return Lookup { aliases: 0, outcome: Outcome::Refused, spot: None };
+        let outcome = Outcome::Refused;
+        return Lookup { aliases: 0, outcome, is_borrowed: false, spot: None };
     }
     for aliases in 0..CHAIN_MAX {
-        let end = |outcome, spot| Lookup { aliases, outcome, spot };
+        let end = |outcome, spot| Lookup { aliases, outcome, is_borrowed: false, spot };
         match walk.step() {
             (Step::End(Outcome::Refused), _) if aliases > 0 => {
                 return end(Outcome::Elsewhere, None);
             }
             (Step::End(outcome), spot) => return end(outcome, spot),
+            (Step::Through(zone, set), spot) => {
+                let outcome = walk.borrow(zone, set, CHAIN_MAX - aliases);
+                return Lookup { aliases, outcome, is_borrowed: true, spot };
+            }
             (Step::Alias(set), _) => walk.follow(set),
             (Step::Renamed { suffix, set }, spot) => {
                 if walk.rename(suffix, set).is_none() {
                     // The DNAME is shown, and the name that it was about.
-                    return Lookup { aliases: aliases + 1, outcome: Outcome::TooLong, spot };
+                    return Lookup { aliases: aliases + 1, ..end(Outcome::TooLong, spot) };
                 }
             }
         }
     }
-    Lookup { aliases: CHAIN_MAX, outcome: Outcome::Endless, spot: None }
+    Lookup { aliases: CHAIN_MAX, outcome: Outcome::Endless, is_borrowed: false, spot: None }
 }
 
 /// The way from a question over aliases.
@@ -158,6 +165,8 @@ pub(crate) enum Step<'c> {
     End(Outcome<'c>),
     /// A CNAME.
     Alias(RrSet<'c>),
+    /// An ALIAS in this zone: the target's addresses are the owner's.
+    Through(&'c Zone, RrSet<'c>),
     /// A DNAME whose owner has so many octets.
     Renamed { suffix: usize, set: RrSet<'c> },
 }
@@ -189,6 +198,41 @@ impl<'c, 'q> Walk<'c, 'q> {
         let front = name.get(..name.len().checked_sub(suffix)?)?;
         self.moved = Some(QName::join(front, set.records().next()?)?);
         Some(())
+    }
+
+    /// The addresses of the target of an ALIAS, as those of a name in `zone`. They can only come
+    /// from zones and sites of ours: this server asks nobody.
+    fn borrow(&mut self, zone: &'c Zone, set: RrSet<'c>, steps: u8) -> Outcome<'c> {
+        self.follow(set);
+        for _ in 0..steps {
+            match self.step().0 {
+                Step::Through(_, set) | Step::Alias(set) => self.follow(set),
+                Step::Renamed { suffix, set } => {
+                    if self.rename(suffix, set).is_none() {
+                        break;
+                    }
+                }
+                Step::End(end) => {
+                    return match end {
+                        Outcome::Records(_) => end,
+                        Outcome::Steered { site, .. } => {
+                            Outcome::Steered { site, fallback: None, zone }
+                        }
+                        Outcome::NoData(_) | Outcome::NxDomain(_) => Outcome::NoData(zone),
+                        Outcome::Lacking => Outcome::Lacking,
+                        Outcome::Origin { .. }
+                        | Outcome::Whoami
+                        | Outcome::Minimal
+                        | Outcome::Referral(..)
+                        | Outcome::Elsewhere
+                        | Outcome::TooLong
+                        | Outcome::Endless
+                        | Outcome::Refused => Outcome::Endless,
+                    };
+                }
+            }
+        }
+        Outcome::Endless
     }
 
     /// Looks at the present name.
@@ -312,6 +356,12 @@ fn at_node<'c>(zone: &'c Zone, node: &Node<'c>, qtype: Rtype) -> Step<'c> {
         Kind::Steered(site) if address => {
             Outcome::Steered { site, fallback: node.set(qtype), zone }
         }
+        // The addresses in a service's hints are those that its name has (RFC 9460 7.3).
+        Kind::Steered(site)
+            if matches!(qtype, Rtype::SVCB | Rtype::HTTPS) && node.set(qtype).is_some() =>
+        {
+            Outcome::Steered { site, fallback: node.set(qtype), zone }
+        }
         Kind::Steered(_) if qtype == Rtype::ANY => Outcome::Minimal,
         Kind::Steered(_) => node.set(qtype).map_or(Outcome::NoData(zone), Outcome::Records),
         Kind::Whoami if qtype == Rtype::TXT => Outcome::Whoami,
@@ -328,6 +378,11 @@ fn plain<'c>(zone: &'c Zone, node: &Node<'c>, qtype: Rtype) -> Step<'c> {
     match node.set(Rtype::CNAME) {
         Some(set) if qtype == Rtype::ANY => Step::End(Outcome::Records(set)),
         Some(set) => Step::Alias(set),
+        None if matches!(qtype, Rtype::A | Rtype::AAAA)
+            && let Some(set) = node.set(ALIAS) =>
+        {
+            Step::Through(zone, set)
+        }
         None if qtype == Rtype::ANY && !node.is_empty() => Step::End(Outcome::Minimal),
         None => Step::End(Outcome::NoData(zone)),
     }

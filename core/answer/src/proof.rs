@@ -175,7 +175,7 @@ impl<'c> Pen<'c, '_> {
                 self.prove_expanded(&spot, walk.name())?;
             }
             match step {
-                Step::End(_) => return Ok(()),
+                Step::End(_) | Step::Through(..) => return Ok(()),
                 Step::Alias(set) => walk.follow(set),
                 Step::Renamed { suffix, set } => {
                     if walk.rename(suffix, set).is_none() {

@@ -8,6 +8,7 @@ use popnet_dns::{
 };
 
 use crate::catalog::{Catalog, Zone};
+use crate::hints;
 use crate::image::{Entry, RrSet};
 use crate::lookup::{Lookup, Outcome, Spot, Step, Walk};
 use crate::network::srv_rdata;
@@ -184,6 +185,10 @@ impl<'c> Pen<'c, '_> {
         let place = Place { owner: owner(&walk), name: walk.name(), spot: lookup.spot };
         let (first, aliases) = (Walk::new(self.catalog, query), lookup.aliases);
         match lookup.outcome {
+            Outcome::Records(set) if lookup.is_borrowed => {
+                self.borrowed(&place, set)?;
+                self.prove_aliases(first, aliases)
+            }
             Outcome::Records(set) => {
                 self.asked(place.owner, set)?;
                 self.prove_aliases(first, aliases)?;
@@ -237,7 +242,7 @@ impl<'c> Pen<'c, '_> {
     /// Writes one alias and goes to where it leads.
     fn alias(&mut self, walk: &mut Walk<'c, '_>) -> Result<(), Full> {
         match walk.step().0 {
-            Step::End(_) => Ok(()),
+            Step::End(_) | Step::Through(..) => Ok(()),
             Step::Alias(set) => {
                 self.set(Section::Answer, owner(walk), set)?;
                 walk.follow(set);
@@ -323,7 +328,10 @@ impl<'c> Pen<'c, '_> {
             rtype,
             ttl,
             records,
-            is_chosen: matches!(rtype, Rtype::A | Rtype::AAAA | Rtype::CNAME | Rtype::SRV),
+            is_chosen: matches!(
+                rtype,
+                Rtype::A | Rtype::AAAA | Rtype::CNAME | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS
+            ),
             is_kept: ttl > 0,
         };
         self.sign(zone, Section::Answer, place.owner, &made)?;
@@ -346,7 +354,8 @@ impl<'c> Pen<'c, '_> {
     fn additional(&mut self, set: RrSet<'_>, cut: Option<&[u8]>) -> Result<(), Full> {
         let skip = match set.rtype {
             Rtype::NS => 0,
-            Rtype::MX => 2,
+            // RFC 9460 4.1: the target of a service, too.
+            Rtype::MX | Rtype::SVCB | Rtype::HTTPS => 2,
             Rtype::SRV => 6,
             _ => return Ok(()),
         };
@@ -389,6 +398,18 @@ impl<'c> Pen<'c, '_> {
         self.signatures(Section::Authority, owner, soa, ttl)
     }
 
+    /// Records of another name, through an ALIAS: with signatures of this name's zone.
+    fn borrowed(&mut self, place: &Place<'c, '_>, set: RrSet<'c>) -> Result<(), Full> {
+        for rdata in set.records() {
+            self.writer.record(Section::Answer, place.owner, set.rtype, set.ttl, rdata)?;
+        }
+        let Some(spot) = place.spot.filter(|spot| self.is_secure(spot.zone)) else {
+            return Ok(());
+        };
+        let records: Vec<&[u8]> = set.records().collect();
+        self.sign_at(place, spot.zone, set.rtype, set.ttl, &records)
+    }
+
     fn steered(
         &mut self,
         place: &Place<'c, '_>,
@@ -400,9 +421,13 @@ impl<'c> Pen<'c, '_> {
         let written = match filling {
             // What nobody can sign is worth nothing to those who check.
             _ if !self.may_make(zone) && fallback.is_some() => false,
-            Filling::Addresses { addresses, ttl } => {
-                self.addresses(place, qtype, zone, addresses, *ttl)?
-            }
+            Filling::Addresses { addresses, ttl } => match fallback {
+                Some(set) if !matches!(qtype, Rtype::A | Rtype::AAAA) => {
+                    self.hinted(place, zone, set, addresses, *ttl)?;
+                    true
+                }
+                Some(_) | None => self.addresses(place, qtype, zone, addresses, *ttl)?,
+            },
             Filling::Alias { target, ttl } => {
                 let (owner, rdata) = (place.owner, target.as_wire());
                 self.writer.record(Section::Answer, owner, Rtype::CNAME, *ttl, rdata)?;
@@ -460,6 +485,25 @@ impl<'c> Pen<'c, '_> {
             self.sign_at(place, zone, qtype, ttl, records)?;
         }
         Ok(count > 0)
+    }
+
+    /// A steered name's SVCB or HTTPS records, with the chosen addresses as hints.
+    fn hinted(
+        &mut self,
+        place: &Place<'c, '_>,
+        zone: &'c Zone,
+        set: RrSet<'c>,
+        addresses: &[IpAddr],
+        ttl: u32,
+    ) -> Result<(), Full> {
+        let ttl = ttl.min(set.ttl);
+        let hinted: Vec<_> =
+            set.records().map(|rdata| hints::replace(rdata, place.name, addresses)).collect();
+        for rdata in &hinted {
+            self.writer.record(Section::Answer, place.owner, set.rtype, ttl, rdata)?;
+        }
+        let records: Vec<&[u8]> = hinted.iter().map(AsRef::as_ref).collect();
+        self.sign_at(place, zone, set.rtype, ttl, &records)
     }
 
     fn prove_unchosen_at(

@@ -46,6 +46,14 @@ inner DS 2 13 2 00112233445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF
 under.inner A 192.0.2.66
 steered A 192.0.2.9
 steered TXT \"beside\"
+steered HTTPS 1 . alpn=h2 ipv4hint=192.0.2.9
+@ ALIAS static.acme.test.
+borrowed ALIAS alias
+borrowed TXT \"own\"
+dangling ALIAS www.elsewhere.test.
+empty ALIAS nowhere
+circle1 ALIAS circle2
+circle2 ALIAS circle1
 ";
 
 const INNER: &str = "@ 300 SOA ns1 h 1 2 3 4 5\n@ 300 NS ns1.example.test.\nw 300 A 192.0.2.10\n";
@@ -71,6 +79,10 @@ customer = "acme"
 kind = "cached"
 origins = "www"
 [sites."steered.example.test"]
+customer = "acme"
+kind = "cached"
+origins = "www"
+[sites."top.example.org"]
 customer = "acme"
 kind = "cached"
 origins = "www"
@@ -201,6 +213,7 @@ fn static_answers() {
     );
     let ring = ask(&catalog, "ring1.example.test", Rtype::A, &Filling::Nothing);
     assert_eq!(ring.rcode.to_string(), "SERVFAIL");
+    assert_eq!(ring.edns.unwrap().extended_error, Some((0, String::new())));
     let foreign = ask(&catalog, "elsewhere.test", Rtype::A, &Filling::Nothing);
     assert_eq!(show(&foreign), "REFUSED | | |");
     assert_eq!(foreign.edns.unwrap().extended_error, Some((20, String::new())));
@@ -251,6 +264,99 @@ fn steered_names() {
     assert_eq!(show(&alias), "NOERROR aa | static.acme.test 20 CNAME west.acme.test.; | |");
     let edns = ask(&catalog, site, Rtype::A, &chosen).edns.unwrap();
     assert_eq!(edns.subnet, Some(("198.51.100.0/24".parse().unwrap(), 20)));
+}
+
+/// A site whose name is the top of a zone with a file, and what is beside it there.
+#[test]
+fn a_site_at_the_top_of_a_zone() {
+    let text = "@ 300 SOA ns1 h 1 2 3 4 60\n@ 300 NS ns1.example.test.\n@ 300 MX 1 m\n\
+                @ 300 A 192.0.2.99\n* 300 TXT \"x\"\n";
+    let read = read_zone(&name("top.example.org"), Path::new("zone"), text.as_bytes(), &mut |_| {
+        Err("no includes here".into())
+    });
+    let image = Arc::new(Image::build(read.unwrap()).unwrap());
+    let catalog = Catalog::build(&network(), 1, &[image]);
+    let addresses = ["192.0.2.11".parse().unwrap()];
+    let chosen = Filling::Addresses { addresses: &addresses, ttl: 20 };
+    let show_of = |qname: &str, qtype, filling| show(&ask(&catalog, qname, qtype, filling));
+    let top = "top.example.org";
+    assert_eq!(
+        show_of(top, Rtype::A, &chosen),
+        "NOERROR aa | top.example.org 20 A 192.0.2.11; | |"
+    );
+    assert_eq!(
+        show_of(top, Rtype::A, &Filling::Nothing),
+        "NOERROR aa | top.example.org 300 A 192.0.2.99; | |"
+    );
+    assert_eq!(
+        show_of(top, Rtype::MX, &chosen),
+        "NOERROR aa | top.example.org 300 MX 1 m.top.example.org.; | |"
+    );
+    assert_eq!(
+        show_of("x.top.example.org", Rtype::TXT, &chosen),
+        "NOERROR aa | x.top.example.org 300 TXT \"x\"; | |"
+    );
+    // One zone is replaced; the site stays where it is.
+    let text = text.replace("192.0.2.99", "192.0.2.98");
+    let read = read_zone(&name(top), Path::new("zone"), text.as_bytes(), &mut |_| {
+        Err("no includes here".into())
+    });
+    let catalog = catalog.with(Arc::new(Image::build(read.unwrap()).unwrap())).unwrap();
+    assert_eq!(
+        show(&ask(&catalog, top, Rtype::A, &Filling::Nothing)),
+        "NOERROR aa | top.example.org 300 A 192.0.2.98; | |"
+    );
+    let addresses = show(&ask(&catalog, top, Rtype::A, &chosen));
+    assert_eq!(addresses, "NOERROR aa | top.example.org 20 A 192.0.2.11; | |");
+    assert!(catalog.with(Arc::new(Image::lacking(name("new.test")))).is_none());
+    let catalog = catalog.with(Arc::new(Image::lacking(name(top)))).unwrap();
+    let lacking = ask(&catalog, "www.top.example.org", Rtype::A, &chosen);
+    assert_eq!(show(&lacking), "SERVFAIL | | |");
+    assert_eq!(lacking.edns.unwrap().extended_error, Some((24, String::new())));
+}
+
+#[test]
+fn borrowed_addresses() {
+    let catalog = catalog();
+    let addresses = ["192.0.2.11".parse().unwrap(), "2001:db8::11".parse().unwrap()];
+    let chosen = Filling::Addresses { addresses: &addresses, ttl: 20 };
+    let show_of = |qname: &str, qtype| show(&ask(&catalog, qname, qtype, &chosen));
+    // The apex has the addresses of a steered site, and its own records of other types.
+    assert_eq!(
+        show_of("example.test", Rtype::AAAA),
+        "NOERROR aa | example.test 20 AAAA 2001:db8::11; | |"
+    );
+    assert!(show_of("example.test", Rtype::MX).contains("MX 10 mail"));
+    // Over a CNAME, without showing it.
+    assert_eq!(
+        show_of("borrowed.example.test", Rtype::A),
+        "NOERROR aa | borrowed 60 A 192.0.2.3; | |"
+    );
+    let soa = "| example.test 60 SOA ; |";
+    for (qname, qtype) in [("borrowed", Rtype::AAAA), ("borrowed", Rtype::MX), ("empty", Rtype::A)]
+    {
+        let qname = format!("{qname}.example.test");
+        assert_eq!(show_of(&qname, qtype), format!("NOERROR aa | {soa}"), "{qname}");
+    }
+    for qname in ["dangling.example.test", "circle1.example.test"] {
+        assert!(show_of(qname, Rtype::A).starts_with("SERVFAIL"), "{qname}");
+    }
+}
+
+#[test]
+fn hints_follow_the_choice() {
+    let catalog = catalog();
+    let addresses = ["192.0.2.11".parse().unwrap(), "2001:db8::11".parse().unwrap()];
+    let chosen = Filling::Addresses { addresses: &addresses, ttl: 20 };
+    let answer = |filling| {
+        let response = ask(&catalog, "steered.example.test", Rtype::HTTPS, filling);
+        let record = &response.answers[0];
+        (record.ttl, record.text.clone(), response.edns.unwrap().subnet.unwrap().1)
+    };
+    let text = "1 . alpn=h2 ipv4hint=192.0.2.11 ipv6hint=2001:db8::11";
+    assert_eq!(answer(&chosen), (20, text.to_owned(), 20));
+    let text = "1 . alpn=h2 ipv4hint=192.0.2.9";
+    assert_eq!(answer(&Filling::Nothing), (300, text.to_owned(), 20));
 }
 
 #[test]

@@ -84,6 +84,9 @@ pub(crate) fn for_unit(
     unit: IpNet,
     qtype: Rtype,
 ) -> Steered {
+    if matches!(qtype, Rtype::SVCB | Rtype::HTTPS) {
+        return for_hints(table, view, site, unit);
+    }
     let family = if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 };
     let question = |family| Question { client: Client::Unit(unit), family, bound: None };
     let choice = choose(view, &site.answered, &question(family));
@@ -97,6 +100,18 @@ pub(crate) fn for_unit(
         Some(host) => Steered::new(any, Some(host.clone())),
         None => Steered::new(choice, None),
     }
+}
+
+/// Chooses the addresses in a service record: those that the same clients get for A and AAAA.
+fn for_hints(table: &Table, view: &View, site: &SiteEntry, unit: IpNet) -> Steered {
+    let four = for_unit(table, view, site, unit, Rtype::A);
+    let six = for_unit(table, view, site, unit, Rtype::AAAA);
+    // What is known by name only is answered as a CNAME, whatever the type.
+    let of_six = six.alias.is_none() && four.alias.is_none();
+    let more = six.addresses.iter().filter(|_| of_six);
+    let addresses = four.addresses.iter().chain(more).copied().collect();
+    let base = if four.choice.targets.is_empty() { six } else { four };
+    Steered { addresses, ..base }
 }
 
 fn host<'t>(table: &'t Table, target: &TargetId) -> Option<&'t Name> {

@@ -8,7 +8,7 @@ use domain::base::name::Name as WireName;
 use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
-use super::Wrong;
+use super::{ALIAS, Wrong};
 use crate::name::{Name, QName};
 use crate::ttl::parse_ttl;
 
@@ -69,6 +69,10 @@ impl LogicalLine<'_> {
         origin: &QName,
         rdata: &mut Vec<u8>,
     ) -> Result<(), Wrong> {
+        let (rtype, shown) = match rtype {
+            ALIAS => (Rtype::CNAME, "ALIAS".to_owned()),
+            _ => (rtype, rtype.to_string()),
+        };
         let mut text = format!(". 0 IN {rtype}{}", "(".repeat(token.depth)).into_bytes();
         let rest = self.text.get(token.end..).unwrap_or_default();
         if let Some(wrong) = empty_label(rest, rtype, token) {
@@ -88,7 +92,7 @@ impl LogicalLine<'_> {
         let record = match file.next_entry() {
             Ok(Some(Entry::Record(record))) => record,
             Ok(_) => return Err(token.wrong("has no data")),
-            Err(error) => return Err(locate(&text, rest, token, rtype, &error.to_string())),
+            Err(error) => return Err(locate(&text, rest, token, &shown, &error.to_string())),
         };
         rdata.clear();
         let composed = record.data().compose_rdata(rdata);
@@ -103,7 +107,7 @@ impl LogicalLine<'_> {
 ///
 /// The scanner tells where it stands, which is behind the word it dislikes unless that word is
 /// one too many; words have the same order in both texts, so the word's number leads back.
-fn locate(text: &[u8], rest: &[u8], token: &Token<'_>, rtype: Rtype, error: &str) -> Wrong {
+fn locate(text: &[u8], rest: &[u8], token: &Token<'_>, rtype: &str, error: &str) -> Wrong {
     let (line, column, what) = place(error);
     let too_many = u32::from(what.contains("trailing"));
     let before = |word: &&Token<'_>| (word.line, word.column) < (line, column + too_many);

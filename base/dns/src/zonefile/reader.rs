@@ -7,7 +7,7 @@ use domain::base::iana::{Class, Rtype};
 
 use super::entry::{self, LogicalLine, Token};
 use super::generate::Generate;
-use super::{MISTAKES, Mistake, Open, Place, Scanned, Wrong, quick};
+use super::{ALIAS, MISTAKES, Mistake, Open, Place, Scanned, Wrong, quick};
 use crate::name::{Name, QName, suffixes};
 use crate::ttl::parse_ttl;
 
@@ -237,6 +237,8 @@ pub(super) fn head<'e, 'a>(
             if class != Class::IN {
                 return Err(token.wrong("is not class IN, the only one served"));
             }
+        } else if text.eq_ignore_ascii_case("ALIAS") {
+            return Ok((ttl, ALIAS, token));
         } else if let Ok(rtype) = Rtype::from_str(text) {
             // RFC 6895 3.1: 0 is reserved, 249 to 255 are for questions and messages.
             if rtype == Rtype::OPT || matches!(rtype.to_int(), 0 | 249..=255) {
