@@ -89,6 +89,11 @@ fn find(message: &[u8]) -> Result<Option<Found>, Misplaced> {
     }
 }
 
+/// Whether `message` ends with a signature, right or wrong, or cannot be read as far as that.
+pub(crate) fn is_signed(message: &[u8]) -> bool {
+    !matches!(find(message), Ok(None))
+}
+
 impl Found {
     fn stamp(&self) -> Stamp<'_> {
         Stamp { time: self.time, fudge: self.fudge, error: self.error, other: &self.other }

@@ -26,6 +26,7 @@ mod shared;
 mod state;
 mod steer;
 mod table;
+mod transfer;
 mod transport;
 mod udp;
 mod zones;
@@ -85,6 +86,8 @@ pub async fn start(
     })?;
     let (wishes, wished) = needs::channel();
     let shared = Arc::new(Shared::new(&context, &held, table, shipper.clone(), wishes)?);
+    let table = (*shared.table.load_full()).clone();
+    transfer::publish(&shared, Arc::clone(&held), table).await;
     tell_problems(&shared, &shared.table.load());
     let control = Arc::new(control::Control::new(Arc::clone(&shared)));
     let socket = context.role_socket(Role::Nameserver);
@@ -95,6 +98,7 @@ pub async fn start(
     let mut tasks: Vec<JoinHandle<()>> = Vec::new();
     tasks.extend(transport::start(sockets.connections, &context, &config, &shared)?);
     tasks.push(limit::start(&context, config.clone(), Arc::clone(&shared)));
+    tasks.extend(transfer::start(&shared));
     let reload = reload(zones, config.clone(), Arc::clone(&shared), context.clone());
     tasks.push(tokio::spawn(reload));
     tasks.push(measure::start(&context, sockets.probe, config, Arc::clone(&shared), wished));
@@ -193,7 +197,7 @@ async fn reload(
         }
         let held = Arc::clone(&config.borrow_and_update());
         let epoch = held.epoch;
-        let Some((kept, table)) = load(zones, held).await else {
+        let Some((kept, table)) = load(zones, Arc::clone(&held)).await else {
             zones = Zones::new(&context);
             continue;
         };
@@ -203,7 +207,7 @@ async fn reload(
         if before.problems != table.problems {
             tell_problems(&shared, &table);
         }
-        shared.table.store(Arc::new(table));
+        transfer::publish(&shared, held, table).await;
     }
 }
 

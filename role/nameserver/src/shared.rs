@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::limit::{Shield, load_secrets};
 use crate::needs::Wishes;
 use crate::table::Table;
+use crate::transfer::Transfers;
 
 /// Shared by all threads; nothing in it makes anybody wait.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) shipper: Shipper,
     pub(crate) wishes: Wishes,
+    /// Zones that travel.
+    pub(crate) transfers: Transfers,
     decisions: AtomicU64,
 }
 
@@ -65,6 +68,7 @@ impl Shared {
             counters: Counters::default(),
             shipper,
             wishes,
+            transfers: Transfers::new(context),
             // Unique in the network: 64 random bits to begin with, then one by one.
             decisions: AtomicU64::new(first),
         })

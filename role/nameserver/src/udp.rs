@@ -1,7 +1,7 @@
 //! UDP: a thread a socket, packets in batches (recvmmsg, sendmmsg), nothing asynchronous.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,17 +20,18 @@ use crate::counters::count;
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
+use crate::transfer;
 
 /// Packets taken at once. More would not save a noticeable share of the calls.
 const BATCH: usize = 32;
 /// No query of any use is longer; what is cut off here is malformed.
 const QUERY_MAX: usize = 1_500;
+/// Choices kept: of each of some sites for the units that ask most, at about a kilobyte each.
+const CHOICES: usize = 4_096;
 /// How often an idle worker looks whether it should end.
 const LOOK_UP: Duration = Duration::from_millis(200);
 /// Packets that wait while a worker is busy: a burst of some 10,000.
 const RECEIVE_BUFFER: usize = 8 << 20;
-/// Choices kept: of each of some sites for the units that ask most, at about a kilobyte each.
-const CHOICES: usize = 4_096;
 
 /// The threads.
 pub(crate) struct Workers(Vec<JoinHandle<()>>);
@@ -112,7 +113,7 @@ impl Worker {
         let view = shared.view.load();
         self.notes.now = clock::now();
         let desk = Desk { shared, table: &table, view: &view };
-        self.answer(&desk);
+        self.answer(&desk, socket);
         self.send(socket, shared);
         self.notes.hand_on(shared, &table);
     }
@@ -141,15 +142,18 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, desk: &Desk<'_>) {
+    fn answer(&mut self, desk: &Desk<'_>, socket: &UdpSocket) {
         self.lengths.clear();
         self.receivers.clear();
         let buffers = self.queries.iter().zip(&mut self.answers);
         for ((length, from), (query, answer)) in self.taken.iter().zip(buffers) {
             let packet = query.get(..*length).unwrap_or_default();
             // Each buffer has its place in the lists, also when it holds no answer.
-            let length = from.as_ref().and_then(ip_of).map_or(0, |address| {
-                desk.answer(packet, address, Transport::Udp, &mut self.notes, answer)
+            let length = from.as_ref().and_then(socket_of).map_or(0, |from| {
+                if transfer::concern(packet).is_some() {
+                    return transfer::datagram(desk, packet, from, socket, &mut self.notes, answer);
+                }
+                desk.answer(packet, from.ip(), Transport::Udp, &mut self.notes, answer)
             });
             self.lengths.push(length);
             self.receivers.push(*from);
@@ -189,7 +193,7 @@ impl Worker {
     }
 }
 
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    let four = address.as_sockaddr_in().map(|at| IpAddr::V4(at.ip()));
-    four.or_else(|| address.as_sockaddr_in6().map(|at| IpAddr::V6(at.ip())))
+fn socket_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let four = address.as_sockaddr_in().map(|at| SocketAddr::from((at.ip(), at.port())));
+    four.or_else(|| address.as_sockaddr_in6().map(|at| SocketAddr::from((at.ip(), at.port()))))
 }

@@ -69,6 +69,10 @@ impl Zones {
             }
             zones.extend(self.good.get(apex).map(|good| Arc::clone(&good.zone)));
         }
+        // Their content comes from elsewhere; until it is there, the zone is ours all the same.
+        let transferred = held.network.zones.iter().filter(|(_, zone)| zone.file.is_none());
+        let lacking = transferred.filter_map(|(name, _)| name.parse().ok().map(Image::lacking));
+        zones.extend(lacking.map(Arc::new));
         (zones, problems)
     }
 

@@ -14,6 +14,7 @@ use super::hall::{Loan, SMALL, Seat};
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
+use crate::transfer;
 
 /// A client that does not take its answers for so long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(5);
@@ -63,6 +64,14 @@ where
                 State::More => {}
                 State::Incomplete => break,
                 State::Foreign => return,
+                State::Concern => {
+                    let Some(message) = take(&mut questions) else { return };
+                    if transfer::stream(shared, &message, from, &mut stream).await.is_err() {
+                        return;
+                    }
+                    seat.progress();
+                    asked = Instant::now();
+                }
             }
         }
         if !make_room(&mut questions, &mut loan, seat) {
@@ -108,6 +117,18 @@ enum State {
     Incomplete,
     /// What no client sends: the connection ends.
     Foreign,
+    /// No plain question comes next: it may wait for a disk, or be answered in many messages.
+    Concern,
+}
+
+/// Takes the next whole message out of `buffer`.
+fn take(buffer: &mut BytesMut) -> Option<BytesMut> {
+    let length = usize::from(u16::from_be_bytes(*buffer.first_chunk::<2>()?));
+    if buffer.len() < 2 + length {
+        return None;
+    }
+    buffer.advance(2);
+    Some(buffer.split_to(length))
 }
 
 /// Answers the whole questions in `buffer`, in their order.
@@ -137,6 +158,9 @@ fn answer_all(
             break State::More;
         }
         let question = buffer.get(2..whole).unwrap_or_default();
+        if transfer::concern(question).is_some() {
+            break State::Concern;
+        }
         let length = desk.answer(question, from, transport, &mut notes, &mut scratch);
         buffer.advance(whole);
         let Some(answer) = scratch.get(..length).filter(|answer| !answer.is_empty()) else {

@@ -1,0 +1,169 @@
+//! What the configuration says about zones that travel, with the keys that lie on this node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use popnet_config::Held;
+use popnet_config::network::{Peer, UpdateGrant, Who, Zone};
+use popnet_dns::Name;
+use popnet_transfer::{Access, Grant, Grants, Key, Keys, Limits};
+
+/// No key file is longer.
+const KEY_FILE_MAX: u64 = 64 << 10;
+
+/// What a zone may bring at most, unless the configuration says else.
+const RECORDS_MAX: u64 = 10_000_000;
+const OCTETS_MAX: u64 = 1 << 30;
+/// Octets of differences kept for secondaries, unless the configuration says else.
+const HISTORY: u64 = 4 << 20;
+
+/// One configuration, read for transfers.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    zones: BTreeMap<Name, Arc<ZoneBook>>,
+    pub(crate) keys: Keys,
+}
+
+/// What is agreed about one zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ZoneBook {
+    pub(crate) primaries: Vec<SocketAddr>,
+    pub(crate) secondaries: Vec<SocketAddr>,
+    /// The key between primaries and secondaries.
+    pub(crate) key: Option<Name>,
+    pub(crate) transfer: Access,
+    pub(crate) notify: Access,
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+    /// Octets of differences that are kept.
+    pub(crate) history: usize,
+}
+
+impl Book {
+    /// Reads `held` and the keys that it names from the folder `keys`.
+    pub(crate) fn read(held: &Held, keys: &Path) -> Self {
+        let mut book = Self::default();
+        let mut named = BTreeSet::new();
+        for (name, zone) in &held.network.zones {
+            let Ok(apex) = name.parse::<Name>() else { continue };
+            let zone = ZoneBook::of(zone);
+            named.extend(zone.keys().cloned());
+            book.zones.insert(apex, Arc::new(zone));
+        }
+        for name in named {
+            let path = keys.join(format!("{}.key", super::file_name(&name)));
+            match read_key(&name, &path) {
+                Ok(key) => book.keys.add(key),
+                Err(why) => tracing::error!(
+                    key = %name,
+                    "{}: {why}; whoever signs with this key is refused. Next: tsig-keygen {} > {}",
+                    path.display(),
+                    name.to_host(),
+                    path.display()
+                ),
+            }
+        }
+        book
+    }
+
+    pub(crate) fn zone(&self, apex: &Name) -> Option<&Arc<ZoneBook>> {
+        self.zones.get(apex)
+    }
+
+    pub(crate) fn zones(&self) -> impl Iterator<Item = (&Name, &Arc<ZoneBook>)> {
+        self.zones.iter()
+    }
+
+    /// Whether this node keeps a state of the zone beside its file.
+    pub(crate) fn keeps(&self, apex: &Name) -> bool {
+        self.zones.get(apex).is_some_and(|zone| zone.is_secondary() || zone.is_dynamic())
+    }
+}
+
+impl ZoneBook {
+    fn of(zone: &Zone) -> Self {
+        let sockets = |peers: &[Peer]| peers.iter().map(Peer::socket).collect::<Vec<_>>();
+        let (primaries, secondaries) = (sockets(&zone.primaries), sockets(&zone.secondaries));
+        let key: Option<Name> = zone.tsig_key.as_deref().and_then(|key| key.parse().ok());
+        let mut transfer = access(&zone.allow_transfer);
+        transfer.keys.extend(key.clone());
+        if key.is_none() {
+            transfer.nets.extend(secondaries.iter().map(|peer| IpNet::from(peer.ip())));
+        }
+        let mut notify = access(&zone.allow_notify);
+        notify.keys.extend(key.clone());
+        // What a notification leads to is a question to the primary, which is signed.
+        notify.nets.extend(primaries.iter().map(|peer| IpNet::from(peer.ip())));
+        let number = |value: Option<u64>, usual: u64| {
+            usize::try_from(value.unwrap_or(usual)).unwrap_or(usize::MAX)
+        };
+        Self {
+            primaries,
+            secondaries,
+            key,
+            transfer,
+            notify,
+            grants: Grants(zone.allow_update.iter().map(grant).collect()),
+            limits: Limits {
+                records: number(zone.max_records, RECORDS_MAX),
+                octets: number(zone.max_size.map(|size| size.0), OCTETS_MAX),
+            },
+            history: number(zone.history.map(|size| size.0), HISTORY),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Name> {
+        let lists = self.transfer.keys.iter().chain(&self.notify.keys);
+        lists.chain(self.grants.0.iter().flat_map(|grant| &grant.who.keys))
+    }
+
+    pub(crate) fn is_secondary(&self) -> bool {
+        !self.primaries.is_empty()
+    }
+
+    /// Whether it can be changed from afar.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        !self.is_secondary() && !self.grants.is_empty()
+    }
+}
+
+fn access(list: &[Who]) -> Access {
+    let mut access = Access::default();
+    for who in list {
+        match who {
+            Who::Any => access.anyone = true,
+            Who::Net(net) => access.nets.push(*net),
+            Who::Key(key) => access.keys.extend(key.parse::<Name>().ok()),
+        }
+    }
+    access
+}
+
+fn grant(grant: &UpdateGrant) -> Grant {
+    let who = match grant.key.as_deref().map(str::parse) {
+        Some(key) => Access { keys: key.ok().into_iter().collect(), ..Access::default() },
+        None => Access { nets: grant.from.clone(), ..Access::default() },
+    };
+    Grant {
+        who,
+        from: grant.from.clone(),
+        names: grant.names.iter().filter_map(|name| name.parse().ok()).collect(),
+        types: grant.types.iter().filter_map(|rtype| rtype.parse().ok()).collect(),
+    }
+}
+
+fn read_key(name: &Name, path: &Path) -> Result<Key, String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let data = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if data.len() > KEY_FILE_MAX {
+        return Err(format!("{} octets are too many for a key", data.len()));
+    }
+    if data.mode() & 0o077 != 0 {
+        tracing::warn!(key = %name, "{}: others can read this key: chmod 600", path.display());
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Key::read(name, &text).map_err(|error| error.to_string())
+}

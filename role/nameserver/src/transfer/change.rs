@@ -1,0 +1,207 @@
+//! Updates (RFC 2136): one after the other, on disk before they are answered.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use popnet_answer::{Image, Standing};
+use popnet_dns::{Name, Rcode};
+use popnet_runtime::clock;
+use popnet_transfer::{Content, Rr, Serial, reply, update};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::book::{Book, ZoneBook};
+use super::disk::Store;
+use super::door::{self, Opened};
+use super::press::lines;
+use crate::shared::Shared;
+
+/// Zones that can be changed from afar, in their newest state.
+pub(super) type Dynamics = Arc<Mutex<BTreeMap<Name, Dynamic>>>;
+
+/// One such zone.
+#[derive(Debug)]
+pub(super) struct Dynamic {
+    content: Content,
+    store: Store,
+}
+
+/// An update that waits.
+pub(super) struct Order {
+    pub(super) opened: Opened,
+    pub(super) from: IpAddr,
+    pub(super) way: Way,
+}
+
+/// The way back.
+pub(super) enum Way {
+    Datagram(UdpSocket, SocketAddr),
+    Connection(oneshot::Sender<Vec<u8>>),
+}
+
+/// Carries updates out until the role ends.
+pub(super) async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Order>) {
+    loop {
+        let order = tokio::select! {
+            () = shared.transfers.shutdown.cancelled() => return,
+            order = waiting.recv() => order,
+        };
+        let Some(order) = order else { return };
+        let dynamics = Arc::clone(&shared.transfers.dynamics).lock_owned().await;
+        let shared = Arc::clone(&shared);
+        // The disk is waited for: not on a thread that others need.
+        let carried = tokio::task::spawn_blocking(move || {
+            let mut dynamics = dynamics;
+            let Order { mut opened, from, way } = order;
+            let code = carry_out(&shared, &mut dynamics, &opened, from);
+            let mut answer = reply(&opened.message, code);
+            opened.seal(&mut answer);
+            match way {
+                Way::Datagram(socket, to) => drop(socket.send_to(&answer, to)),
+                Way::Connection(way) => drop(way.send(answer)),
+            }
+        });
+        if let Err(error) = carried.await {
+            tracing::error!(%error, "an update met a mistake in the program");
+        }
+    }
+}
+
+fn carry_out(
+    shared: &Shared,
+    dynamics: &mut BTreeMap<Name, Dynamic>,
+    opened: &Opened,
+    from: IpAddr,
+) -> Rcode {
+    let Ok(message) = door::read(&opened.message) else { return Rcode::FORMERR };
+    let Some(zone) = message.question.as_ref().map(|zone| zone.name.clone()) else {
+        return Rcode::FORMERR;
+    };
+    let book = shared.transfers.book.load_full();
+    let has_zone = shared.table.load().catalog.zone(&zone).is_some();
+    let Some(rules) = book.zone(&zone).filter(|_| has_zone) else {
+        return if has_zone { Rcode::REFUSED } else { Rcode::NOTAUTH };
+    };
+    let key = opened.key();
+    let refuse = |why: &str| {
+        tracing::info!(%zone, %from, ?key, why, "an update is refused");
+        Rcode::REFUSED
+    };
+    if rules.is_secondary() {
+        // RFC 2136 6 leaves it to us whether to pass updates on.
+        return refuse("this server is a secondary: updates go to the primary");
+    }
+    let Some(grants) = rules.grants.of(from, key) else {
+        return refuse("nothing is granted to who sent it");
+    };
+    let Some(dynamic) = dynamics.get_mut(&zone) else { return Rcode::SERVFAIL };
+    match update(&mut dynamic.content, &message, &grants) {
+        Ok(None) => Rcode::NOERROR,
+        Ok(Some(step)) => {
+            let serial = step.to();
+            match dynamic.keep(shared, rules, &step) {
+                Ok(()) => {
+                    tracing::info!(%zone, %from, ?key, %serial, "updated");
+                    Rcode::NOERROR
+                }
+                Err(why) => {
+                    tracing::error!(%zone, %why, "an update is not kept");
+                    // The step was made just here: it leads back.
+                    let _ = dynamic.content.apply(&step.reversed());
+                    Rcode::SERVFAIL
+                }
+            }
+        }
+        Err(refused) => {
+            tracing::info!(%zone, %from, ?key, code = %refused.code, why = %refused.why, "an update is refused");
+            refused.code
+        }
+    }
+}
+
+impl Dynamic {
+    /// To disk, and then into answers.
+    fn keep(
+        &mut self,
+        shared: &Shared,
+        rules: &ZoneBook,
+        step: &popnet_transfer::Difference,
+    ) -> Result<(), String> {
+        let limits = rules.limits;
+        if self.content.len() > limits.records || self.content.octets() > limits.octets {
+            return Err("the zone would pass max_records or max_size".to_owned());
+        }
+        let image = compile(&self.content)?;
+        let now = clock::now();
+        self.store.append(step, &self.content, now).map_err(|error| error.to_string())?;
+        shared.transfers.press.zone(shared, Arc::new(image));
+        Ok(())
+    }
+}
+
+/// The form that answers are made from.
+pub(super) fn compile(content: &Content) -> Result<Image, String> {
+    Image::build(content.to_file())
+        .map_err(|flaws| flaws.first().map_or_else(|| "no zone".to_owned(), ToString::to_string))
+}
+
+/// The form that can be changed.
+pub(super) fn content(image: &Image) -> Content {
+    let apex = image.apex();
+    let whole = lines(image).filter_map(|line| {
+        let owner = Name::from_wire(&[line.owner, apex.as_wire()].concat())?;
+        Some(Rr { owner, rtype: line.rtype, ttl: line.ttl, rdata: line.rdata.into() })
+    });
+    Content::of(apex.clone(), whole)
+}
+
+/// Takes the zones of a new configuration up: each in the state that was kept, or as its file has
+/// it, whichever has the later serial number.
+pub(super) async fn adopt(shared: &Arc<Shared>, book: &Arc<Book>) {
+    let dynamics = Arc::clone(&shared.transfers.dynamics).lock_owned().await;
+    let (shared, book) = (Arc::clone(shared), Arc::clone(book));
+    let adopted = tokio::task::spawn_blocking(move || {
+        let mut dynamics = dynamics;
+        dynamics.retain(|apex, _| book.zone(apex).is_some_and(|rules| rules.is_dynamic()));
+        for (apex, _) in book.zones().filter(|(_, rules)| rules.is_dynamic()) {
+            if let Err(why) = adopt_one(&shared, &mut dynamics, apex) {
+                tracing::error!(zone = %apex, %why, "this zone cannot be updated");
+            }
+        }
+    });
+    if let Err(error) = adopted.await {
+        tracing::error!(%error, "zones cannot be taken up");
+    }
+}
+
+fn adopt_one(
+    shared: &Shared,
+    dynamics: &mut BTreeMap<Name, Dynamic>,
+    apex: &Name,
+) -> Result<(), String> {
+    let text = |error: popnet_runtime::files::FileError| error.to_string();
+    let file = shared.transfers.files.load().get(apex).cloned();
+    let file = file.filter(|image| image.standing() == Standing::Served);
+    let known = match dynamics.remove(apex) {
+        Some(Dynamic { content, store }) => (store, Some(content)),
+        None => shared.transfers.folder.open(apex).map_err(text)?,
+    };
+    let (mut store, kept) = known;
+    let later = |kept: &Content, file: &Image| {
+        let serial = kept.numbers().map(|soa| soa.serial);
+        serial.is_none_or(|serial| Serial(file.serial()).is_after(serial))
+    };
+    let content = match (kept, file) {
+        (Some(kept), Some(file)) if !later(&kept, &file) => kept,
+        (Some(kept), None) => kept,
+        (_, Some(file)) => {
+            let content = content(&file);
+            store.replace(&content, clock::now()).map_err(text)?;
+            content
+        }
+        (None, None) => return Err("there is neither a file nor a kept state".to_owned()),
+    };
+    shared.transfers.press.zone(shared, Arc::new(compile(&content)?));
+    dynamics.insert(apex.clone(), Dynamic { content, store });
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Packets on the DNS port that are no plain questions: their signatures come off, what they want
+//! is done, and the answers are signed.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use popnet_dns::{Name, Parsed, Rcode, parse_query};
+use popnet_runtime::clock;
+use popnet_transfer::tsig::{self, Signer};
+use popnet_transfer::{Concern, Incoming, concern, reply};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::change::{Order, Way};
+use super::{follow, out};
+use crate::notes::Notes;
+use crate::serve::{Desk, Transport};
+use crate::shared::Shared;
+
+/// A peer that takes nothing for so long is gone.
+const WRITE_MAX: Duration = Duration::from_secs(30);
+
+/// A request without its signature.
+pub(super) struct Opened {
+    pub(super) message: Vec<u8>,
+    pub(super) signer: Option<Signer>,
+}
+
+impl Opened {
+    /// Who signed it.
+    pub(super) fn key(&self) -> Option<&Name> {
+        self.signer.as_ref().map(Signer::key)
+    }
+
+    /// Signs an answer to it, when it was signed itself.
+    pub(super) fn seal(&mut self, answer: &mut Vec<u8>) {
+        if let Some(signer) = &mut self.signer {
+            signer.sign(answer, seconds());
+        }
+    }
+}
+
+/// The time as signatures have it.
+pub(super) fn seconds() -> u64 {
+    u64::try_from(clock::now().unix_seconds()).unwrap_or(0)
+}
+
+/// Checks a request's signature. `Err`: the answer that refuses it.
+fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Opened, Vec<u8>> {
+    let book = shared.transfers.book.load();
+    let mut message = packet.to_vec();
+    match tsig::check(&mut message, &book.keys, seconds()) {
+        Ok(signer) => Ok(Opened { message, signer }),
+        Err(rejection) => {
+            tracing::debug!(%from, why = rejection.word(), "a signed message is refused");
+            Err(rejection.reply(packet))
+        }
+    }
+}
+
+/// Answers a datagram into `out`; gives the answer's length, 0 for none now. Updates are handed
+/// on: they wait for the disk.
+pub(crate) fn datagram(
+    desk: &Desk<'_>,
+    packet: &[u8],
+    from: SocketAddr,
+    socket: &UdpSocket,
+    notes: &mut Notes,
+    out: &mut [u8],
+) -> usize {
+    let mut opened = match open(desk.shared, packet, from.ip()) {
+        Ok(opened) => opened,
+        Err(reply) => return put(&reply, out),
+    };
+    let mut answer = match concern(&opened.message) {
+        Some(Concern::Update) => {
+            hand_on(desk.shared, opened, from, socket);
+            return 0;
+        }
+        Some(Concern::Notify) => follow::notified(desk.shared, &opened, from.ip()),
+        Some(Concern::Transfer) => out::datagram(desk.shared, &opened, from.ip()),
+        Some(Concern::Signed) | None => plain(desk, &opened, from.ip(), Transport::Udp, notes, out),
+    };
+    if answer.is_empty() {
+        return 0;
+    }
+    let room = if opened.signer.is_some() { tsig::ROOM } else { 0 };
+    if answer.len() + room > limit(&opened.message).min(out.len()) {
+        answer = truncated(&opened.message);
+    }
+    opened.seal(&mut answer);
+    put(&answer, out)
+}
+
+/// The answer to a plain question that was signed.
+fn plain(
+    desk: &Desk<'_>,
+    opened: &Opened,
+    from: IpAddr,
+    transport: Transport,
+    notes: &mut Notes,
+    out: &mut [u8],
+) -> Vec<u8> {
+    let length = desk.answer(&opened.message, from, transport, notes, out);
+    out.get(..length).unwrap_or_default().to_vec()
+}
+
+/// The longest datagram that the asker of `message` takes.
+fn limit(message: &[u8]) -> usize {
+    match parse_query(message) {
+        Parsed::Query(query) => popnet_answer::udp_limit(&query),
+        Parsed::Refuse(_) | Parsed::Drop(_) => 512,
+    }
+}
+
+/// An answer that says: ask over TCP.
+fn truncated(message: &[u8]) -> Vec<u8> {
+    let mut answer = reply(message, Rcode::NOERROR);
+    if let Some(bits) = answer.get_mut(2) {
+        *bits |= 0x02;
+    }
+    answer
+}
+
+fn put(answer: &[u8], out: &mut [u8]) -> usize {
+    match out.get_mut(..answer.len()) {
+        Some(place) => {
+            place.copy_from_slice(answer);
+            answer.len()
+        }
+        None => 0,
+    }
+}
+
+/// Updates are few; when more wait than there is room for, whoever sent one sends it again.
+fn hand_on(shared: &Shared, opened: Opened, from: SocketAddr, socket: &UdpSocket) {
+    let Ok(place) = shared.transfers.updates.try_reserve() else { return };
+    let Ok(socket) = socket.try_clone() else { return };
+    place.send(Order { opened, from: from.ip(), way: Way::Datagram(socket, from) });
+}
+
+/// Answers a message that came over a connection, as often as it wants: transfers are many
+/// messages.
+///
+/// # Errors
+/// The connection is of no more use.
+pub(crate) async fn stream<W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    packet: &[u8],
+    from: IpAddr,
+    to: &mut W,
+) -> io::Result<()> {
+    let mut opened = match open(shared, packet, from) {
+        Ok(opened) => opened,
+        Err(reply) => return write(to, &reply).await,
+    };
+    let mut answer = match concern(&opened.message) {
+        Some(Concern::Transfer) => return out::stream(shared, &mut opened, from, to).await,
+        Some(Concern::Notify) => follow::notified(shared, &opened, from),
+        Some(Concern::Update) => {
+            let (way, answered) = tokio::sync::oneshot::channel();
+            let order = Order { opened, from, way: Way::Connection(way) };
+            if shared.transfers.updates.send(order).await.is_err() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let answer = answered.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            return write(to, &answer).await;
+        }
+        Some(Concern::Signed) | None => ask_desk(shared, &opened, from),
+    };
+    opened.seal(&mut answer);
+    write(to, &answer).await
+}
+
+fn ask_desk(shared: &Shared, opened: &Opened, from: IpAddr) -> Vec<u8> {
+    let table = shared.table.load();
+    let view = shared.view.load();
+    let desk = Desk { shared, table: &table, view: &view };
+    let mut notes = Notes::at(clock::now());
+    let mut out = vec![0; usize::from(u16::MAX) - tsig::ROOM];
+    let answer = plain(&desk, opened, from, Transport::Tcp, &mut notes, &mut out);
+    notes.hand_on(shared, &table);
+    answer
+}
+
+/// Sends one message with its length before it (RFC 1035 4.2.2).
+pub(super) async fn write<W: AsyncWrite + Unpin>(to: &mut W, message: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut framed = Vec::with_capacity(2 + message.len());
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(message);
+    match timeout(WRITE_MAX, to.write_all(&framed)).await {
+        Ok(written) => written,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// What a message says, or the answer that it cannot be read.
+pub(super) fn read(message: &[u8]) -> Result<Incoming, Vec<u8>> {
+    Incoming::parse(message).map_err(|_| reply(message, Rcode::FORMERR))
+}

@@ -1,0 +1,123 @@
+//! Zones that travel: out to secondaries, in from primaries, changed from afar.
+//!
+//! - `book`: what the configuration says about it, with the keys that lie on this node.
+//! - `door`: packets that are no plain questions; signatures on and off.
+//! - `press`: the one place that publishes tables and zones, and remembers what changed.
+//! - `out`, `herald`: transfers and notifications that leave.
+//! - `follow`, `fetch`: secondary zones, their timers and transfers that come in.
+//! - `change`: updates. `disk`: what of all this survives a restart.
+
+mod book;
+mod change;
+mod disk;
+mod door;
+mod fetch;
+mod follow;
+mod herald;
+mod out;
+mod press;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use popnet_answer::Image;
+use popnet_config::Held;
+use popnet_dns::Name;
+use popnet_runtime::{Context, Published};
+use popnet_terms::Role;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::Shared;
+use crate::table::Table;
+
+use book::Book;
+use change::{Dynamics, Order};
+use disk::Folder;
+use follow::Followers;
+use press::Press;
+
+pub(crate) use door::{datagram, stream};
+pub(crate) use popnet_transfer::concern;
+
+/// Transfers that leave at a time: each holds one message and a pointer to its zone.
+const OUT_MAX: usize = 64;
+/// Updates that wait: more are not taken, and sent again by whoever has them.
+const UPDATES_MAX: usize = 256;
+
+/// What the role's threads share about zones that travel.
+#[derive(Debug)]
+pub(crate) struct Transfers {
+    pub(crate) book: Published<Book>,
+    pub(crate) press: Press,
+    pub(crate) out: Arc<Semaphore>,
+    pub(crate) folder: Folder,
+    keys: PathBuf,
+    /// Zones that can be updated, as their files have them.
+    files: Published<BTreeMap<Name, Arc<Image>>>,
+    dynamics: Dynamics,
+    followers: Mutex<Followers>,
+    updates: mpsc::Sender<Order>,
+    /// Taken once, by the task that carries updates out.
+    waiting: Mutex<Option<mpsc::Receiver<Order>>>,
+    shutdown: CancellationToken,
+}
+
+impl Transfers {
+    pub(crate) fn new(context: &Context) -> Self {
+        let (updates, waiting) = mpsc::channel(UPDATES_MAX);
+        Self {
+            book: Published::new(Arc::new(Book::default())),
+            press: Press::default(),
+            out: Arc::new(Semaphore::new(OUT_MAX)),
+            folder: Folder::new(context.role_dir(Role::Nameserver).join("zones")),
+            keys: context.state_dir.join("keys").join("tsig"),
+            files: Published::new(Arc::new(BTreeMap::new())),
+            dynamics: Dynamics::default(),
+            followers: Mutex::new(BTreeMap::new()),
+            updates,
+            waiting: Mutex::new(Some(waiting)),
+            shutdown: context.shutdown.clone(),
+        }
+    }
+}
+
+/// Publishes what a configuration means: `table` with the zones that are kept here in their
+/// newest state.
+pub(crate) async fn publish(shared: &Arc<Shared>, held: Arc<Held>, table: Table) {
+    let transfers = &shared.transfers;
+    let keys = transfers.keys.clone();
+    let read = tokio::task::spawn_blocking(move || Book::read(&held, &keys)).await;
+    let book = Arc::new(read.unwrap_or_default());
+    transfers.book.store(Arc::clone(&book));
+    let dynamic = book.zones().filter(|(_, rules)| rules.is_dynamic());
+    let files = dynamic.filter_map(|(apex, _)| {
+        Some((apex.clone(), Arc::clone(table.catalog.zone(apex)?.image())))
+    });
+    transfers.files.store(Arc::new(files.collect()));
+    let kept = follow::restore(shared, &book).await;
+    transfers.press.table(shared, table, |apex| book.keeps(apex));
+    change::adopt(shared, &book).await;
+    follow::start(shared, &book, kept);
+}
+
+/// Starts what runs beside the threads that answer.
+pub(crate) fn start(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
+    let taken = match shared.transfers.waiting.lock() {
+        Ok(mut waiting) => waiting.take(),
+        Err(_) => None,
+    };
+    let mut tasks = vec![tokio::spawn(herald::run(Arc::clone(shared)))];
+    tasks.extend(taken.map(|waiting| tokio::spawn(change::run(Arc::clone(shared), waiting))));
+    tasks
+}
+
+/// A zone's name as part of a file's name. A slash is a letter of some names (RFC 2317).
+fn file_name(apex: &Name) -> String {
+    match apex.to_host().as_str() {
+        "." => "%root".to_owned(),
+        host => host.replace('%', "%25").replace('/', "%2f"),
+    }
+}
