@@ -5,11 +5,13 @@
 mod imports;
 mod names;
 mod rules;
+mod ways;
 mod words;
 
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
+pub use ways::dns_ways;
 pub use words::{
     disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, wire,
 };
@@ -18,13 +20,14 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 16] = [
+pub const ENTRIES: [(&str, Entry); 17] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
     ("dns_answer", dns_answer),
     ("dns_query", dns_query),
     ("dns_response", dns_response),
+    ("dns_ways", dns_ways),
     ("http_fields", http_fields),
     ("kept_sheet", kept_sheet),
     ("kept_state", kept_state),

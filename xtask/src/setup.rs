@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Tool] = &[
     Tool { program: "git", package: "git", reason: "lists the files that tidy looks at" },
     Tool { program: "curl", package: "curl", reason: "a client of the caches that is not ours" },
     Tool { program: "dig", package: "bind9-dnsutils", reason: "a resolver that is not ours" },
+    Tool { program: "kdig", package: "knot-dnsutils", reason: "asks over TLS, HTTPS and QUIC" },
     Tool { program: "delv", package: "bind9-dnsutils", reason: "validates answers" },
     Tool { program: "dnssec-verify", package: "bind9-utils", reason: "validates signed zones" },
     Tool { program: "ldns-verify-zone", package: "ldnsutils", reason: "validates them, too" },
