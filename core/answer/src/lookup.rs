@@ -5,7 +5,7 @@ use popnet_dns::{ALIAS, Class, QName, Query, Rtype};
 use crate::catalog::{Catalog, Node, SiteIndex, Zone};
 use crate::image::{Entry, Kind, RrSet, Standing};
 
-/// Aliases followed inside our zones; a longer chain is a mistake or a ring.
+/// Aliases followed inside our zones; of a longer chain the asker follows the rest.
 const CHAIN_MAX: u8 = 12;
 
 /// What a question leads to.
@@ -20,6 +20,15 @@ pub struct Lookup<'c> {
     pub(crate) is_borrowed: bool,
     /// Where that is.
     pub spot: Option<Spot<'c>>,
+}
+
+impl Lookup<'_> {
+    /// The wildcard that stands in for `name`, which was asked for. What an alias led to is
+    /// another name's.
+    #[must_use]
+    pub fn star(&self, name: &[u8]) -> Option<QName> {
+        if self.aliases > 0 { None } else { self.spot?.star(name) }
+    }
 }
 
 /// Where in a zone an answer was found: what a proof of it is made from.
@@ -148,7 +157,29 @@ pub fn lookup<'c>(catalog: &'c Catalog, query: &Query<'_>) -> Lookup<'c> {
             }
         }
     }
-    Lookup { aliases: CHAIN_MAX, outcome: Outcome::Endless, is_borrowed: false, spot: None }
+    let (aliases, outcome) = match ring(catalog, query) {
+        Some(aliases) => (aliases, Outcome::Endless),
+        // RFC 1034 3.6.2: nobody should fail at a chain; the asker goes on from where we stop.
+        None => (CHAIN_MAX, Outcome::Elsewhere),
+    };
+    Lookup { aliases, outcome, is_borrowed: false, spot: None }
+}
+
+/// After how many aliases a name comes again, if one does (RFC 1034 3.6.2: an error).
+#[cold]
+fn ring(catalog: &Catalog, query: &Query<'_>) -> Option<u8> {
+    let mut walk = Walk::new(catalog, query);
+    let mut seen: [Option<QName>; CHAIN_MAX as usize] = [None; CHAIN_MAX as usize];
+    for aliases in 0..=CHAIN_MAX {
+        if seen.iter().flatten().any(|name| name.as_wire() == walk.name()) {
+            return Some(aliases);
+        }
+        if let Some(place) = seen.get_mut(usize::from(aliases)) {
+            *place = Some(walk.moved().copied().unwrap_or(query.qname));
+        }
+        walk.go_on()?;
+    }
+    None
 }
 
 /// The way from a question over aliases.
@@ -183,6 +214,34 @@ impl<'c, 'q> Walk<'c, 'q> {
 
     pub(crate) fn name(&self) -> &[u8] {
         self.moved.as_ref().unwrap_or(&self.query.qname).as_wire()
+    }
+
+    /// Goes over one alias; `None` where there is none, or no name behind it.
+    fn go_on(&mut self) -> Option<()> {
+        match self.step().0 {
+            Step::Alias(set) => {
+                self.follow(set);
+                Some(())
+            }
+            Step::Renamed { suffix, set } => self.rename(suffix, set),
+            Step::End(_) | Step::Through(..) => None,
+        }
+    }
+
+    /// Whether one of the next `steps` aliases is the DNAME of `owner`.
+    pub(crate) fn passes(mut self, steps: u8, owner: &[u8]) -> bool {
+        for _ in 0..steps {
+            if let Step::Renamed { suffix, .. } = self.step().0
+                && self.name().len().checked_sub(suffix).and_then(|at| self.name().get(at..))
+                    == Some(owner)
+            {
+                return true;
+            }
+            if self.go_on().is_none() {
+                return false;
+            }
+        }
+        false
     }
 
     /// Goes to the target of a CNAME.

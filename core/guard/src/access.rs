@@ -55,10 +55,13 @@ impl Access {
     }
 }
 
-/// Who may ask for which zone: a zone's own list, else the list for all, else everybody.
+/// Who may ask for which zone: a zone's own list, else the list for all, else everybody. The
+/// network's nodes may always ask for its own names: they find each other by them (N24).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
     all: Option<Access>,
+    domain: Box<[u8]>,
+    nodes: Access,
     /// By apex, in wire form and lower case.
     zones: BTreeMap<Box<[u8]>, Access>,
 }
@@ -72,18 +75,24 @@ impl Gate {
             let apex: Name = name.parse().ok()?;
             Some((apex.as_wire().into(), Access::of(zone.allow_query.as_deref()?)))
         });
-        Self { all, zones: own.collect() }
+        let domain = network.network.domain.parse::<Name>();
+        let domain = domain.map_or_else(|_| Box::default(), |name| name.as_wire().into());
+        let nodes = network.nodes().flat_map(|(_, _, node)| node.address.iter());
+        let nodes = Access::of(&nodes.map(|ip| IpNet::from(*ip)).collect::<Vec<_>>());
+        Self { all, domain, nodes, zones: own.collect() }
     }
 
     /// Whether `asker` may ask for `qname`, which is in wire form and lower case.
     #[must_use]
     pub fn admits(&self, asker: IpAddr, qname: &[u8]) -> bool {
-        if self.zones.is_empty() {
-            return self.all.as_ref().is_none_or(|all| all.has(asker));
+        if self.zones.is_empty() && self.all.is_none() {
+            return true;
         }
         // The deepest zone with a list of its own goes first.
         let own = suffixes(qname).find_map(|suffix| self.zones.get(suffix));
+        let is_ours = || suffixes(qname).any(|suffix| *suffix == *self.domain);
         own.or(self.all.as_ref()).is_none_or(|list| list.has(asker))
+            || (self.nodes.has(asker) && is_ours())
     }
 }
 
@@ -137,5 +146,12 @@ mod tests {
         gate.all = Some(Access::of(&nets(&["192.0.2.0/24"])));
         assert!(gate.admits(far, &wire("elsewhere.example")));
         assert!(!gate.admits(near, &wire("elsewhere.example")));
+        // Our own nodes need our own names, and nothing else.
+        gate.domain = wire("cdn.example").into();
+        gate.nodes = Access::of(&nets(&["10.0.0.1/32"]));
+        assert!(gate.admits(near, &wire("log1.fra1.cdn.example")));
+        assert!(gate.admits(near, &wire("cdn.example")));
+        assert!(!gate.admits(near, &wire("ncdn.example")));
+        assert!(!gate.admits("10.0.0.2".parse().unwrap(), &wire("cdn.example")));
     }
 }

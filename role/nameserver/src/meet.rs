@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use popnet_answer::udp_limit;
+use popnet_answer::{lookup, udp_limit};
 use popnet_dns::{EdnsReply, Envelope, Query, Rcode, Writer};
-use popnet_guard::{Verdict, class_of};
+use popnet_guard::{Class, Verdict, class_of};
 use popnet_terms::Timestamp;
 
 use crate::counters::count;
@@ -117,7 +117,11 @@ impl Desk<'_> {
         }
         let shield = self.shared.shield.load();
         let Some(rates) = &shield.rates else { return length };
-        let class = class_of(out.get(..length).unwrap_or_default());
+        let star = asked.and_then(|(query, _)| self.star(query));
+        let class = match (class_of(out.get(..length).unwrap_or_default()), &star) {
+            (Class::Answer(_), Some(star)) => Class::Answer(star),
+            (class, _) => class,
+        };
         let counters = &self.shared.counters;
         match (rates.judge(from, &class, now), asked) {
             (Verdict::Send, _) => length,
@@ -137,6 +141,13 @@ impl Desk<'_> {
                 length
             }
         }
+    }
+
+    /// What stands for all answers of one wildcard: its name, and what else the question says.
+    /// Whoever makes up names below it gets one answer again and again.
+    fn star(&self, query: &Query<'_>) -> Option<Vec<u8>> {
+        let name = lookup(&self.table.catalog, query).star(query.qname.as_wire())?;
+        Some([name.as_wire(), query.question.last_chunk::<4>()?].concat())
     }
 }
 
