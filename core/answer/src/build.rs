@@ -96,8 +96,9 @@ impl Draft {
                 above.into_iter().find_map(|a| apexes.binary_search_by(|x| x.as_wire().cmp(a)).ok())
             });
             let parent = parent.and_then(|number| u32::try_from(number).ok());
+            let is_made = zone.image.is_none();
             let (image, own) = zone.compile(&mut self.problems);
-            zones.push(Zone { image, own, is_joined: false, parent });
+            zones.push(Zone { image, own, is_joined: false, is_made, parent });
         }
         let frame = Frame {
             longest: apexes.iter().map(|apex| apex.as_wire().len()).max().unwrap_or(0),

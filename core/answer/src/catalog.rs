@@ -44,6 +44,8 @@ pub struct Zone {
     pub(crate) own: Option<Arc<Image>>,
     /// Whether the image holds the records of `own`, too: they were signed together.
     pub(crate) is_joined: bool,
+    /// Whether it follows from the configuration alone.
+    pub(crate) is_made: bool,
     /// The number of the zone of ours above it.
     pub(crate) parent: Option<u32>,
 }
@@ -67,7 +69,7 @@ impl Catalog {
         let mut next = self.clone();
         let zone = next.zones.get_mut(number as usize)?;
         let own = zone.own.take().unwrap_or_else(|| Arc::clone(&zone.image));
-        *zone = Zone { image, own: Some(own), is_joined: true, parent: zone.parent };
+        *zone = Zone { image, own: Some(own), is_joined: true, ..zone.clone() };
         Some(next)
     }
 
@@ -146,6 +148,18 @@ impl Zone {
     /// there beside those of the image: who signs the zone must know of them.
     pub fn own_names(&self) -> impl Iterator<Item = Entry<'_>> {
         self.own.iter().flat_map(|own| own.entries())
+    }
+
+    /// What the network adds, in one piece.
+    #[must_use]
+    pub fn own(&self) -> Option<&Arc<Image>> {
+        self.own.as_ref()
+    }
+
+    /// Whether it follows from the configuration alone, and came from no file or primary.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.is_made
     }
 
     /// What there is at `relative`.

@@ -347,6 +347,18 @@ impl<'i> Entry<'i> {
         self.flags & STAR != 0
     }
 
+    /// Types that may be answered here without standing here, because they are made for each
+    /// answer; `None` where nothing is made here or right below.
+    #[must_use]
+    pub fn made_types(&self) -> Option<&'static [Rtype]> {
+        match self.kind {
+            Kind::Steered(_) => Some(&[Rtype::A, Rtype::AAAA]),
+            Kind::Whoami => Some(&[Rtype::TXT]),
+            Kind::Origins(_) => Some(&[]),
+            Kind::Plain => None,
+        }
+    }
+
     /// Its RRsets by type, each with its signatures behind it.
     #[must_use]
     pub fn sets(&self) -> Sets<'i> {

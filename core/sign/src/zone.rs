@@ -50,7 +50,8 @@ pub struct Plan<'a> {
     pub key_ttl: Seconds,
     /// Now.
     pub now: Timestamp,
-    /// Names whose records of these types are made when they are asked for: they exist.
+    /// Names whose records of these types are made when they are asked for: they exist, also
+    /// those without any type, below which something is made.
     pub made: &'a [(Name, Vec<Rtype>)],
 }
 
@@ -172,8 +173,8 @@ struct Owner {
     name: Name,
     place: Place,
     sets: BTreeMap<Rtype, Set>,
-    /// Types that exist without standing here.
-    made: Vec<Rtype>,
+    /// Types that exist without standing here; `None` where nothing is made.
+    made: Option<Vec<Rtype>>,
 }
 
 impl Owner {
@@ -193,13 +194,13 @@ impl Owner {
             Place::Below => false,
         };
         let mut types: Vec<Rtype> = self.sets.keys().copied().filter(seen).collect();
-        types.extend_from_slice(&self.made);
+        types.extend(self.made.iter().flatten());
         types.extend_from_slice(with);
         types
     }
 
     fn is_empty(&self) -> bool {
-        self.sets.is_empty() && self.made.is_empty()
+        self.sets.is_empty() && self.made.is_none()
     }
 }
 
@@ -234,7 +235,7 @@ impl Owners {
             if name.is_within(&zone.apex) {
                 let owner = owners.at(name);
                 let fresh = types.iter().filter(|rtype| !owner.sets.contains_key(rtype));
-                owner.made = fresh.copied().collect();
+                owner.made = Some(fresh.copied().collect());
             }
         }
         owners.add_keys(&zone.apex, plan);
@@ -247,7 +248,7 @@ impl Owners {
             name: name.clone(),
             place: Place::Inside,
             sets: BTreeMap::new(),
-            made: Vec::new(),
+            made: None,
         })
     }
 
@@ -322,7 +323,11 @@ impl Owners {
         for owner in self.by_order.values().filter(|owner| owner.place != Place::Below) {
             let signed = owner.sets.keys().any(|rtype| owner.is_signed(*rtype));
             let with: &[Rtype] =
-                if signed || !owner.made.is_empty() { &[Rtype::RRSIG] } else { &[] };
+                if signed || owner.made.as_ref().is_some_and(|made| !made.is_empty()) {
+                    &[Rtype::RRSIG]
+                } else {
+                    &[]
+                };
             let hash = hash_of(owner.name.as_wire());
             hashes.insert(hash, owner.types(with));
             // RFC 5155 7.1: empty names between an owner and the apex have records, too.

@@ -23,6 +23,7 @@ mod needs;
 mod notes;
 mod serve;
 mod shared;
+mod sign;
 mod state;
 mod steer;
 mod table;
@@ -32,6 +33,7 @@ mod udp;
 mod zones;
 
 pub use limit::parse_cookie_secrets;
+pub use sign::{KeyFolder, parse_signed, plan_of, policy_of, read_key_state};
 pub use state::parse as parse_kept;
 pub use transport::{message_in_path, message_in_stream};
 
@@ -99,6 +101,7 @@ pub async fn start(
     tasks.extend(transport::start(sockets.connections, &context, &config, &shared)?);
     tasks.push(limit::start(&context, config.clone(), Arc::clone(&shared)));
     tasks.extend(transfer::start(&shared));
+    tasks.extend(sign::start(&shared, &context.shutdown));
     let reload = reload(zones, config.clone(), Arc::clone(&shared), context.clone());
     tasks.push(tokio::spawn(reload));
     tasks.push(measure::start(&context, sockets.probe, config, Arc::clone(&shared), wished));

@@ -4,8 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use popnet_answer::{Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond};
+use popnet_answer::{
+    Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, respond_signed,
+};
 use popnet_dns::{Envelope, Parsed, Query, Rcode, parse_query};
+use popnet_runtime::clock;
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
 use popnet_wire::logging::Decision;
@@ -147,7 +150,28 @@ impl Desk<'_> {
         let server = &self.shared.hostname;
         let Form { limit, envelope } = form;
         let reply = Reply { limit, scope, server, envelope };
-        respond(&self.table.catalog, query, found, filling, &reply, out)
+        let catalog = &self.table.catalog;
+        if !query.edns.is_some_and(|edns| edns.dnssec_ok) {
+            return respond(catalog, query, found, filling, &reply, out);
+        }
+        let ttl_max = match found.outcome {
+            Outcome::Steered { site, .. } => self.table.site(site).map(|s| s.answered.ttl_max),
+            Outcome::Origin { site, .. } => self.table.site(site).map(|s| s.fetched.ttl_max),
+            Outcome::Records(_)
+            | Outcome::Whoami
+            | Outcome::Minimal
+            | Outcome::Referral(..)
+            | Outcome::NoData(_)
+            | Outcome::NxDomain(_)
+            | Outcome::Elsewhere
+            | Outcome::TooLong
+            | Outcome::Endless
+            | Outcome::Lacking
+            | Outcome::Refused => None,
+        };
+        let online = self.shared.signing.online();
+        let signer = online.at(clock::now(), ttl_max.map_or(0, |ttl| ttl.0));
+        respond_signed(catalog, query, found, filling, (&reply, Some(&signer)), out)
     }
 
     fn choose_target<'q>(

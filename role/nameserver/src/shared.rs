@@ -13,6 +13,7 @@ use popnet_terms::{NodeName, Role};
 use crate::counters::Counters;
 use crate::limit::{Shield, load_secrets};
 use crate::needs::Wishes;
+use crate::sign::Signing;
 use crate::table::Table;
 use crate::transfer::Transfers;
 
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) wishes: Wishes,
     /// Zones that travel.
     pub(crate) transfers: Transfers,
+    pub(crate) signing: Signing,
     decisions: AtomicU64,
 }
 
@@ -69,6 +71,7 @@ impl Shared {
             shipper,
             wishes,
             transfers: Transfers::new(context),
+            signing: Signing::new(context),
             // Unique in the network: 64 random bits to begin with, then one by one.
             decisions: AtomicU64::new(first),
         })

@@ -13,6 +13,7 @@ use popnet_steering::{Rules, SiteRules};
 use popnet_terms::{CustomerId, NodeName, OriginId, SiteName};
 use popnet_wire::rollout::Epoch;
 
+use crate::sign::SigningRules;
 use crate::zones::{ZoneProblem, Zones};
 
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -30,6 +31,8 @@ pub(crate) struct Table {
     /// Decisions whose scrambled number is at most this are recorded.
     pub(crate) sample: u64,
     pub(crate) problems: Vec<ZoneProblem>,
+    /// How its zones are signed.
+    pub(crate) signing: Arc<SigningRules>,
     /// Whether there is a log server for what is about the network itself.
     pub(crate) is_logged: bool,
 }
@@ -89,6 +92,7 @@ impl Table {
             catalog,
             sample: threshold(network.logs.decision_sample.unwrap_or(1.0)),
             problems,
+            signing: Arc::new(SigningRules::of(network)),
             is_logged: !network.logs.default.is_empty(),
         }
     }

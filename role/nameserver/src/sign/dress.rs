@@ -1,0 +1,225 @@
+//! Puts signatures on the zones of a table.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use popnet_answer::{Image, Standing, Zone};
+use popnet_config::network::{Dnssec, Network};
+use popnet_dns::{Name, Rtype, ZoneFile, ZoneRecord};
+use popnet_runtime::{Context, Published};
+use popnet_sign::ParentView;
+use popnet_terms::{Role, Timestamp};
+
+use super::online::{Online, ZoneKeys};
+use super::schedule::{Signers, SigningZone};
+use crate::table::Table;
+use crate::zones::ZoneProblem;
+
+/// How the zones of a configuration are signed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SigningRules {
+    /// Zones that the configuration names.
+    zones: BTreeMap<Name, Dnssec>,
+    /// Zones that follow from the configuration.
+    made: Option<Dnssec>,
+    /// Whether there is one name server: only it may make keys by itself.
+    is_alone: bool,
+}
+
+impl SigningRules {
+    pub(crate) fn of(network: &Network) -> Self {
+        let signed = |rules: &Option<Dnssec>| rules.clone().filter(|rules| rules.sign);
+        let zones = network.zones.iter();
+        let zones =
+            zones.filter_map(|(name, zone)| Some((name.parse().ok()?, signed(&zone.dnssec)?)));
+        let servers = network.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver)).count();
+        Self {
+            zones: zones.collect(),
+            made: signed(&network.network.dnssec),
+            is_alone: servers <= 1,
+        }
+    }
+
+    fn of_zone(&self, zone: &Zone) -> Option<&Dnssec> {
+        let made = self.made.as_ref().filter(|_| zone.is_made());
+        self.zones.get(zone.image().apex()).or(made)
+    }
+}
+
+/// What the role's threads share about signing.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    state: Mutex<State>,
+    online: Published<Online>,
+}
+
+#[derive(Debug)]
+struct State {
+    signers: Signers,
+    worn: BTreeMap<Name, Worn>,
+    parents: BTreeMap<Name, ParentView>,
+}
+
+/// A zone as it was dressed last, and what that rests on.
+#[derive(Debug)]
+struct Worn {
+    source: Arc<Image>,
+    own: Option<Arc<Image>>,
+    rules: Dnssec,
+    dressed: Arc<Image>,
+    keys: ZoneKeys,
+}
+
+impl Signing {
+    pub(crate) fn new(context: &Context) -> Self {
+        let signers = Signers::new(context);
+        let state = State { signers, worn: BTreeMap::new(), parents: BTreeMap::new() };
+        let online = Published::new(Arc::new(Online::new(HashMap::new())));
+        Self { state: Mutex::new(state), online }
+    }
+
+    /// What signs answers now.
+    pub(crate) fn online(&self) -> Arc<Online> {
+        self.online.load_full()
+    }
+
+    /// When the first zone is due; `None`: no zone is signed here.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).signers.next()
+    }
+
+    /// Zones whose parents are to be asked, and what was seen there last.
+    pub(crate) fn watched(&self) -> Vec<(Name, Vec<std::net::SocketAddr>, Vec<Vec<u8>>)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let zones = state.worn.iter().filter(|(_, worn)| !worn.rules.parents.is_empty());
+        let zones = zones.map(|(name, worn)| {
+            let parents = worn.rules.parents.iter().map(|peer| peer.socket()).collect();
+            (name.clone(), parents, worn.keys.ds.clone())
+        });
+        zones.collect()
+    }
+
+    /// Notes what all servers of a parent show; the zone is looked at soon where that is new.
+    pub(crate) fn see(&self, zone: &Name, view: ParentView) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.parents.get(zone) != Some(&view) {
+            tracing::info!(%zone, keys = view.ds.len(), "DS records seen at the parent");
+            state.parents.insert(zone.clone(), view);
+            state.signers.hasten(zone);
+        }
+    }
+
+    /// Signs the zones of `table` that are to be signed, as far as that is not done. A zone that
+    /// cannot be signed stays as it is signed, or unsigned, and is told in the table's problems.
+    pub(crate) fn dress(&self, table: &mut Table, now: Timestamp) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules = Arc::clone(&table.signing);
+        let zones: Vec<Zone> = table.catalog.zones().to_vec();
+        let mut kept = BTreeSet::new();
+        for zone in &zones {
+            let Some(of_zone) = rules.of_zone(zone) else { continue };
+            if zone.image().standing() != Standing::Served {
+                continue;
+            }
+            let apex = zone.image().apex();
+            kept.insert(apex.clone());
+            let dressed = match state.dress(zone, of_zone, now, rules.is_alone) {
+                Ok(dressed) => Some(dressed),
+                Err(why) => {
+                    tracing::error!(zone = %apex, %why, "the zone is not signed");
+                    let last = state.worn.get(apex).map(|worn| Arc::clone(&worn.dressed));
+                    let zone = apex.to_host();
+                    let kept = last.is_some();
+                    let problem = ZoneProblem { zone, mistakes: vec![why], kept };
+                    if !table.problems.contains(&problem) {
+                        table.problems.push(problem);
+                    }
+                    last
+                }
+            };
+            if let Some(joined) = dressed.and_then(|image| table.catalog.with_joined(image)) {
+                table.catalog = joined;
+            }
+        }
+        state.worn.retain(|apex, _| kept.contains(apex));
+        state.signers.retain(|apex| kept.contains(apex));
+        let keys = state.worn.iter().map(|(apex, worn)| (apex.clone(), worn.keys.clone()));
+        let keys: HashMap<Name, ZoneKeys> = keys.collect();
+        if !self.online.load().is_for(&keys) {
+            self.online.store(Arc::new(Online::new(keys)));
+        }
+    }
+}
+
+impl State {
+    fn dress(
+        &mut self,
+        zone: &Zone,
+        rules: &Dnssec,
+        now: Timestamp,
+        may_make: bool,
+    ) -> Result<Arc<Image>, String> {
+        let (image, apex) = (zone.image(), zone.image().apex());
+        let same = |one: Option<&Arc<Image>>, other: Option<&Arc<Image>>| match (one, other) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let is_due = self.signers.is_due(apex, now);
+        if let Some(worn) = self.worn.get(apex).filter(|worn| !is_due && worn.rules == *rules) {
+            let is_source = Arc::ptr_eq(&worn.source, image) && same(worn.own.as_ref(), zone.own());
+            if is_source || Arc::ptr_eq(&worn.dressed, image) {
+                return Ok(Arc::clone(&worn.dressed));
+            }
+        }
+        let signing = signing_zone(zone, rules);
+        let parent = self.parents.get(apex);
+        let signed = self.signers.sign(&signing, now, parent, may_make)?;
+        let dressed = Image::build(signed.zone);
+        let dressed = dressed.map_err(|flaws| {
+            flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        })?;
+        let dressed = Arc::new(dressed);
+        let worn = Worn {
+            source: Arc::clone(image),
+            own: zone.own().cloned(),
+            rules: rules.clone(),
+            dressed: Arc::clone(&dressed),
+            keys: signed.keys,
+        };
+        self.worn.insert(apex.clone(), worn);
+        Ok(dressed)
+    }
+}
+
+/// The records of a zone and of what the network adds to it; where both have records of a name
+/// and type, the network's count.
+fn signing_zone<'a>(zone: &Zone, rules: &'a Dnssec) -> SigningZone<'a> {
+    let image = zone.image();
+    let own = zone.own();
+    let is_own = |relative: &[u8], rtype: Rtype| {
+        // What the network makes changes with it; the serial is the zone's own.
+        rtype != Rtype::SOA && own.is_some_and(|own| own.set(relative, rtype).is_some())
+    };
+    let mut records = Vec::with_capacity(image.record_count());
+    let mut add = |image: &Image, keep: &dyn Fn(&[u8], Rtype) -> bool| {
+        for record in image.records().filter(|record| keep(record.name, record.rtype)) {
+            let owner = image.whole(record.name).map(|name| name.to_name());
+            let Some(owner) = owner else { continue };
+            let (rtype, ttl, rdata) = (record.rtype, record.ttl, record.rdata.into());
+            records.push(ZoneRecord { owner, rtype, ttl, rdata, line: 0 });
+        }
+    };
+    add(image, &|relative, rtype| !is_own(relative, rtype));
+    if let Some(own) = own {
+        add(own, &is_own);
+    }
+    let special = |image: &Image| {
+        let names = image.entries().filter_map(|entry| {
+            Some((image.whole(entry.name)?.to_name(), entry.made_types()?.to_vec()))
+        });
+        names.collect::<Vec<_>>()
+    };
+    let made = own.map_or_else(|| special(image), |own| special(own));
+    SigningZone { zone: ZoneFile { apex: image.apex().clone(), records }, made, rules }
+}
