@@ -21,6 +21,9 @@ const HINFO_TTL: u32 = 3_600;
 /// Most addresses in an answer: it is signed as one piece, and no policy asks for so many.
 const ADDRESSES_MAX: usize = 64;
 
+/// Records among which the same target is looked for: large RRsets shall not cost more than that.
+const TARGETS_SEEN: usize = 32;
+
 /// RFC 8914 4.1: aliases without end have no code of their own.
 const OTHER: u16 = 0;
 /// RFC 8914 4.21.
@@ -179,8 +182,8 @@ impl<'c> Pen<'c, '_> {
             self.writer.authoritative();
         }
         let mut walk = Walk::new(self.catalog, query);
-        for _ in 0..lookup.aliases {
-            self.alias(&mut walk)?;
+        for before in 0..lookup.aliases {
+            self.alias(&mut walk, Walk::new(self.catalog, query), before)?;
         }
         let place = Place { owner: owner(&walk), name: walk.name(), spot: lookup.spot };
         let (first, aliases) = (Walk::new(self.catalog, query), lookup.aliases);
@@ -239,8 +242,14 @@ impl<'c> Pen<'c, '_> {
         }
     }
 
-    /// Writes one alias and goes to where it leads.
-    fn alias(&mut self, walk: &mut Walk<'c, '_>) -> Result<(), Full> {
+    /// Writes one alias and goes to where it leads. `first` has the `before` aliases ahead of it
+    /// that are written already.
+    fn alias(
+        &mut self,
+        walk: &mut Walk<'c, '_>,
+        first: Walk<'c, '_>,
+        before: u8,
+    ) -> Result<(), Full> {
         match walk.step().0 {
             Step::End(_) | Step::Through(..) => Ok(()),
             Step::Alias(set) => {
@@ -251,7 +260,10 @@ impl<'c> Pen<'c, '_> {
             Step::Renamed { suffix, set } => {
                 let name = walk.name();
                 let dname = name.get(name.len().saturating_sub(suffix)..).unwrap_or_default();
-                self.set(Section::Answer, Owner::Name(dname), set)?;
+                // One DNAME may rename twice; an RRset is shown once (RFC 2181 5).
+                if !first.passes(before, dname) {
+                    self.set(Section::Answer, Owner::Name(dname), set)?;
+                }
                 let from = walk.moved().copied();
                 if walk.rename(suffix, set).is_none() {
                     return Ok(());
@@ -360,8 +372,14 @@ impl<'c> Pen<'c, '_> {
             _ => return Ok(()),
         };
         let catalog = self.catalog;
-        for rdata in set.records() {
-            let Some(name) = rdata.get(skip..).and_then(popnet_dns::QName::read) else { continue };
+        for (at, rdata) in set.records().enumerate() {
+            let target = |rdata: &[u8]| rdata.get(skip..).and_then(popnet_dns::QName::read);
+            let Some(name) = target(rdata) else { continue };
+            // Each target once; nobody has so many records that the bound matters.
+            let mut earlier = set.records().take(at.min(TARGETS_SEEN)).filter_map(target);
+            if earlier.any(|other| other.as_wire() == name.as_wire()) {
+                continue;
+            }
             let Some((zone, relative)) = catalog.locate(name.as_wire()) else { continue };
             let Some(node) = zone.node(relative) else { continue };
             let is_glue =

@@ -29,6 +29,9 @@ toward CNAME static.acme.test.
 lost CNAME none
 ring1 CNAME ring2
 ring2 CNAME ring1
+grows DNAME more.grows
+twice MX 1 mail
+twice MX 2 mail
 a.b.c A 192.0.2.4
 *.wild A 192.0.2.5
 *.wild MX 5 mail
@@ -92,6 +95,15 @@ kind = "cached"
 origins = "www"
 "#;
 
+/// The zone with a chain longer than anybody follows.
+fn with_chain() -> String {
+    let mut text = ZONE.to_owned();
+    for step in 0..20 {
+        writeln!(text, "long{step} CNAME long{}", step + 1).unwrap();
+    }
+    text
+}
+
 fn zone(apex: &str, text: &str) -> Arc<Image> {
     let read = read_zone(&name(apex), Path::new("zone"), text.as_bytes(), &mut |_| {
         Err("no includes here".into())
@@ -112,7 +124,11 @@ fn name(text: &str) -> Name {
 
 fn catalog() -> Catalog {
     let network = network();
-    Catalog::build(&network, 42, &[zone("example.test", ZONE), zone("inner.example.test", INNER)])
+    Catalog::build(
+        &network,
+        42,
+        &[zone("example.test", &with_chain()), zone("inner.example.test", INNER)],
+    )
 }
 
 fn ask(catalog: &Catalog, qname: &str, qtype: Rtype, filling: &Filling<'_>) -> Response {
@@ -211,8 +227,17 @@ fn static_answers() {
         show(&apex),
         "NOERROR aa | example.test 300 MX 10 mail.example.test.; | | mail 300 A 192.0.2.2;"
     );
+    // A ring is an error and shown once; of a long chain the asker follows the rest.
+    let long = ask(&catalog, "long0.example.test", Rtype::A, &Filling::Nothing);
+    assert_eq!((long.rcode.to_string().as_str(), long.answers.len()), ("NOERROR", 12));
+    let grows = ask(&catalog, "x.grows.example.test", Rtype::A, &Filling::Nothing);
+    let dnames = grows.answers.iter().filter(|record| record.rtype == Rtype::DNAME).count();
+    assert_eq!((grows.rcode.to_string().as_str(), dnames, grows.answers.len()), ("NOERROR", 1, 13));
+    let twice = ask(&catalog, "twice.example.test", Rtype::MX, &Filling::Nothing);
+    assert_eq!((twice.answers.len(), twice.additional.len()), (2, 1));
     let ring = ask(&catalog, "ring1.example.test", Rtype::A, &Filling::Nothing);
     assert_eq!(ring.rcode.to_string(), "SERVFAIL");
+    assert_eq!(ring.answers.len(), 2);
     assert_eq!(ring.edns.unwrap().extended_error, Some((0, String::new())));
     let foreign = ask(&catalog, "elsewhere.test", Rtype::A, &Filling::Nothing);
     assert_eq!(show(&foreign), "REFUSED | | |");
