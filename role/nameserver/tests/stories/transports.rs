@@ -46,12 +46,6 @@ async fn open(more: &str, folder: &Path) -> Ways {
 }
 
 impl Ways {
-    fn kdig(&self, port: u16, more: &[&str]) -> String {
-        let port = port.to_string();
-        let usual = ["@127.0.0.1", "-p", &port, "www.example.test", "A", "+timeout=5", "+retry=0"];
-        said(Command::new("kdig").args(usual).args(more))
-    }
-
     fn curl(&self, more: &[&str]) -> String {
         let resolve = format!("ns1.fra1.cdn.lab.test:{}:127.0.0.1", self.web);
         let usual = ["--silent", "--show-error", "--max-time", "5", "--resolve", &resolve];
@@ -61,6 +55,12 @@ impl Ways {
     fn url(&self, path: &str) -> String {
         format!("https://ns1.fra1.cdn.lab.test:{}{path}", self.web)
     }
+}
+
+fn kdig(port: u16, more: &[&str]) -> String {
+    let port = port.to_string();
+    let usual = ["@127.0.0.1", "-p", &port, "www.example.test", "A", "+timeout=5", "+retry=0"];
+    said(Command::new("kdig").args(usual).args(more))
 }
 
 /// What a program prints, both ways.
@@ -86,20 +86,20 @@ async fn one_answer_over_every_way() {
         // kdig takes the last of these options for the way.
         (ways.tls, &[&ca, host, "+quic"]),
     ] {
-        let answer = ways.kdig(port, options);
+        let answer = kdig(port, options);
         assert!(answer.contains("status: NOERROR"), "{options:?}\n{answer}");
         assert!(answer.contains("192.0.2.2"), "{options:?}\n{answer}");
     }
     // Another name than the certificate's is found out.
-    let wrong = ways.kdig(ways.tls, &["+tls", &ca, "+tls-hostname=elsewhere.test"]);
+    let wrong = kdig(ways.tls, &["+tls", &ca, "+tls-hostname=elsewhere.test"]);
     assert!(!wrong.contains("192.0.2.2"), "{wrong}");
 
     // Whoever pads gets padded answers, on ways where that hides something.
     for (port, way) in [(ways.tls, "+tls"), (ways.web, "+https"), (ways.tls, "+quic")] {
-        let padded = ways.kdig(port, &[way, "+padding"]);
+        let padded = kdig(port, &[way, "+padding"]);
         assert!(padded.contains(";; Received 468 B"), "{way}\n{padded}");
     }
-    let open = ways.kdig(dns, &["+tcp", "+padding"]);
+    let open = kdig(dns, &["+tcp", "+padding"]);
     assert!(!open.contains("468 B") && open.contains("192.0.2.2"), "{open}");
     ways.server.stop().await;
 }
@@ -166,7 +166,7 @@ async fn a_renewed_certificate_is_seen() {
         let host = "+tls-hostname=ns1.fra1.cdn.lab.test";
         [(ways.tls, "+tls"), (ways.web, "+https"), (ways.tls, "+quic")]
             .into_iter()
-            .all(|(port, way)| ways.kdig(port, &[&ca, host, way]).contains("192.0.2.2"))
+            .all(|(port, way)| kdig(port, &[&ca, host, way]).contains("192.0.2.2"))
     };
     assert!(sees("first.pem"));
     // Half a renewal: the last good pair stays.
@@ -294,7 +294,7 @@ async fn crowds_and_slow_clients_keep_nobody_out() {
         crowd.push(idle);
         if number % 200 == 199 {
             let begun = Instant::now();
-            let answer = ways.kdig(dns.port(), &["+tcp"]);
+            let answer = kdig(dns.port(), &["+tcp"]);
             assert!(answer.contains("192.0.2.2"), "{answer}");
             assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         }
@@ -331,14 +331,14 @@ async fn long_messages_over_tls_and_a_handshake_that_never_comes() {
     let ways = open(tcp, folder.path()).await;
     let at = SocketAddr::from(([127, 0, 0, 1], ways.tls));
     let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(at).unwrap()).collect();
-    let answer = ways.kdig(ways.tls, &["+tls"]);
+    let answer = kdig(ways.tls, &["+tls"]);
     assert!(answer.contains("192.0.2.2"), "{answer}");
     until(|| silent.iter().filter(|stream| is_alive(stream)).count() <= 20);
     until(|| !silent.iter().any(is_alive));
     let web = SocketAddr::from(([127, 0, 0, 1], ways.web));
     let mut junk = TcpStream::connect(web).unwrap();
     junk.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let answer = ways.kdig(ways.web, &["+https"]);
+    let answer = kdig(ways.web, &["+https"]);
     assert!(answer.contains("192.0.2.2"), "{answer}");
     ways.server.stop().await;
 }
