@@ -55,6 +55,9 @@ use tokio::task::JoinHandle;
 use crate::shared::Shared;
 use crate::zones::Zones;
 
+/// A little longer than the allocator keeps what is free.
+const SETTLE: Duration = Duration::from_millis(1_500);
+
 /// How long the last batches may take to leave when the role ends.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
@@ -182,7 +185,16 @@ async fn load(zones: Zones, held: Arc<Held>) -> Option<(Zones, table::Table)> {
         (zones, table)
     };
     let loaded = tokio::task::spawn_blocking(compile).await;
+    tokio::spawn(settle());
     loaded.inspect_err(|error| tracing::error!(%error, "the name table cannot be built")).ok()
+}
+
+/// What reading took is free now, but the allocator gives it back to the system only when it is
+/// next asked for something, and that a second later at the soonest. While a name server answers,
+/// it asks for nothing.
+async fn settle() {
+    tokio::time::sleep(SETTLE).await;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
 /// Builds the next table on each change of the configuration; answers flow from the old one

@@ -147,7 +147,7 @@ fn compile(
     text: Vec<u8>,
     open: &mut Open<'_>,
 ) -> Result<Image, Vec<Mistake>> {
-    let mut builder = Builder::new(apex.clone());
+    let mut builder = Builder::sized(apex.clone(), text.len());
     let files = scan_zone(apex, file, &text, open, &mut |record| {
         builder.add(record.owner, record.rtype, record.ttl, record.rdata, record.place);
     })?;
