@@ -1,0 +1,95 @@
+//! Two servers of ours: timers, expiry, and differences on the wire.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use popnet_dns::{Name, Rtype};
+use popnet_transfer::{Arrival, Arrived, Limits, Progress, Rr, Serial, Soa, Wanted, ask};
+
+use crate::common::{Server, free_port, start_on};
+use crate::lab::{HEAD, nsupdate, serial, until, write_keys};
+
+const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 1 1 3 60\n@ NS ns1\nns1 A 192.0.2.1\n";
+
+async fn start(folder: &Path, zone: &str, port: u16) -> Server {
+    let text = format!("{HEAD}{zone}");
+    let probe = ([127, 0, 0, 1], free_port()).into();
+    start_on(&text, folder, ([127, 0, 0, 1], port).into(), probe).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_expires_and_comes_back() {
+    let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(above.path().join("z.zone"), ZONE).unwrap();
+    let (primary_port, port) = (free_port(), free_port());
+    let primary_zone =
+        "[zones.\"plain.test\"]\nfile = \"z.zone\"\nallow_transfer = [\"127.0.0.0/8\"]\n";
+    let zone = format!("[zones.\"plain.test\"]\nprimaries = [\"127.0.0.1:{primary_port}\"]\n");
+
+    let server = start(below.path(), &zone, port).await;
+    let code = |server: &Server| server.ask("ns1.plain.test", Rtype::A).rcode.to_string();
+    assert_eq!(code(&server), "SERVFAIL", "never transferred");
+    let primary = start(above.path(), primary_zone, primary_port).await;
+    until("the zone has come", || code(&server) == "NOERROR");
+    primary.stop().await;
+    until("the zone has expired", || code(&server) == "SERVFAIL");
+    let primary = start(above.path(), primary_zone, primary_port).await;
+    until("the zone is back", || code(&server) == "NOERROR");
+    primary.stop().await;
+    server.stop().await;
+}
+
+/// The answer to a question for differences.
+fn ixfr(port: u16, since: u32) -> Arrived {
+    let apex: Name = "plain.test".parse().unwrap();
+    let mut rdata = b"\0\0".to_vec();
+    for number in [since, 1, 1, 1, 1] {
+        rdata.extend_from_slice(&number.to_be_bytes());
+    }
+    let soa = Rr { owner: apex.clone(), rtype: Rtype::SOA, ttl: 0, rdata: rdata.into() };
+    let question = ask(7, &apex, Rtype::IXFR, Some(&soa));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let length = u16::try_from(question.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length, question.as_slice()].concat()).unwrap();
+    let limits = Limits { records: 1_000, octets: 100_000 };
+    let mut arrival = Arrival::new(7, apex, Wanted::Since(Serial(since)), limits);
+    loop {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut message).unwrap();
+        if let Progress::Done(arrived) = arrival.message(&message).unwrap() {
+            return arrived;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn differences_from_any_recent_number() {
+    let folder = tempfile::tempdir().unwrap();
+    write_keys(folder.path());
+    std::fs::write(folder.path().join("z.zone"), ZONE).unwrap();
+    let port = free_port();
+    let zone = r#"
+[zones."plain.test"]
+file = "z.zone"
+allow_transfer = ["127.0.0.1"]
+allow_update = [{ key = "ddns" }]
+"#;
+    let server = start(folder.path(), zone, port).await;
+    for n in 2..=4u8 {
+        let line = format!("update add a{n}.plain.test. 60 A 192.0.2.{n}");
+        nsupdate(port, "plain.test", Some("ddns"), &[&line]).unwrap();
+    }
+    assert_eq!(serial(port, "plain.test"), Some(4));
+    // Bigger than the zone: then the whole zone comes instead (RFC 1995 2).
+    let Arrived::Whole(records) = ixfr(port, 1) else { panic!("{:?}", ixfr(port, 1)) };
+    assert_eq!(records.len(), 6);
+    let Arrived::Steps(steps) = ixfr(port, 3) else { panic!("{:?}", ixfr(port, 3)) };
+    assert_eq!((steps.len(), steps[0].added.len()), (1, 1));
+    assert_eq!(Soa::of(&steps[0].new.rdata).unwrap().serial, Serial(4));
+    assert_eq!(ixfr(port, 4), Arrived::Unchanged(Serial(4)));
+    assert!(matches!(ixfr(port, 99_999), Arrived::Unchanged(_)), "ahead of us");
+    server.stop().await;
+}
