@@ -98,7 +98,7 @@ impl Draft {
             let parent = parent.and_then(|number| u32::try_from(number).ok());
             let is_made = zone.image.is_none();
             let (image, own) = zone.compile(&mut self.problems);
-            zones.push(Zone { image, own, is_joined: false, is_made, parent });
+            zones.push(Zone { image, own, unsigned: None, is_made, parent });
         }
         let frame = Frame {
             longest: apexes.iter().map(|apex| apex.as_wire().len()).max().unwrap_or(0),

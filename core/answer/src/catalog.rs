@@ -42,8 +42,9 @@ pub struct Zone {
     /// The network's own names inside a zone that it did not make. Where both have records of a
     /// name and type, these count.
     pub(crate) own: Option<Arc<Image>>,
-    /// Whether the image holds the records of `own`, too: they were signed together.
-    pub(crate) is_joined: bool,
+    /// The image before it was signed: then `image` holds the records of `own`, too, and some for
+    /// names whose addresses are chosen, for servers that do not choose.
+    pub(crate) unsigned: Option<Arc<Image>>,
     /// Whether it follows from the configuration alone.
     pub(crate) is_made: bool,
     /// The number of the zone of ours above it.
@@ -57,7 +58,8 @@ impl Catalog {
     pub fn with(&self, image: Arc<Image>) -> Option<Self> {
         let number = self.frame.apexes.find(image.apex().as_wire())?;
         let mut next = self.clone();
-        next.zones.get_mut(number as usize)?.image = image;
+        let zone = next.zones.get_mut(number as usize)?;
+        (zone.image, zone.unsigned) = (image, None);
         Some(next)
     }
 
@@ -68,8 +70,11 @@ impl Catalog {
         let number = self.frame.apexes.find(image.apex().as_wire())?;
         let mut next = self.clone();
         let zone = next.zones.get_mut(number as usize)?;
-        let own = zone.own.take().unwrap_or_else(|| Arc::clone(&zone.image));
-        *zone = Zone { image, own: Some(own), is_joined: true, ..zone.clone() };
+        let unsigned = zone.unsigned.take().unwrap_or_else(|| Arc::clone(&zone.image));
+        if zone.is_made && zone.own.is_none() {
+            zone.own = Some(Arc::clone(&unsigned));
+        }
+        (zone.image, zone.unsigned) = (image, Some(unsigned));
         Some(next)
     }
 
@@ -138,7 +143,7 @@ impl Catalog {
 }
 
 impl Zone {
-    /// Its content as it came from a file or a primary, without what the network adds.
+    /// Its content; what the network adds is in it only where both were signed together.
     #[must_use]
     pub fn image(&self) -> &Arc<Image> {
         &self.image
@@ -148,6 +153,12 @@ impl Zone {
     /// there beside those of the image: who signs the zone must know of them.
     pub fn own_names(&self) -> impl Iterator<Item = Entry<'_>> {
         self.own.iter().flat_map(|own| own.entries())
+    }
+
+    /// Its content before it was signed here.
+    #[must_use]
+    pub fn unsigned(&self) -> Option<&Arc<Image>> {
+        self.unsigned.as_ref()
     }
 
     /// What the network adds, in one piece.
@@ -174,7 +185,7 @@ impl Zone {
         Some(Node {
             base,
             own,
-            is_joined: self.is_joined,
+            unsigned: self.unsigned.as_ref().map(|unsigned| unsigned.find(relative)),
             is_occluded: is_cut || base.is_some_and(|e| e.is_occluded()),
         })
     }
@@ -206,7 +217,8 @@ impl Zone {
 pub(crate) struct Node<'c> {
     pub(crate) base: Option<Entry<'c>>,
     own: Option<Entry<'c>>,
-    is_joined: bool,
+    /// Where the image was signed here, what stood there before.
+    unsigned: Option<Option<Entry<'c>>>,
     is_occluded: bool,
 }
 
@@ -217,8 +229,17 @@ impl<'c> Node<'c> {
     }
 
     pub(crate) fn set(&self, rtype: Rtype) -> Option<RrSet<'c>> {
-        let own = self.own.filter(|_| !self.is_joined).and_then(|entry| entry.set(rtype));
+        let own = self.own.filter(|_| self.unsigned.is_none()).and_then(|entry| entry.set(rtype));
         own.or_else(|| self.base?.set(rtype))
+    }
+
+    /// What is answered where nothing was chosen: records that stood there before signing.
+    pub(crate) fn fallback(&self, rtype: Rtype) -> Option<RrSet<'c>> {
+        let stood = |entry: Option<Entry<'c>>| entry.and_then(|e| e.set(rtype)).is_some();
+        match self.unsigned {
+            Some(unsigned) if !stood(unsigned) && !stood(self.own) => None,
+            Some(_) | None => self.set(rtype),
+        }
     }
 
     /// One of its RRsets that says something about the name.

@@ -347,15 +347,23 @@ impl<'i> Entry<'i> {
         self.flags & STAR != 0
     }
 
-    /// Types that may be answered here without standing here, because they are made for each
-    /// answer; `None` where nothing is made here or right below.
+    /// Types of the records that are made for each answer here or right below, or that say so;
+    /// `None` where nothing is made.
     #[must_use]
     pub fn made_types(&self) -> Option<&'static [Rtype]> {
         match self.kind {
             Kind::Steered(_) => Some(&[Rtype::A, Rtype::AAAA]),
-            Kind::Whoami => Some(&[Rtype::TXT]),
-            Kind::Origins(_) => Some(&[]),
+            Kind::Whoami | Kind::Origins(_) => Some(&[Rtype::TXT]),
             Kind::Plain => None,
+        }
+    }
+
+    /// The site whose addresses are chosen here.
+    #[must_use]
+    pub fn site(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Steered(site) => Some(site),
+            Kind::Plain | Kind::Origins(_) | Kind::Whoami => None,
         }
     }
 

@@ -154,6 +154,10 @@ pub fn lookup<'c>(catalog: &'c Catalog, query: &Query<'_>) -> Lookup<'c> {
                     // The DNAME is shown, and the name that it was about.
                     return Lookup { aliases: aliases + 1, ..end(Outcome::TooLong, spot) };
                 }
+                // The CNAME that it makes is what was asked for (RFC 6672 3.1).
+                if matches!(query.qtype, Rtype::CNAME | Rtype::ANY) {
+                    return Lookup { aliases: aliases + 1, ..end(Outcome::Elsewhere, None) };
+                }
             }
         }
     }
@@ -413,7 +417,7 @@ fn at_node<'c>(zone: &'c Zone, node: &Node<'c>, qtype: Rtype) -> Step<'c> {
     let address = matches!(qtype, Rtype::A | Rtype::AAAA);
     let end = match node.kind() {
         Kind::Steered(site) if address => {
-            Outcome::Steered { site, fallback: node.set(qtype), zone }
+            Outcome::Steered { site, fallback: node.fallback(qtype), zone }
         }
         // The addresses in a service's hints are those that its name has (RFC 9460 7.3).
         Kind::Steered(site)

@@ -213,7 +213,9 @@ impl Key {
     /// The common name of its files.
     #[must_use]
     pub fn stem(&self) -> String {
-        format!("K{}+{:03}+{:05}", self.zone, self.algorithm.number(), self.tag)
+        // A slash is a letter of some names (RFC 2317).
+        let zone = self.zone.to_string().replace('/', "%2f");
+        format!("K{zone}+{:03}+{:05}", self.algorithm.number(), self.tag)
     }
 
     /// The data of its DS record (RFC 4034 5.1.4), also that of its CDS record (RFC 7344 3.1).

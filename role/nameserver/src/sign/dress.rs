@@ -1,9 +1,10 @@
 //! Puts signatures on the zones of a table.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use popnet_answer::{Image, Standing, Zone};
+use popnet_answer::{Image, SiteIndex, Standing, Zone};
 use popnet_config::network::{Dnssec, Network};
 use popnet_dns::{Name, Rtype, ZoneFile, ZoneRecord};
 use popnet_runtime::{Context, Published};
@@ -116,6 +117,8 @@ impl Signing {
         let rules = Arc::clone(&table.signing);
         let zones: Vec<Zone> = table.catalog.zones().to_vec();
         let mut kept = BTreeSet::new();
+        let sites = table.clone();
+        let addresses = |site| candidates(&sites, site);
         for zone in &zones {
             let Some(of_zone) = rules.of_zone(zone) else { continue };
             if zone.image().standing() != Standing::Served {
@@ -123,7 +126,7 @@ impl Signing {
             }
             let apex = zone.image().apex();
             kept.insert(apex.clone());
-            let dressed = match state.dress(zone, of_zone, now, rules.is_alone) {
+            let dressed = match state.dress(zone, of_zone, (now, rules.is_alone), &addresses) {
                 Ok(dressed) => Some(dressed),
                 Err(why) => {
                     tracing::error!(zone = %apex, %why, "the zone is not signed");
@@ -156,10 +159,10 @@ impl State {
         &mut self,
         zone: &Zone,
         rules: &Dnssec,
-        now: Timestamp,
-        may_make: bool,
+        (now, may_make): (Timestamp, bool),
+        addresses: &dyn Fn(SiteIndex) -> Option<(u32, Vec<IpAddr>)>,
     ) -> Result<Arc<Image>, String> {
-        let (image, apex) = (zone.image(), zone.image().apex());
+        let (image, apex) = (zone.unsigned().unwrap_or(zone.image()), zone.image().apex());
         let same = |one: Option<&Arc<Image>>, other: Option<&Arc<Image>>| match (one, other) {
             (None, None) => true,
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -168,11 +171,11 @@ impl State {
         let is_due = self.signers.is_due(apex, now);
         if let Some(worn) = self.worn.get(apex).filter(|worn| !is_due && worn.rules == *rules) {
             let is_source = Arc::ptr_eq(&worn.source, image) && same(worn.own.as_ref(), zone.own());
-            if is_source || Arc::ptr_eq(&worn.dressed, image) {
+            if is_source {
                 return Ok(Arc::clone(&worn.dressed));
             }
         }
-        let signing = signing_zone(zone, rules);
+        let signing = signing_zone(zone, rules, addresses);
         let parent = self.parents.get(apex);
         let signed = self.signers.sign(&signing, now, parent, may_make)?;
         let dressed = Image::build(signed.zone);
@@ -192,15 +195,37 @@ impl State {
     }
 }
 
+/// Stands, as one text of a TXT record, where name servers of the network say more: elsewhere the
+/// name exists at least.
+const MADE: &[u8] = b"\x2aanswered by the network's own name servers";
+const MADE_TTL: u32 = 300;
+
+/// Addresses written down for a site: more than any answer has.
+const ADDRESSES_MAX: usize = 16;
+
+/// The addresses that may be chosen for a site, and the longest TTL of an answer.
+fn candidates(table: &Table, site: SiteIndex) -> Option<(u32, Vec<IpAddr>)> {
+    let rules = &table.site(site)?.answered;
+    let nodes = rules.targets.iter().flat_map(|target| &target.nodes);
+    let mut addresses: Vec<IpAddr> = nodes.flat_map(|node| node.addresses.clone()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let of = |is_v4| addresses.iter().filter(move |a| a.is_ipv4() == is_v4).take(ADDRESSES_MAX);
+    Some((rules.ttl_max.0, of(true).chain(of(false)).copied().collect()))
+}
+
 /// The records of a zone and of what the network adds to it; where both have records of a name
-/// and type, the network's count.
-fn signing_zone<'a>(zone: &Zone, rules: &'a Dnssec) -> SigningZone<'a> {
-    let image = zone.image();
+/// and type, the network's count. A name whose addresses are chosen gets all that may be, for
+/// secondaries, which do not choose, and so that the proofs of what does not exist say what does.
+fn signing_zone<'a>(
+    zone: &Zone,
+    rules: &'a Dnssec,
+    addresses: &dyn Fn(SiteIndex) -> Option<(u32, Vec<IpAddr>)>,
+) -> SigningZone<'a> {
+    let image = zone.unsigned().unwrap_or(zone.image());
     let own = zone.own();
-    let is_own = |relative: &[u8], rtype: Rtype| {
-        // What the network makes changes with it; the serial is the zone's own.
-        rtype != Rtype::SOA && own.is_some_and(|own| own.set(relative, rtype).is_some())
-    };
+    let is_own =
+        |relative: &[u8], rtype: Rtype| own.is_some_and(|own| own.set(relative, rtype).is_some());
     let mut records = Vec::with_capacity(image.record_count());
     let mut add = |image: &Image, keep: &dyn Fn(&[u8], Rtype) -> bool| {
         for record in image.records().filter(|record| keep(record.name, record.rtype)) {
@@ -214,12 +239,30 @@ fn signing_zone<'a>(zone: &Zone, rules: &'a Dnssec) -> SigningZone<'a> {
     if let Some(own) = own {
         add(own, &is_own);
     }
-    let special = |image: &Image| {
-        let names = image.entries().filter_map(|entry| {
-            Some((image.whole(entry.name)?.to_name(), entry.made_types()?.to_vec()))
-        });
-        names.collect::<Vec<_>>()
-    };
-    let made = own.map_or_else(|| special(image), |own| special(own));
+    let mut made = Vec::new();
+    for entry in own.unwrap_or(image).entries() {
+        let (Some(types), Some(name)) = (entry.made_types(), image.whole(entry.name)) else {
+            continue;
+        };
+        let name = name.to_name();
+        let stands = |rtype| is_own(entry.name, rtype) || image.set(entry.name, rtype).is_some();
+        let (ttl, all) = entry.site().and_then(addresses).unwrap_or_default();
+        if entry.site().is_none() {
+            let (owner, rdata) = (name.clone(), MADE.into());
+            records.push(ZoneRecord { owner, rtype: Rtype::TXT, ttl: MADE_TTL, rdata, line: 0 });
+        } else if all.is_empty() {
+            // What is known by name only has an alias when it is asked for.
+            made.push((name.clone(), types.to_vec()));
+        }
+        for address in all {
+            let (rtype, rdata): (_, Box<[u8]>) = match address {
+                IpAddr::V4(v4) => (Rtype::A, v4.octets().into()),
+                IpAddr::V6(v6) => (Rtype::AAAA, v6.octets().into()),
+            };
+            if !stands(rtype) {
+                records.push(ZoneRecord { owner: name.clone(), rtype, ttl, rdata, line: 0 });
+            }
+        }
+    }
     SigningZone { zone: ZoneFile { apex: image.apex().clone(), records }, made, rules }
 }

@@ -117,7 +117,6 @@ impl KeyFolder {
     }
 
     /// Every key and how far it is.
-    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = (&popnet_sign::Tracked, Option<&Arc<Key>>)> {
         self.set.keys.iter().map(|tracked| (tracked, self.keys.get(&tracked.stem)))
     }

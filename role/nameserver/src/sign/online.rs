@@ -77,19 +77,19 @@ impl Online {
     pub(crate) fn at(&self, now: Timestamp, ttl_max: u32) -> At<'_> {
         At { online: self, now, ttl_max }
     }
+}
 
-    fn make(&self, keys: &ZoneKeys, made: &Made<'_>, ttl: u32, now: Timestamp) -> Option<Entry> {
-        let validity = Duration::from_secs(keys.validity.0.into());
-        let window =
-            Window { from: Timestamp(now.0.saturating_sub(EARLIER)), until: now.after(validity) };
-        let sign = |key: &Arc<Key>| {
-            let records = made.records.iter().copied();
-            sign_set(key, made.owner, made.rtype, Seconds(ttl), records, window)
-        };
-        let rrsigs: Result<Vec<_>, _> = keys.keys.iter().map(sign).collect();
-        let rrsigs = rrsigs.inspect_err(|error| tracing::error!(%error, "an answer is unsigned"));
-        Some(Entry { rrsigs: rrsigs.ok()?.into(), until: now.after(validity / 2) })
-    }
+fn make(keys: &ZoneKeys, made: &Made<'_>, ttl: u32, now: Timestamp) -> Option<Entry> {
+    let validity = Duration::from_secs(keys.validity.0.into());
+    let window =
+        Window { from: Timestamp(now.0.saturating_sub(EARLIER)), until: now.after(validity) };
+    let sign = |key: &Arc<Key>| {
+        let records = made.records.iter().copied();
+        sign_set(key, made.owner, made.rtype, Seconds(ttl), records, window)
+    };
+    let rrsigs: Result<Vec<_>, _> = keys.keys.iter().map(sign).collect();
+    let rrsigs = rrsigs.inspect_err(|error| tracing::error!(%error, "an answer is unsigned"));
+    Some(Entry { rrsigs: rrsigs.ok()?.into(), until: now.after(validity / 2) })
 }
 
 /// Signs one answer.
@@ -110,7 +110,7 @@ impl Sign for At<'_> {
         let keys = online.zones.get(made.apex)?;
         let ttl = made.ttl.max(if made.is_chosen { self.ttl_max } else { 0 });
         if !made.is_kept {
-            let entry = online.make(keys, made, ttl, now)?;
+            let entry = make(keys, made, ttl, now)?;
             entry.rrsigs.iter().for_each(|rrsig| write(rrsig));
             return Some(());
         }
@@ -121,7 +121,7 @@ impl Sign for At<'_> {
         let entry = match known.filter(|entry| entry.until > now) {
             Some(entry) => entry,
             None => {
-                let entry = online.make(keys, made, ttl, now)?;
+                let entry = make(keys, made, ttl, now)?;
                 if let Ok(mut shelf) = shelf.try_lock() {
                     if shelf.len() >= SHELF_MAX {
                         // So many answers of so few targets: whatever is asked again comes back.

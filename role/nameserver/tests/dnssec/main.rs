@@ -10,7 +10,7 @@ mod validators;
 use std::path::Path;
 
 use crate::common::Server;
-use crate::validators::{Unbound, anchors, delv, dig};
+use crate::validators::{Unbound, anchors, delv, dig, whole};
 use popnet_dns::Rtype;
 
 /// Every way through an answer: records, empty names, wildcards, aliases, renaming, delegations
@@ -74,6 +74,7 @@ kind = "cached"
 origins = "www"
 [zones."example.test"]
 file = "example.test.zone"
+allow_transfer = ["127.0.0.1"]
 dnssec = { sign = true RULES }
 "#;
 
@@ -169,6 +170,9 @@ async fn validators_believe_every_answer() {
         ];
         for (zone, questions) in questions {
             let trust = anchors(&server, zone, folder.path());
+            if zone == "example.test" {
+                wrong.extend(whole(&server, zone, rules.contains("single_key"), folder.path()));
+            }
             for (name, rtype) in questions {
                 wrong.extend(delv(&server, zone, &trust, name, rtype).err());
             }

@@ -64,6 +64,30 @@ pub(crate) fn delv(
     if is_good { Ok(()) } else { Err(format!("delv {name} {rtype}: {said}")) }
 }
 
+/// What tools that look at a whole transferred zone find wrong in it.
+pub(crate) fn whole(server: &Server, zone: &str, is_one_key: bool, folder: &Path) -> Vec<String> {
+    let path = folder.join(format!("{zone}.transferred"));
+    let text = dig(server, &["+onesoa", "+noall", "+answer", zone, "AXFR"]);
+    std::fs::write(&path, &text).unwrap();
+    let path = path.to_str().unwrap();
+    // `-z`: one key for everything is no mistake.
+    let form = if is_one_key { "-zo" } else { "-o" };
+    let mut wrong = Vec::new();
+    for words in [&["dnssec-verify", form, zone, path][..], &["ldns-verify-zone", path]] {
+        let said = Command::new(words[0])
+            .args(&words[1..])
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}; cargo xtask setup", words[0]));
+        if !said.status.success() {
+            let (out, err) =
+                (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+            wrong.push(format!("{words:?}: {out}{err}\n{text}"));
+        }
+    }
+    wrong
+}
+
 /// A resolver that sends questions about one zone to the server, and validates.
 pub(crate) struct Unbound {
     child: Child,
