@@ -65,11 +65,13 @@ pub(super) async fn run(listener: TcpListener, door: Door, shutdown: Cancellatio
 }
 
 impl Door {
+    /// Most connections are at rest in the end: what comes before and what is spoken has memory of
+    /// its own, so that each holds only what it needs now.
     async fn welcome(self, mut tcp: TcpStream, peer: SocketAddr) {
         let _ = tcp.set_nodelay(true);
         let mut from = peer;
         if self.shared.shield.load().proxies.has(peer.ip()) {
-            match timeout(HANDSHAKE_MAX, behind(&mut tcp)).await {
+            match timeout(HANDSHAKE_MAX, Box::pin(behind(&mut tcp))).await {
                 Ok(Ok(client)) => from = client.unwrap_or(peer),
                 Ok(Err(error)) => {
                     count(&self.shared.counters.front_junk);
@@ -82,14 +84,15 @@ impl Door {
         let seat = self.hall.enter(from, &self.shared.counters);
         let (acceptor, transport) = match self.way {
             Way::Plain => {
-                return stream::converse(tcp, from, Transport::Tcp, seat, self.shared).await;
+                let plain = stream::converse(tcp, from, Transport::Tcp, seat, self.shared);
+                return Box::pin(plain).await;
             }
             Way::Tls(acceptor) => (acceptor, Transport::Tls),
             Way::Https(acceptor) => (acceptor, Transport::Https),
         };
         let handshake = tokio::select! {
             () = seat.ended() => return,
-            handshake = timeout(HANDSHAKE_MAX, acceptor.accept(tcp)) => handshake,
+            handshake = timeout(HANDSHAKE_MAX, Box::pin(acceptor.accept(tcp))) => handshake,
         };
         let tls = match handshake {
             Ok(Ok(tls)) => tls,
@@ -102,7 +105,7 @@ impl Door {
                 Box::pin(doh::converse(tls, is_h2, from, seat, self.shared)).await;
             }
             Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Quic => {
-                stream::converse(tls, from, transport, seat, self.shared).await;
+                Box::pin(stream::converse(tls, from, transport, seat, self.shared)).await;
             }
         }
     }

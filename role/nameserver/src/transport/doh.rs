@@ -19,7 +19,7 @@ use popnet_runtime::clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::hall::{SMALL, Seat};
+use super::hall::Seat;
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
@@ -189,7 +189,7 @@ impl Caller {
 
     async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
         let mut message = BytesMut::new();
-        let (mut loan, mut length) = (None, 0);
+        let (mut loan, mut length) = (self.seat.question(), 0);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Refusal::NoMessage)?;
             let Ok(octets) = frame.into_data() else { continue };
@@ -200,8 +200,8 @@ impl Caller {
             if length > MESSAGE_MAX {
                 continue;
             }
-            if length > SMALL && loan.is_none() {
-                loan = Some(self.seat.borrow(MESSAGE_MAX).ok_or(Refusal::Busy)?);
+            if !loan.grow(length) {
+                return Err(Refusal::Busy);
             }
             message.extend_from_slice(&octets);
         }

@@ -175,7 +175,7 @@ impl Exchange {
             let _ = send.reset(INTERNAL_ERROR);
             return;
         };
-        let Some(_held) = self.seat.borrow(answer.len()) else {
+        let Some(_held) = self.seat.answer(answer.len()) else {
             let _ = send.reset(EXCESSIVE_LOAD);
             return;
         };
@@ -187,7 +187,7 @@ impl Exchange {
     /// Everything that comes on the stream.
     async fn read(&self, receive: &mut RecvStream) -> Result<BytesMut, VarInt> {
         let mut question = BytesMut::new();
-        let mut loan = None;
+        let mut loan = self.seat.question();
         loop {
             let chunk = receive.read_chunk(SMALL, true).await.map_err(|_| PROTOCOL_ERROR)?;
             let Some(chunk) = chunk else { return Ok(question) };
@@ -195,8 +195,8 @@ impl Exchange {
             if length > MESSAGE_MAX {
                 return Err(PROTOCOL_ERROR);
             }
-            if length > SMALL && loan.is_none() {
-                loan = Some(self.seat.borrow(MESSAGE_MAX).ok_or(EXCESSIVE_LOAD)?);
+            if !loan.grow(length) {
+                return Err(EXCESSIVE_LOAD);
             }
             question.extend_from_slice(&chunk.bytes);
         }

@@ -16,15 +16,22 @@ use crate::counters::{Counters, count};
 const DESCRIPTORS_KEPT: u64 = 256;
 /// A connection may hold so many octets without asking: nearly every question and answer.
 pub(crate) const SMALL: usize = 4 << 10;
-/// What all connections together may hold beyond that: a thousand of the longest messages.
+/// What all connections together may hold beyond that in questions, and as much again in answers:
+/// a thousand of the longest messages.
 const LONG_MAX: usize = 64 << 20;
 
 /// All connections of a node, whatever they speak.
 #[derive(Debug)]
 pub(crate) struct Hall {
     crowd: Mutex<Crowd<CancellationToken>>,
-    lent: AtomicUsize,
+    questions: Arc<Pool>,
+    /// Apart, so that nobody's long questions take the memory for others' answers.
+    answers: Arc<Pool>,
 }
+
+/// Octets that are lent.
+#[derive(Debug, Default)]
+struct Pool(AtomicUsize);
 
 impl Hall {
     /// Room as configured, as far as there are descriptors for it.
@@ -41,7 +48,8 @@ impl Hall {
             );
         }
         let per_client = usize::try_from(said.per_client()).unwrap_or(usize::MAX);
-        Self { crowd: Mutex::new(Crowd::new(limit, per_client)), lent: AtomicUsize::new(0) }
+        let crowd = Mutex::new(Crowd::new(limit, per_client));
+        Self { crowd, questions: Arc::default(), answers: Arc::default() }
     }
 
     /// A seat for a connection from `address`. Another one may have to leave for it.
@@ -85,14 +93,15 @@ impl Seat {
         self.leave.cancelled()
     }
 
-    /// Leave to hold `octets` altogether; up to [`SMALL`] nobody is asked. `None`: too many
-    /// connections hold much already.
-    pub(crate) fn borrow(&self, octets: usize) -> Option<Loan> {
-        let octets = if octets > SMALL { octets } else { 0 };
-        let lent = &self.hall.lent;
-        let fits = |now: usize| now.checked_add(octets).filter(|sum| *sum <= LONG_MAX);
-        lent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Loan { hall: Arc::clone(&self.hall), octets })
+    /// Nothing yet, for a question that has begun.
+    pub(crate) fn question(&self) -> Loan {
+        Loan { pool: Arc::clone(&self.hall.questions), octets: 0 }
+    }
+
+    /// Leave to hold an answer of `octets`. `None`: too many hold much already.
+    pub(crate) fn answer(&self, octets: usize) -> Option<Loan> {
+        let mut loan = Loan { pool: Arc::clone(&self.hall.answers), octets: 0 };
+        loan.grow(octets).then_some(loan)
     }
 }
 
@@ -105,13 +114,35 @@ impl Drop for Seat {
 /// Memory that was asked for; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Loan {
-    hall: Arc<Hall>,
+    pool: Arc<Pool>,
     octets: usize,
+}
+
+impl Loan {
+    /// Leave to hold `octets` altogether; up to [`SMALL`] nobody is asked. `false`: too many hold
+    /// much already, and nothing has changed.
+    pub(crate) fn grow(&mut self, octets: usize) -> bool {
+        if octets <= SMALL || octets <= self.octets {
+            return true;
+        }
+        let more = octets - self.octets;
+        let fits = |now: usize| now.checked_add(more).filter(|sum| *sum <= LONG_MAX);
+        let granted = self.pool.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if granted {
+            self.octets = octets;
+        }
+        granted
+    }
+
+    /// Gives everything back.
+    pub(crate) fn settle(&mut self) {
+        self.pool.0.fetch_sub(std::mem::take(&mut self.octets), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.hall.lent.fetch_sub(self.octets, Ordering::Relaxed);
+        self.settle();
     }
 }
 
@@ -130,11 +161,18 @@ mod tests {
         drop((a, b));
         assert_eq!(hall.len(), 1);
 
-        let small: Vec<_> = (0..9).map(|_| c.borrow(SMALL).unwrap()).collect();
-        assert_eq!(hall.lent.load(Ordering::Relaxed), 0);
-        let long: Vec<_> = std::iter::from_fn(|| c.borrow(1 << 16)).take(9_999).collect();
+        let small: Vec<_> = (0..9).map(|_| c.answer(SMALL).unwrap()).collect();
+        assert_eq!(hall.answers.0.load(Ordering::Relaxed), 0);
+        let long: Vec<_> = std::iter::from_fn(|| c.answer(1 << 16)).take(9_999).collect();
         assert_eq!(long.len(), LONG_MAX >> 16);
+        // Questions have their own, and pay for what they hold, not for what they announce.
+        let mut question = c.question();
+        assert!(question.grow(SMALL) && question.grow(SMALL + 1) && question.grow(1 << 16));
+        assert_eq!(hall.questions.0.load(Ordering::Relaxed), 1 << 16);
+        assert!(!question.grow(LONG_MAX + 1) && question.grow(LONG_MAX));
+        question.settle();
         drop((small, long));
-        assert!(c.borrow(LONG_MAX).is_some() && c.borrow(LONG_MAX + 1).is_none());
+        assert!(c.answer(LONG_MAX).is_some() && c.answer(LONG_MAX + 1).is_none());
+        assert_eq!(hall.questions.0.load(Ordering::Relaxed), 0);
     }
 }

@@ -44,7 +44,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut questions = BytesMut::with_capacity(RESTING);
-    let mut loan: Option<Loan> = None;
+    let mut loan = seat.question();
     let mut asked = Instant::now();
     loop {
         // Octets that make no question do not keep a connection open.
@@ -56,7 +56,7 @@ where
             if !answers.is_empty() {
                 seat.progress();
                 asked = Instant::now();
-                let Some(_held) = seat.borrow(answers.len()) else { return };
+                let Some(_held) = seat.answer(answers.len()) else { return };
                 let written = timeout(WRITE_MAX, send(&mut stream, &answers)).await;
                 let Ok(Ok(())) = written else { return };
             }
@@ -66,7 +66,9 @@ where
                 State::Foreign => return,
                 State::Concern => {
                     let Some(message) = take(&mut questions) else { return };
-                    if transfer::stream(shared, &message, from, &mut stream).await.is_err() {
+                    let exchange = transfer::stream(shared, &message, from, &mut stream);
+                    // Rare and large: a connection at rest need not hold the room for it.
+                    if Box::pin(exchange).await.is_err() {
                         return;
                     }
                     seat.progress();
@@ -74,7 +76,7 @@ where
                 }
             }
         }
-        if !make_room(&mut questions, &mut loan, seat) {
+        if !make_room(&mut questions, &mut loan) {
             return;
         }
     }
@@ -87,25 +89,19 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, octets: &[u8]) -> std::io::
 
 /// Room for the rest of the question that has begun, in steps, so that whoever announces much and
 /// sends little holds little. `false`: there is no memory for it.
-fn make_room(questions: &mut BytesMut, loan: &mut Option<Loan>, seat: &Seat) -> bool {
+fn make_room(questions: &mut BytesMut, loan: &mut Loan) -> bool {
     let Some(length) = questions.first_chunk::<2>() else {
         if questions.capacity() > SMALL {
             *questions = BytesMut::with_capacity(RESTING);
-            *loan = None;
+            loan.settle();
         }
         questions.reserve(RESTING);
         return true;
     };
     let whole = 2 + usize::from(u16::from_be_bytes(*length));
     let wanted = whole.min((2 * questions.len()).max(RESTING));
-    if wanted > SMALL && loan.is_none() {
-        *loan = seat.borrow(whole);
-        if loan.is_none() {
-            return false;
-        }
-    }
     questions.reserve(wanted.saturating_sub(questions.len()));
-    true
+    loan.grow(wanted)
 }
 
 /// What is left in the buffer.
