@@ -1,6 +1,6 @@
 //! The command line, once: parsing, help, man page and completions come from these types.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,6 +59,12 @@ pub(crate) enum Command {
     Dig(DigArguments),
     /// Fetch a URL as a client of our network would
     Fetch(FetchArguments),
+    /// Zone files and zones as they are served
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+    /// Take over another name server's configuration
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// People who may use NetView
     #[command(subcommand)]
     User(UserCommand),
@@ -407,6 +413,134 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         out: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ZoneCommand {
+    /// Check a zone file, all mistakes at their places; exit 8 when it has any
+    Check {
+        /// The file
+        file: PathBuf,
+        /// The zone (default: the file's name without .zone or db.)
+        #[arg(long, value_name = "ZONE")]
+        name: Option<String>,
+    },
+    /// Show a zone, one of its names, or records of one type, from a running node or a file
+    Show(ZoneShowArguments),
+    /// Sign a zone file without a running node; signatures in OUT that still hold are kept
+    Sign(ZoneSignArguments),
+    /// The keys that a zone is signed with, and the DS records for its parent
+    Keys(ZoneKeysArguments),
+}
+
+/// How a key signs.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum KeyAlgorithm {
+    Ecdsap256sha256,
+    Ed25519,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum KeyRole {
+    /// Everything
+    Csk,
+    /// The keys; the parent names it
+    Ksk,
+    /// The records
+    Zsk,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZoneSignArguments {
+    /// The zone file
+    pub(crate) file: PathBuf,
+    /// Folder of the zone's keys, in BIND's format; made when there are none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) key_dir: PathBuf,
+    /// The zone (default: the file's name without .zone or db.)
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) name: Option<String>,
+    /// Write the signed zone here (default: standard output)
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// How new keys sign (default: ecdsap256sha256)
+    #[arg(long, value_enum)]
+    pub(crate) algorithm: Option<KeyAlgorithm>,
+    /// Prove absence by NSEC3 instead of NSEC
+    #[arg(long)]
+    pub(crate) nsec3: bool,
+    /// One new key for everything instead of two
+    #[arg(long)]
+    pub(crate) single_key: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZoneKeysArguments {
+    /// The zone
+    pub(crate) zone: String,
+    /// Folder of the zone's keys (default: keys/dnssec/ZONE in the state folder)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// State folder of the node
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/popnet", conflicts_with = "dir")]
+    pub(crate) state_dir: PathBuf,
+    /// Make keys when there are none: for zones that several name servers sign
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// How new keys sign (default: ecdsap256sha256)
+    #[arg(long, value_enum, requires = "create")]
+    pub(crate) algorithm: Option<KeyAlgorithm>,
+    /// Make one key for everything instead of two
+    #[arg(long, requires = "create")]
+    pub(crate) single_key: bool,
+    /// Begin the change of a key now; the node carries it through
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub(crate) roll: Option<KeyRole>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZoneShowArguments {
+    /// The zone
+    pub(crate) zone: String,
+    /// A name in it: www, www.example.test, @ for the top
+    pub(crate) name: Option<String>,
+    /// Record type
+    #[arg(value_parser = record_type)]
+    pub(crate) r#type: Option<Rtype>,
+    /// Look into a zone file instead of asking a server
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+    /// Ask this server (default: the network's first name server)
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "file")]
+    pub(crate) server: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// BIND's named.conf; exit 8 when something in it needs a person
+    Bind(ImportBindArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportBindArguments {
+    /// The named.conf; what it includes is read, too
+    pub(crate) file: PathBuf,
+    /// Write the configuration here and print the report (default: print the configuration)
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Write keys as files into this folder: STATE_DIR/keys/tsig on a node
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
+    /// The network's short name
+    #[arg(long, default_value = "imported")]
+    pub(crate) network: String,
+    /// The network's own zone, in which nodes have their names
+    #[arg(long, default_value = "popnet.internal")]
+    pub(crate) domain: String,
+    /// An address of the machine (repeatable; default: those that named.conf names)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Vec<IpAddr>,
 }
 
 fn record_type(text: &str) -> Result<Rtype, String> {

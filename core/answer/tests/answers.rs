@@ -233,6 +233,8 @@ fn static_answers() {
     let grows = ask(&catalog, "x.grows.example.test", Rtype::A, &Filling::Nothing);
     let dnames = grows.answers.iter().filter(|record| record.rtype == Rtype::DNAME).count();
     assert_eq!((grows.rcode.to_string().as_str(), dnames, grows.answers.len()), ("NOERROR", 1, 13));
+    let made = ask(&catalog, "none.old.example.test", Rtype::CNAME, &Filling::Nothing);
+    assert_eq!((made.rcode.to_string().as_str(), made.answers.len()), ("NOERROR", 2));
     let twice = ask(&catalog, "twice.example.test", Rtype::MX, &Filling::Nothing);
     assert_eq!((twice.answers.len(), twice.additional.len()), (2, 1));
     let ring = ask(&catalog, "ring1.example.test", Rtype::A, &Filling::Nothing);
@@ -338,6 +340,54 @@ fn a_site_at_the_top_of_a_zone() {
     let lacking = ask(&catalog, "www.top.example.org", Rtype::A, &chosen);
     assert_eq!(show(&lacking), "SERVFAIL | | |");
     assert_eq!(lacking.edns.unwrap().extended_error, Some((24, String::new())));
+}
+
+/// Names between, wildcards on several rungs, and names of the network among them.
+#[test]
+fn rungs() {
+    let text = "@ 300 SOA ns1 h 1 2 3 4 60\n@ 300 NS ns1\n* 300 A 192.0.2.1\n\
+                *.b 300 A 192.0.2.2\nx.b 300 TXT \"x\"\n*.c.x.b 300 A 192.0.2.3\n\
+                e.f.g 300 A 192.0.2.4\ncut 300 NS ns.far.test.\n\\*.lit 300 A 192.0.2.5\n";
+    let sites = ["deep.www.example.test", "in.cut.example.test", "*.s.example.test"].map(|site| {
+        format!("[sites.\"{site}\"]\ncustomer = \"acme\"\nkind = \"cached\"\norigins = \"www\"\n")
+    });
+    let network = popnet_config::load(&format!("{NETWORK}{}", sites.concat()), "popnet.toml");
+    let network = network.unwrap_or_else(|found| panic!("{found:?}")).network;
+    let catalog = Catalog::build(&network, 1, &[zone("example.test", text)]);
+    let addresses = ["192.0.2.11".parse().unwrap()];
+    let chosen = Filling::Addresses { addresses: &addresses, ttl: 20 };
+    let soa = "NOERROR aa | | example.test 60 SOA ; |";
+    let missing = "NXDOMAIN aa | | example.test 60 SOA ; |";
+    let cases = [
+        ("q", "NOERROR aa | q 300 A 192.0.2.1; | |"),
+        ("p.q", "NOERROR aa | p.q 300 A 192.0.2.1; | |"),
+        ("b", soa),
+        ("q.b", "NOERROR aa | q.b 300 A 192.0.2.2; | |"),
+        ("x.b", soa),
+        // The closest encloser has no star of its own: those further up do not count.
+        ("y.x.b", missing),
+        ("c.x.b", soa),
+        ("y.c.x.b", "NOERROR aa | y.c.x.b 300 A 192.0.2.3; | |"),
+        ("f.g", soa),
+        ("y.f.g", missing),
+        ("y.e.f.g", missing),
+        // A label of one star is a wildcard, however it is written (RFC 4592 2.1.1).
+        ("y.lit", "NOERROR aa | y.lit 300 A 192.0.2.5; | |"),
+        // A name of the network makes the names above it exist, and stops the stars above it.
+        ("deep.www", "NOERROR aa | deep.www 20 A 192.0.2.11; | |"),
+        ("www", soa),
+        ("y.www", missing),
+        ("s", soa),
+        ("y.s", "NOERROR aa | y.s 20 A 192.0.2.11; | |"),
+        ("z.y.s", "NOERROR aa | z.y.s 20 A 192.0.2.11; | |"),
+        // Others answer below a cut, whatever the configuration says.
+        ("in.cut", "NOERROR | | cut 300 NS ns.far.test.; |"),
+        ("y.in.cut", "NOERROR | | cut 300 NS ns.far.test.; |"),
+    ];
+    for (qname, expected) in cases {
+        let response = ask(&catalog, &format!("{qname}.example.test"), Rtype::A, &chosen);
+        assert_eq!(show(&response), expected, "{qname}");
+    }
 }
 
 #[test]

@@ -6,10 +6,13 @@ pub(crate) mod config;
 mod dig;
 mod explain;
 mod fetch;
+mod import;
 pub(crate) mod map;
 mod purge;
 mod status;
 mod user;
+mod zone;
+mod zone_sign;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Demo(demo) => demo::execute(&demo, context, style),
         Command::Authority(command) => authority::execute(&command, style),
         Command::User(command) => wait_for(user::execute(&command, context, style)),
+        Command::Import(command) => import::execute(&command, style),
+        Command::Zone(command) => wait_for(zone::execute(&command, context, style)),
         Command::Status => wait_for(status::execute(context, style)),
         Command::Config(command) => wait_for(config::execute(command, context, style)),
         Command::Purge(purge) => wait_for(purge::execute(purge, context, style)),

@@ -135,7 +135,8 @@ fn show(apex: &Name, folder: &Path, keys: &KeyFolder, style: Style) {
             Stage::Retired => "retired",
             Stage::Gone => "gone",
         };
-        println!("  {role}  {}  {stage} since {}{}", key.stem, at(key.since), parent(key));
+        let parent = parent(key).map(|parent| format!(", {parent}")).unwrap_or_default();
+        println!("  {role}  {}  {stage} since {}{parent}", key.stem, at(key.since));
     }
     println!("DS records for the parent:");
     for ds in ds {
@@ -143,18 +144,18 @@ fn show(apex: &Name, folder: &Path, keys: &KeyFolder, style: Style) {
     }
 }
 
-/// How far the parent is with a key.
-fn parent(key: &Tracked) -> String {
+/// How far the parent is with a key that it is to name.
+fn parent(key: &Tracked) -> Option<String> {
     if key.role == Role::Zsk {
-        return String::new();
+        return None;
     }
-    match key.parent {
-        DsStage::Hidden => ", the parent is not asked yet".to_owned(),
-        DsStage::Wanted => ", the parent is asked to name it".to_owned(),
-        DsStage::Seen(since) => format!(", named by the parent since {}", at(since)),
-        DsStage::Unwanted => ", the parent is asked to forget it".to_owned(),
-        DsStage::Missing(since) => format!(", forgotten by the parent since {}", at(since)),
-    }
+    Some(match key.parent {
+        DsStage::Hidden => "the parent is not asked yet".to_owned(),
+        DsStage::Wanted => "the parent is asked to name it".to_owned(),
+        DsStage::Seen(since) => format!("named by the parent since {}", at(since)),
+        DsStage::Unwanted => "the parent is asked to forget it".to_owned(),
+        DsStage::Missing(since) => format!("forgotten by the parent since {}", at(since)),
+    })
 }
 
 fn open(folder: &Path, apex: &Name) -> Result<KeyFolder, Problem> {
