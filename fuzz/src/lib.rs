@@ -5,12 +5,14 @@
 mod imports;
 mod names;
 mod rules;
+pub(crate) mod travels;
 mod ways;
 mod words;
 
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
+pub use travels::{dns_update, kept_zone, zone_transfer};
 pub use ways::dns_ways;
 pub use words::{
     disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, wire,
@@ -20,17 +22,19 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 17] = [
+pub const ENTRIES: [(&str, Entry); 20] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
     ("dns_answer", dns_answer),
     ("dns_query", dns_query),
     ("dns_response", dns_response),
+    ("dns_update", dns_update),
     ("dns_ways", dns_ways),
     ("http_fields", http_fields),
     ("kept_sheet", kept_sheet),
     ("kept_state", kept_state),
+    ("kept_zone", kept_zone),
     ("log_batch", log_batch),
     ("measurements", measurements),
     ("named_conf", named_conf),
@@ -38,4 +42,5 @@ pub const ENTRIES: [(&str, Entry); 17] = [
     ("stored_head", stored_head),
     ("wire", wire),
     ("zone_file", zone_file),
+    ("zone_transfer", zone_transfer),
 ];

@@ -42,7 +42,9 @@ pub fn read_zone(octets: &[u8]) -> Option<Kept> {
         content.add(&record);
         rest = after;
     }
-    Some(Kept { confirmed: Timestamp(i64::from_be_bytes(*confirmed)), content })
+    // What could not be served was never kept.
+    let kept = Kept { confirmed: Timestamp(i64::from_be_bytes(*confirmed)), content };
+    kept.content.fault().is_none().then_some(kept)
 }
 
 /// The octets of a step.

@@ -6,6 +6,7 @@
 mod targets;
 
 mod seeds;
+mod travels;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +53,7 @@ fn every_seed_is_taken() {
 #[test]
 fn messages_of_today_are_taken() {
     let write = std::env::var_os(WRITE).is_some();
-    for (target, name, octets) in seeds::all() {
+    for (target, name, octets) in seeds::all().into_iter().chain(travels::all()) {
         let entry = targets::ENTRIES.iter().find(|(known, _)| *known == target).unwrap().1;
         println!("{target}/{name}");
         entry(&octets);

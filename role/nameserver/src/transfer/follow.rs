@@ -115,7 +115,9 @@ pub(super) fn start(shared: &Arc<Shared>, book: &Book, mut kept: Kept) {
 /// The state of a zone that answers come from.
 fn current(shared: &Shared, apex: &Name) -> Option<(Arc<Image>, Soa)> {
     let table = shared.table.load();
-    let image = Arc::clone(table.catalog.zone(apex)?.image());
+    let zone = table.catalog.zone(apex)?;
+    // What we add by signing is none of the primary's business.
+    let image = Arc::clone(zone.unsigned().unwrap_or(zone.image()));
     if image.standing() != Standing::Served {
         return None;
     }
