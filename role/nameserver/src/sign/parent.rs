@@ -18,7 +18,7 @@ use crate::shared::Shared;
 /// A parent changes rarely, and nothing waits for an hour more.
 const EVERY: Duration = Duration::from_secs(3_600);
 /// The first look comes sooner: a zone may have waited for a restart.
-const FIRST: Duration = Duration::from_secs(15);
+const FIRST: Duration = Duration::from_secs(2);
 /// For one server.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -10,7 +10,7 @@ mod validators;
 use std::path::Path;
 
 use crate::common::Server;
-use crate::validators::{Unbound, anchors, delv, dig, whole};
+use crate::validators::{Unbound, anchors, delv, dig, signed_by_bind, whole};
 use popnet_dns::Rtype;
 
 /// Every way through an answer: records, empty names, wildcards, aliases, renaming, delegations
@@ -252,5 +252,106 @@ async fn a_restart_keeps_keys_and_signatures() {
     };
     let once = rrsig(dig(&server, &steered));
     assert_eq!(rrsig(dig(&server, &steered)), once);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_signed_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start("", "", folder.path()).await;
+    let trust = anchors(&server, "example.test", folder.path());
+    let serial = |server: &Server| {
+        let soa = dig(server, &["+short", "example.test", "SOA"]);
+        soa.split_whitespace().nth(2).and_then(|serial| serial.parse::<u32>().ok()).unwrap()
+    };
+    let unchanged = ["+dnssec", "+noall", "+answer", "text.example.test", "TXT"];
+    let (before, kept) = (serial(&server), dig(&server, &unchanged));
+    assert!(delv(&server, "example.test", &trust, "fresh.example.test", "TXT").is_ok());
+    let text = format!("{}fresh TXT \"new\"\n", ZONE.replace("static-too", "; static-too"));
+    std::fs::write(folder.path().join("example.test.zone"), text).unwrap();
+    let text =
+        common::place(&NETWORK.replace("RULES", "").replace("OWN", ""), server.dns, server.probe);
+    let next = common::held(&text, 2, folder.path());
+    server.config.send(next.into()).unwrap();
+    let begin = std::time::Instant::now();
+    while serial(&server) == before {
+        assert!(begin.elapsed().as_secs() < 20, "the zone stays at {before}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    // The file's own serial is the same: signing makes the next one.
+    assert_eq!(serial(&server), before + 1);
+    assert_eq!(dig(&server, &unchanged), kept);
+    for name in ["fresh", "static-too", "nope", "text", "geo"] {
+        let name = format!("{name}.example.test");
+        delv(&server, "example.test", &trust, &name, "TXT").unwrap();
+    }
+    let wrong = whole(&server, "example.test", false, folder.path());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_signed_by_others_are_served_as_they_are() {
+    // Without salt, and as zones of old are: with salt, iterations and unsigned delegations left
+    // out.
+    for how in [&[][..], &["-3", "-"], &["-3", "aabbcc", "-H", "5"], &["-3", "-", "-A"]] {
+        let folder = tempfile::tempdir().unwrap();
+        signed_by_bind("example.test", ZONE, how, folder.path());
+        let text = NETWORK.replace("dnssec = { sign = true RULES }", "").replace("OWN", "");
+        let text = text.replace("[sites.\"geo.example.test\"]", "[sites.\"geo.other.test\"]");
+        let text = text.replace("[sites.\"static-too.example.test\"]", "[sites.\"x.other.test\"]");
+        let server = common::start(&text, folder.path()).await;
+        let trust = anchors(&server, "example.test", folder.path());
+        let mut wrong = whole(&server, "example.test", false, folder.path());
+        // RFC 5155 6: where delegations are left out, what a wildcard makes is not proven.
+        let is_unproven = |name: &str| {
+            how.contains(&"-A") && ["wild", "alias", "tree"].iter().any(|w| name.contains(w))
+        };
+        let questions = QUESTIONS
+            .iter()
+            .filter(|(name, rtype)| !name.contains("geo") && *rtype != "CDS" && !is_unproven(name));
+        for (name, rtype) in questions {
+            wrong.extend(delv(&server, "example.test", &trust, name, rtype).err());
+        }
+        assert!(wrong.is_empty(), "with {how:?}:\n{}", wrong.join("\n"));
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parent_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (child, keys) = (common::name("sub.example.test"), folder.path().join("state/keys/dnssec"));
+    let place = popnet_nameserver::KeyFolder::of(&keys, &child);
+    let network = NETWORK
+        .replace("OWN", "")
+        .replace("RULES", "")
+        .replace("sites.\"static-too.", "sites.\"also.")
+        + "[zones.\"sub.example.test\"]\nfile = \"sub.zone\"\n\
+           dnssec = { sign = true, parents = [\"DNS\"] }\n";
+    let zone = "$TTL 60\n@ SOA ns h 1 2h 15m 2w 60\n@ NS ns\nns A 192.0.2.4\n";
+    std::fs::write(folder.path().join("sub.zone"), zone).unwrap();
+    std::fs::write(folder.path().join("example.test.zone"), ZONE).unwrap();
+    let server = common::start(&network, folder.path()).await;
+    let ds = {
+        let keys = popnet_nameserver::KeyFolder::open(&place, &child).unwrap();
+        let entry = keys.keys().find(|(_, key)| key.is_some_and(|key| key.is_entry())).unwrap();
+        popnet_dns::rdata_text(Rtype::DS, &entry.0.ds)
+    };
+    let parent = format!("{ZONE}sub DS {ds}\n");
+    std::fs::write(folder.path().join("example.test.zone"), parent).unwrap();
+    let text = common::place(&network, server.dns, server.probe);
+    server.config.send(common::held(&text, 2, folder.path()).into()).unwrap();
+
+    let begin = std::time::Instant::now();
+    let state = || std::fs::read_to_string(place.join("keys.json")).unwrap();
+    while !state().contains("\"seen\"") {
+        assert!(begin.elapsed().as_secs() < 30, "{}", state());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    // From the parent's key down to the child's records.
+    let trust = anchors(&server, "example.test", folder.path());
+    delv(&server, "example.test", &trust, "ns.sub.example.test", "A").unwrap();
+    delv(&server, "example.test", &trust, "no.sub.example.test", "A").unwrap();
     server.stop().await;
 }

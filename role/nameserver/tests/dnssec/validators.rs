@@ -157,3 +157,24 @@ impl Drop for Unbound {
         let _ = self.child.wait();
     }
 }
+
+/// Writes `zone`.zone into `folder`, signed by BIND's tools.
+pub(crate) fn signed_by_bind(zone: &str, text: &str, how: &[&str], folder: &Path) {
+    let dir = folder.to_str().unwrap();
+    let mut keys = Vec::new();
+    for more in [&["-f", "KSK"][..], &[]] {
+        let words = [&["-q", "-a", "ECDSAP256SHA256", "-K", dir], more, &[zone]].concat();
+        keys.push(run("dnssec-keygen", &words).trim().to_owned());
+    }
+    let file = folder.join(format!("{zone}.zone"));
+    let with_keys: String = keys.iter().fold(text.to_owned(), |text, key| {
+        format!("{text}$INCLUDE {}\n", folder.join(format!("{key}.key")).display())
+    });
+    std::fs::write(&file, with_keys).unwrap();
+    let out = folder.join("signed");
+    let paths = [out.to_str().unwrap(), file.to_str().unwrap()];
+    let words = [&["-K", dir, "-o", zone, "-f", paths[0]], how, &[paths[1]]].concat();
+    let said = run("dnssec-signzone", &words);
+    assert!(out.exists(), "{said}");
+    std::fs::rename(out, file).unwrap();
+}
