@@ -22,10 +22,21 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
+/// The port that DNS over QUIC must leave alone: packets of both could be taken for each other.
+const PORT_OF_DNS: u16 = 53;
+
 /// Only a name server opens them: anywhere else the key stands for something that was forgotten.
 fn listeners(checker: &mut Checker<'_>) {
     let network = checker.network;
     for (name, pop, node) in network.nodes() {
+        let path = TreePath::of(["pops", pop.as_str(), "nodes", name.node(), "listen"]);
+        let listed = node.listen.doq.iter().position(|at| at.port() == PORT_OF_DNS);
+        if let Some(at) = listed {
+            let path = path.key("doq").index(at);
+            let message = "DNS over QUIC may not use port 53 (RFC 9250 4.1.1)";
+            let found = checker.error("E0416", message, &path, At::Value);
+            found.help = "853 is the usual one".into();
+        }
         if node.runs(Role::Nameserver) {
             continue;
         }
@@ -33,7 +44,6 @@ fn listeners(checker: &mut Checker<'_>) {
             if node.listens(service).is_empty() {
                 continue;
             }
-            let path = TreePath::of(["pops", pop.as_str(), "nodes", name.node(), "listen"]);
             let message = format!("{name} has no role that serves {}", service.name());
             let found = checker.error("E0415", message, &path.key(service.name()), At::Key);
             found.help = "add \"nameserver\" to its roles, or leave the key out".into();

@@ -156,8 +156,10 @@ impl Caller {
         }
         // A copy of the right size: the buffer is for the longest.
         let answer = Bytes::copy_from_slice(out.get(..length).unwrap_or_default());
+        // What is chosen for one client is not for a cache that others share.
+        let age = ttl(&answer);
         let age =
-            ttl(&answer).map_or_else(|| "no-cache".to_owned(), |ttl| format!("max-age={ttl}"));
+            age.map_or_else(|| "no-store".to_owned(), |ttl| format!("private, max-age={ttl}"));
         let mut response = Response::new(Full::new(answer));
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(MESSAGE));

@@ -122,7 +122,7 @@ async fn questions_in_requests() {
     let show = "%{http_version} %{http_code} %{content_type} %header{cache-control}";
     for (version, shown) in [("--http1.1", "1.1"), ("--http2", "2")] {
         for form in [&[get.as_str()][..], &["--data-binary", &body, "-H", kind, &post]] {
-            let shown = format!("{shown} 200 application/dns-message max-age=300");
+            let shown = format!("{shown} 200 application/dns-message private, max-age=300");
             let line = ways.curl(&[&usual[..], &[version, "--write-out", show], form].concat());
             assert_eq!(line, shown, "{form:?}");
             let answer = Response::parse(&std::fs::read(&out).unwrap()).unwrap();
