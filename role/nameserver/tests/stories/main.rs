@@ -4,6 +4,7 @@
 mod common;
 mod limits;
 mod logging;
+mod names;
 mod steering;
 mod transports;
 mod zones;
