@@ -5,6 +5,7 @@
 mod imports;
 mod names;
 mod rules;
+mod signing;
 pub(crate) mod travels;
 mod ways;
 mod words;
@@ -12,6 +13,7 @@ mod words;
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
+pub use signing::signing;
 pub use travels::{dns_update, kept_zone, zone_transfer};
 pub use ways::dns_ways;
 pub use words::{
@@ -22,7 +24,7 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 20] = [
+pub const ENTRIES: [(&str, Entry); 21] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -39,6 +41,7 @@ pub const ENTRIES: [(&str, Entry); 20] = [
     ("measurements", measurements),
     ("named_conf", named_conf),
     ("probe_answers", probe_answers),
+    ("signing", signing),
     ("stored_head", stored_head),
     ("wire", wire),
     ("zone_file", zone_file),

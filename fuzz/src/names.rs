@@ -24,11 +24,11 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     Catalog::build(&NETWORK, 42, &[Arc::new(image)])
 });
 
-fn apex() -> Name {
+pub(crate) fn apex() -> Name {
     "example.test".parse().expect("a name")
 }
 
-fn read(octets: &[u8]) -> Result<ZoneFile, Vec<Mistake>> {
+pub(crate) fn read(octets: &[u8]) -> Result<ZoneFile, Vec<Mistake>> {
     read_zone(&apex(), "zone".as_ref(), octets, &mut |_| Err("no includes".to_owned()))
 }
 
@@ -62,7 +62,7 @@ pub fn dns_answer(octets: &[u8]) {
     }
 }
 
-fn answer(catalog: &Catalog, query: &Query<'_>, limit: usize, out: &mut [u8]) -> usize {
+pub(crate) fn answer(catalog: &Catalog, query: &Query<'_>, limit: usize, out: &mut [u8]) -> usize {
     let found = lookup(catalog, query);
     let addresses: [IpAddr; 2] = [[192, 0, 2, 11].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
     let services = [Service { target: apex(), port: 8_080 }];

@@ -173,7 +173,7 @@ pub(crate) fn signed_by_bind(zone: &str, text: &str, how: &[&str], folder: &Path
     std::fs::write(&file, with_keys).unwrap();
     let out = folder.join("signed");
     let paths = [out.to_str().unwrap(), file.to_str().unwrap()];
-    let words = [&["-K", dir, "-o", zone, "-f", paths[0]], how, &[paths[1]]].concat();
+    let words = [&["-K", dir, "-d", dir, "-o", zone, "-f", paths[0]], how, &[paths[1]]].concat();
     let said = run("dnssec-signzone", &words);
     assert!(out.exists(), "{said}");
     std::fs::rename(out, file).unwrap();
