@@ -2,6 +2,7 @@
 //! one noun; every rule reports at the place it speaks of and says what to write instead.
 
 mod dns;
+mod dnssec;
 mod layout;
 mod masters;
 mod probes;
@@ -40,6 +41,7 @@ pub(crate) fn check(
     sites::check(&mut checker);
     transfers::check(&mut checker);
     dns::check(&mut checker);
+    dnssec::check(&mut checker);
     // Both look at all machines together: one spoilt machine would be blamed on others.
     if checker.is_whole(&TreePath::of(["pops"])) {
         sockets::check(&mut checker);
