@@ -171,6 +171,19 @@ fn more_records_than_an_rrset_can_count() {
 }
 
 #[test]
+fn more_types_than_a_name_can_count() {
+    let mut builder = Builder::new(name("example.test"));
+    let owner = name("w.example.test");
+    for rtype in (1..=65_535u16).filter(|rtype| ![5, 6, 41, 46, 255].contains(rtype)) {
+        builder.add(owner.as_wire(), Rtype::from_int(rtype), 1, b"\0", Place::default());
+        let rrsig = [rtype.to_be_bytes().as_slice(), b"rest"].concat();
+        builder.add(owner.as_wire(), Rtype::RRSIG, 1, &rrsig, Place::default());
+    }
+    let flaws = builder.finish().unwrap_err();
+    assert!(flaws.iter().any(|flaw| flaw.what.contains("more than 65,535 RRsets")), "{flaws:?}");
+}
+
+#[test]
 fn every_name_is_found_and_no_other() {
     let mut builder = Builder::new(name("example.test"));
     let mut state = 7u64;

@@ -271,7 +271,7 @@ struct Press {
 #[derive(Default)]
 struct Seen {
     kind: Option<[u8; 5]>,
-    sets: u16,
+    sets: u32,
     alias: bool,
     others: bool,
     servers: bool,
@@ -367,7 +367,12 @@ impl Press {
         if let Some(kind) = seen.kind {
             self.blob.extend_from_slice(&kind);
         }
-        self.blob.extend_from_slice(&seen.sets.to_be_bytes());
+        let sets = u16::try_from(seen.sets).unwrap_or_else(|_| {
+            let what = format!("{} has more than 65,535 RRsets", self.show(name));
+            self.flaw(Place::default(), what);
+            0
+        });
+        self.blob.extend_from_slice(&sets.to_be_bytes());
         self.sets(records);
         self.image.names += 1;
         self.last.clear();
@@ -406,7 +411,7 @@ impl Press {
                 seen.kind = seen.kind.or(record.rdata.first_chunk::<5>().copied());
                 continue;
             }
-            seen.sets += u16::from(fresh);
+            seen.sets += u32::from(fresh);
             seen.alias |= rtype == Rtype::CNAME;
             seen.dname |= rtype == Rtype::DNAME;
             seen.servers |= rtype == Rtype::NS;

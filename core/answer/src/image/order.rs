@@ -45,7 +45,17 @@ impl<'n> Labels<'n> {
 
 /// Compares two names of one zone, relative to its apex and in lower case.
 pub(super) fn compare(one: &[u8], other: &[u8]) -> Ordering {
+    // Most names of a large zone stand right below its apex.
+    if let (Some(one), Some(other)) = (only_label(one), only_label(other)) {
+        return one.cmp(other);
+    }
     Labels::of(one).rightmost_first().cmp(Labels::of(other).rightmost_first())
+}
+
+/// The label of a name that has no other.
+fn only_label(name: &[u8]) -> Option<&[u8]> {
+    let (length, label) = name.split_first()?;
+    (usize::from(*length) == label.len()).then_some(label)
 }
 
 /// The key of a relative name. Each label ends with a zero, which sorts before every octet; zero
