@@ -51,6 +51,10 @@ impl Control {
         let notes = Notes::at(clock::now());
         Ok(match desk.explain(&query, ask.resolver, &notes) {
             Explained::Decision(decision) => DnsStory::Steered(decision),
+            Explained::Prohibited => DnsStory::Nothing {
+                rcode: "REFUSED".into(),
+                why: "the asker is in no allow_query list for this name".into(),
+            },
             Explained::Silence => {
                 DnsStory::Nothing { rcode: "SERVFAIL".into(), why: "no answer".into() }
             }

@@ -117,11 +117,14 @@ impl Desk<'_> {
         }
         let shield = self.shared.shield.load();
         let Some(rates) = &shield.rates else { return length };
-        let star = asked.and_then(|(query, _)| self.star(query));
-        let class = match (class_of(out.get(..length).unwrap_or_default()), &star) {
-            (Class::Answer(_), Some(star)) => Class::Answer(star),
-            (class, _) => class,
+        let mut class = class_of(out.get(..length).unwrap_or_default());
+        let star = match class {
+            Class::Answer(_) => asked.and_then(|(query, _)| self.star(query)),
+            Class::NoData(_) | Class::NxDomain(_) | Class::Referral(_) | Class::Error => None,
         };
+        if let Some(star) = &star {
+            class = Class::Answer(star);
+        }
         let counters = &self.shared.counters;
         match (rates.judge(from, &class, now), asked) {
             (Verdict::Send, _) => length,

@@ -242,6 +242,9 @@ impl Desk<'_> {
     /// The decision that `query` would get, when it leads to one. The very path of an answer, but
     /// nothing is counted or remembered.
     pub(crate) fn explain(&self, query: &Query<'_>, from: IpAddr, notes: &Notes) -> Explained<'_> {
+        if !self.shared.shield.load().gate.admits(from, query.qname.as_wire()) {
+            return Explained::Prohibited;
+        }
         let found = lookup(&self.table.catalog, query);
         let asker = Asker::of(query, from);
         let mut out = vec![0; usize::from(u16::MAX)];
@@ -285,6 +288,8 @@ pub(crate) enum Explained<'t> {
     Decision(Box<Decision>),
     /// The answer's octets.
     Octets(Outcome<'t>, Vec<u8>),
+    /// Not for this asker.
+    Prohibited,
     /// No answer.
     Silence,
 }

@@ -12,7 +12,7 @@ use popnet_runtime::{Context, clock};
 use popnet_terms::Role;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::shared::Shared;
 
@@ -86,6 +86,8 @@ pub(crate) fn start(
     let folder = context.role_dir(Role::Nameserver);
     tokio::spawn(async move {
         let mut followed = true;
+        let mut looks = interval(SECRET_SLOT);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -95,7 +97,7 @@ pub(crate) fn start(
                     let next = Shield::build(&held, Some(&shared.shield.load()));
                     shared.shield.store(Arc::new(next));
                 }
-                () = sleep(SECRET_SLOT) => {
+                _ = looks.tick() => {
                     let now = clock::now();
                     if shared.secrets.load().is_due(now) {
                         let secrets = (*shared.secrets.load_full()).clone();

@@ -18,6 +18,8 @@ use crate::transfer;
 
 /// A client that does not take its answers for so long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(5);
+/// How long an end may take to be told.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Octets of a connection that says nothing.
 const RESTING: usize = 512;
 /// Answers collected before they are sent.
@@ -25,7 +27,7 @@ const WRITE_AHEAD: usize = 16 << 10;
 
 /// Answers until the client leaves, says nothing for too long, or somebody else needs its place.
 pub(super) async fn converse<S>(
-    stream: S,
+    mut stream: S,
     from: IpAddr,
     transport: Transport,
     seat: Seat,
@@ -34,12 +36,14 @@ pub(super) async fn converse<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     tokio::select! {
-        () = seat.ended() => {}
-        () = answer(stream, from, transport, &seat, &shared) => {}
+        () = seat.ended() => return,
+        () = answer(&mut stream, from, transport, &seat, &shared) => {}
     }
+    // Over TLS the client is told that this is the end, and nobody cut it short.
+    let _ = timeout(FAREWELL, stream.shutdown()).await;
 }
 
-async fn answer<S>(mut stream: S, from: IpAddr, transport: Transport, seat: &Seat, shared: &Shared)
+async fn answer<S>(stream: &mut S, from: IpAddr, transport: Transport, seat: &Seat, shared: &Shared)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -57,7 +61,7 @@ where
                 seat.progress();
                 asked = Instant::now();
                 let Some(_held) = seat.answer(answers.len()) else { return };
-                let written = timeout(WRITE_MAX, send(&mut stream, &answers)).await;
+                let written = timeout(WRITE_MAX, send(stream, &answers)).await;
                 let Ok(Ok(())) = written else { return };
             }
             match state {
@@ -66,7 +70,7 @@ where
                 State::Foreign => return,
                 State::Concern => {
                     let Some(message) = take(&mut questions) else { return };
-                    let exchange = transfer::stream(shared, &message, from, &mut stream);
+                    let exchange = transfer::stream(shared, &message, from, stream);
                     // Rare and large: a connection at rest need not hold the room for it.
                     if Box::pin(exchange).await.is_err() {
                         return;

@@ -10,6 +10,7 @@ use popnet_dns::{Rcode, Response, Rtype, build_query};
 use popnet_runtime::link::Link;
 use popnet_terms::Role;
 use popnet_wire::control::{Ask, Reply};
+use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::status::RoleStatus;
 
 use crate::common::{Server, held, name, place, start};
@@ -105,6 +106,25 @@ async fn only_those_who_may_ask() {
     assert!(!refused.authoritative);
     assert_eq!(refused.edns.unwrap().extended_error.map(|(code, _)| code), Some(18));
     assert_eq!(dropped(&server, "prohibited").await, 1);
+    for (resolver, rcode) in [("127.0.0.1", Some("REFUSED")), ("10.1.2.3", None)] {
+        let ask = ExplainDns {
+            name: "www.example.test".into(),
+            qtype: 1,
+            resolver: resolver.parse().unwrap(),
+            subnet: None,
+            assume: Vec::new(),
+        };
+        let socket = server.context.role_socket(Role::Nameserver);
+        let mut link = Link::local(&socket).await.unwrap();
+        let Reply::Dns(story) = link.ask_one(&Ask::ExplainDns(ask)).await.unwrap() else {
+            panic!("{resolver}")
+        };
+        let refused = match &story {
+            DnsStory::Nothing { rcode, .. } => Some(&**rcode),
+            DnsStory::Static(_) | DnsStory::Steered(_) => None,
+        };
+        assert_eq!(refused, rcode, "{resolver}");
+    }
     // A zone's own list goes before the one for all.
     let text = NETWORK.replace(
         "file = \"example.test.zone\"",
