@@ -8,11 +8,14 @@
 //!   the SOA record, [`Heralds`] send and repeat notifications (RFC 1996).
 //! - [`update()`]: prerequisites and changes (RFC 2136) under [`Grants`].
 //!
+//! [`members`] reads what a catalog lists (RFC 9432).
+//!
 //! Nothing here opens a socket, reads a clock or decides which zones there are.
 
 mod access;
 mod arrival;
 mod ask;
+mod catalog;
 mod concern;
 mod content;
 mod difference;
@@ -36,6 +39,7 @@ mod update;
 pub use access::Access;
 pub use arrival::{Arrival, Arrived, Limits, Progress, Trouble, Wanted};
 pub use ask::{ask, notification, reply};
+pub use catalog::members;
 pub use concern::{Concern, concern};
 pub use content::Content;
 pub use difference::{Difference, between};

@@ -6,6 +6,7 @@
 //! - `meet`, `limit`: what stands before the answers: cookies, access lists, rate limits.
 //! - `table`: what a configuration means here; built aside and published whole. `zones`: the zone
 //!   files behind it; a broken one leaves the last good zone in place.
+//! - `sign`: keys, signatures on zones before they are published, signatures on chosen answers.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
 //! - `control`: the role's own socket.
 //!
@@ -92,7 +93,7 @@ pub async fn start(
     let (wishes, wished) = needs::channel();
     let shared = Arc::new(Shared::new(&context, &held, table, shipper.clone(), wishes)?);
     let table = (*shared.table.load_full()).clone();
-    transfer::publish(&shared, Arc::clone(&held), table).await;
+    transfer::publish(&shared, Arc::clone(&held), Arc::default(), table).await;
     tell_problems(&shared, &shared.table.load());
     let control = Arc::new(control::Control::new(Arc::clone(&shared)));
     let socket = context.role_socket(Role::Nameserver);
@@ -209,7 +210,10 @@ async fn reload(
         tokio::select! {
             () = context.shutdown.cancelled() => return,
             changed = config.changed() => if changed.is_err() { return },
+            () = shared.transfers.rebuild.notified() => {}
         }
+        let members = shared.transfers.members.load_full();
+        zones.members = members.keys().cloned().collect();
         let held = Arc::clone(&config.borrow_and_update());
         let epoch = held.epoch;
         let Some((kept, table)) = load(zones, Arc::clone(&held)).await else {
@@ -219,10 +223,11 @@ async fn reload(
         zones = kept;
         tracing::info!(%epoch, names = table.catalog.len(), "name table published");
         let before = shared.table.load_full();
-        if before.problems != table.problems {
-            tell_problems(&shared, &table);
+        transfer::publish(&shared, held, members, table).await;
+        let after = shared.table.load_full();
+        if before.problems != after.problems {
+            tell_problems(&shared, &after);
         }
-        transfer::publish(&shared, held, table).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Zone files: found, read, and kept. A file with a mistake leaves the zone as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(crate) struct ZoneProblem {
 #[derive(Debug)]
 pub(crate) struct Zones {
     good: BTreeMap<Name, Good>,
+    /// Zones that catalogs list (RFC 9432); they are transferred.
+    pub(crate) members: BTreeSet<Name>,
     /// A second place for relative names, beside the configuration's folder.
     folder: PathBuf,
 }
@@ -49,7 +51,8 @@ struct Stamp {
 
 impl Zones {
     pub(crate) fn new(context: &Context) -> Self {
-        Self { good: BTreeMap::new(), folder: context.state_dir.join("zones") }
+        let folder = context.state_dir.join("zones");
+        Self { good: BTreeMap::new(), members: BTreeSet::new(), folder }
     }
 
     /// The zones of `held` as far as they can be read, and what is wrong with the others.
@@ -71,8 +74,11 @@ impl Zones {
         }
         // Their content comes from elsewhere; until it is there, the zone is ours all the same.
         let transferred = held.network.zones.iter().filter(|(_, zone)| zone.file.is_none());
-        let lacking = transferred.filter_map(|(name, _)| name.parse().ok().map(Image::lacking));
-        zones.extend(lacking.map(Arc::new));
+        let transferred = transferred.filter_map(|(name, _)| name.parse().ok());
+        let named: BTreeSet<Name> = transferred.collect();
+        let members = self.members.iter().filter(|apex| !listed.contains_key(*apex)).cloned();
+        let lacking: BTreeSet<Name> = members.chain(named).collect();
+        zones.extend(lacking.into_iter().map(Image::lacking).map(Arc::new));
         (zones, problems)
     }
 

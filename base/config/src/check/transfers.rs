@@ -21,6 +21,11 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             let found = checker.error("E0432", message, &path.key("allow_update"), At::Key);
             found.help = "send updates to the primary, or give the zone a file".into();
         }
+        if zone.catalog && zone.primaries.is_empty() {
+            let message = format!("catalog {name} has no primaries to have its zones from");
+            let found = checker.error("E0436", message, &path.key("catalog"), At::Key);
+            found.help = "a catalog is transferred, and so are the zones that it lists".into();
+        }
         for key in ["max_records", "max_size"] {
             let zero = match key {
                 "max_records" => zone.max_records == Some(0),

@@ -25,6 +25,9 @@ pub struct Zone {
     /// Name of the key for transfers; the secret lies on the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tsig_key: Option<String>,
+    /// It lists zones (RFC 9432), which are transferred from the same primaries as it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catalog: bool,
     /// Who else may transfer it: `"any"`, addresses, networks, `"key:NAME"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_transfer: Vec<Who>,
@@ -37,7 +40,7 @@ pub struct Zone {
     /// Most records that a transfer or an update may make of it; 10 million when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records: Option<u64>,
-    /// Most octets of its records; 1 GiB when unset.
+    /// Most octets of its records; 256 MiB when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Octets>,
     /// Octets of differences kept for secondaries that are a little behind; 4 MiB when unset.

@@ -11,12 +11,15 @@ use popnet_config::network::{Peer, UpdateGrant, Who, Zone};
 use popnet_dns::Name;
 use popnet_transfer::{Access, Grant, Grants, Key, Keys, Limits};
 
+use super::Members;
+use crate::zones::ZoneProblem;
+
 /// No key file is longer.
 const KEY_FILE_MAX: u64 = 64 << 10;
 
 /// What a zone may bring at most, unless the configuration says else.
 const RECORDS_MAX: u64 = 10_000_000;
-const OCTETS_MAX: u64 = 1 << 30;
+const OCTETS_MAX: u64 = 256 << 20;
 /// Octets of differences kept for secondaries, unless the configuration says else.
 const HISTORY: u64 = 4 << 20;
 
@@ -25,6 +28,8 @@ const HISTORY: u64 = 4 << 20;
 pub(crate) struct Book {
     zones: BTreeMap<Name, Arc<ZoneBook>>,
     pub(crate) keys: Keys,
+    /// Keys that are not as they should be.
+    pub(crate) problems: Vec<ZoneProblem>,
 }
 
 /// What is agreed about one zone.
@@ -40,11 +45,14 @@ pub(crate) struct ZoneBook {
     pub(crate) limits: Limits,
     /// Octets of differences that are kept.
     pub(crate) history: usize,
+    /// It lists zones.
+    pub(crate) is_catalog: bool,
 }
 
 impl Book {
-    /// Reads `held` and the keys that it names from the folder `keys`.
-    pub(crate) fn read(held: &Held, keys: &Path) -> Self {
+    /// Reads `held`, with the `members` of its catalogs, and the keys that it names from the folder
+    /// `keys`.
+    pub(crate) fn read(held: &Held, members: &Members, keys: &Path) -> Self {
         let mut book = Self::default();
         let mut named = BTreeSet::new();
         for (name, zone) in &held.network.zones {
@@ -53,17 +61,26 @@ impl Book {
             named.extend(zone.keys().cloned());
             book.zones.insert(apex, Arc::new(zone));
         }
+        for (member, catalog) in members {
+            let Some(rules) = book.zones.get(catalog) else { continue };
+            let rules = Arc::new(ZoneBook { is_catalog: false, ..(**rules).clone() });
+            // A zone that the configuration names goes before what a catalog says.
+            book.zones.entry(member.clone()).or_insert(rules);
+        }
         for name in named {
             let path = keys.join(format!("{}.key", super::file_name(&name)));
             match read_key(&name, &path) {
                 Ok(key) => book.keys.add(key),
-                Err(why) => tracing::error!(
-                    key = %name,
-                    "{}: {why}; whoever signs with this key is refused. Next: tsig-keygen {} > {}",
-                    path.display(),
-                    name.to_host(),
-                    path.display()
-                ),
+                Err(why) => {
+                    let (file, host) = (path.display(), name.to_host());
+                    let what = format!(
+                        "{file}: {why}; whoever signs with this key is refused; next: \
+                         tsig-keygen {host} > {file}"
+                    );
+                    tracing::error!(key = %name, "{what}");
+                    let zone = format!("key {host}");
+                    book.problems.push(ZoneProblem { zone, mistakes: vec![what], kept: false });
+                }
             }
         }
         book
@@ -112,6 +129,7 @@ impl ZoneBook {
                 octets: number(zone.max_size.map(|size| size.0), OCTETS_MAX),
             },
             history: number(zone.history.map(|size| size.0), HISTORY),
+            is_catalog: zone.catalog,
         }
     }
 

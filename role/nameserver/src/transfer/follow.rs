@@ -21,8 +21,8 @@ use super::fetch::{Primary, is_news};
 use super::{change, herald};
 use crate::shared::Shared;
 
-/// Transfers that come in at a time: each may hold a whole zone.
-static IN: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(8));
+/// Transfers that come in at a time: each may hold a whole zone, in up to three forms for a moment.
+static IN: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
 /// Nothing to do: look again after so long, whatever happens.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -113,7 +113,7 @@ pub(super) fn start(shared: &Arc<Shared>, book: &Book, mut kept: Kept) {
 }
 
 /// The state of a zone that answers come from.
-fn current(shared: &Shared, apex: &Name) -> Option<(Arc<Image>, Soa)> {
+pub(super) fn current(shared: &Shared, apex: &Name) -> Option<(Arc<Image>, Soa)> {
     let table = shared.table.load();
     let zone = table.catalog.zone(apex)?;
     // What we add by signing is none of the primary's business.

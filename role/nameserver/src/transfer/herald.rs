@@ -96,6 +96,11 @@ fn call(
     let table = shared.table.load();
     let now = clock::now();
     for (apex, zone) in told {
+        // No place, no attempt: soon there is one.
+        let wanted = book.zone(apex).map_or(0, |rules| rules.secondaries.len());
+        if places.available_permits() < wanted.min(CALLS_MAX) {
+            continue;
+        }
         let calls = zone.heralds.due(now);
         let Some(soa) = table.catalog.zone(apex).and_then(|zone| soa(zone.image())) else {
             continue;

@@ -5,9 +5,10 @@
 //! - `press`: the one place that publishes tables and zones, and remembers what changed.
 //! - `out`, `herald`: transfers and notifications that leave.
 //! - `follow`, `fetch`: secondary zones, their timers and transfers that come in.
-//! - `change`: updates. `disk`: what of all this survives a restart.
+//! - `catalogs`: zones that list zones. `change`: updates. `disk`: what of all this survives a restart.
 
 mod book;
+mod catalogs;
 mod change;
 mod disk;
 mod door;
@@ -26,7 +27,7 @@ use popnet_config::Held;
 use popnet_dns::Name;
 use popnet_runtime::{Context, Published};
 use popnet_terms::Role;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,7 @@ use crate::shared::Shared;
 use crate::table::Table;
 
 use book::Book;
+pub(crate) use catalogs::Members;
 use change::{Dynamics, Order};
 use disk::Folder;
 use follow::Followers;
@@ -57,6 +59,10 @@ pub(crate) struct Transfers {
     keys: PathBuf,
     /// Zones that can be updated, as their files have them.
     files: Published<BTreeMap<Name, Arc<Image>>>,
+    /// Zones that catalogs list.
+    pub(crate) members: Published<Members>,
+    /// Asks for another table: catalogs list other zones.
+    pub(crate) rebuild: Notify,
     dynamics: Dynamics,
     followers: Mutex<Followers>,
     updates: mpsc::Sender<Order>,
@@ -75,6 +81,8 @@ impl Transfers {
             folder: Folder::new(context.role_dir(Role::Nameserver).join("zones")),
             keys: context.state_dir.join("keys").join("tsig"),
             files: Published::new(Arc::new(BTreeMap::new())),
+            members: Published::new(Arc::new(Members::new())),
+            rebuild: Notify::new(),
             dynamics: Dynamics::default(),
             followers: Mutex::new(BTreeMap::new()),
             updates,
@@ -85,11 +93,16 @@ impl Transfers {
 }
 
 /// Publishes what a configuration means: `table` with the zones that are kept here in their
-/// newest state.
-pub(crate) async fn publish(shared: &Arc<Shared>, held: Arc<Held>, table: Table) {
+/// newest state. It was built with the `members` of catalogs.
+pub(crate) async fn publish(
+    shared: &Arc<Shared>,
+    held: Arc<Held>,
+    members: Arc<Members>,
+    table: Table,
+) {
     let transfers = &shared.transfers;
     let keys = transfers.keys.clone();
-    let read = tokio::task::spawn_blocking(move || Book::read(&held, &keys)).await;
+    let read = tokio::task::spawn_blocking(move || Book::read(&held, &members, &keys)).await;
     let book = Arc::new(read.unwrap_or_default());
     transfers.book.store(Arc::clone(&book));
     let dynamic = book.zones().filter(|(_, rules)| rules.is_dynamic());
@@ -98,9 +111,22 @@ pub(crate) async fn publish(shared: &Arc<Shared>, held: Arc<Held>, table: Table)
     });
     transfers.files.store(Arc::new(files.collect()));
     let kept = follow::restore(shared, &book).await;
-    transfers.press.table(shared, table, |apex| book.keeps(apex));
+    print(shared, &book, table).await;
     change::adopt(shared, &book).await;
     follow::start(shared, &book, kept);
+}
+
+/// Publishes a table off the threads that wait for others: zones may have to be signed anew.
+async fn print(shared: &Arc<Shared>, book: &Arc<Book>, mut table: Table) {
+    let missing = book.problems.iter().cloned();
+    table.problems.extend(missing);
+    let (shared, book) = (Arc::clone(shared), Arc::clone(book));
+    let printed = tokio::task::spawn_blocking(move || {
+        shared.transfers.press.table(&shared, table, |apex| book.keeps(apex));
+    });
+    if let Err(error) = printed.await {
+        tracing::error!(%error, "a table cannot be published");
+    }
 }
 
 /// Starts what runs beside the threads that answer.
@@ -109,7 +135,10 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
         Ok(mut waiting) => waiting.take(),
         Err(_) => None,
     };
-    let mut tasks = vec![tokio::spawn(herald::run(Arc::clone(shared)))];
+    let mut tasks = vec![
+        tokio::spawn(herald::run(Arc::clone(shared))),
+        tokio::spawn(catalogs::run(Arc::clone(shared))),
+    ];
     tasks.extend(taken.map(|waiting| tokio::spawn(change::run(Arc::clone(shared), waiting))));
     tasks
 }

@@ -10,7 +10,7 @@ use popnet_transfer::{Arrival, Arrived, Limits, Progress, Rr, Serial, Soa, Wante
 use crate::common::{Server, free_port, start_on};
 use crate::lab::{HEAD, nsupdate, serial, until, write_keys};
 
-const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 1 1 3 60\n@ NS ns1\nns1 A 192.0.2.1\n";
+const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 1 1 600 60\n@ NS ns1\nns1 A 192.0.2.1\n";
 
 async fn start(folder: &Path, zone: &str, port: u16) -> Server {
     let text = format!("{HEAD}{zone}");
@@ -21,7 +21,7 @@ async fn start(folder: &Path, zone: &str, port: u16) -> Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_expires_and_comes_back() {
     let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    std::fs::write(above.path().join("z.zone"), ZONE).unwrap();
+    std::fs::write(above.path().join("z.zone"), ZONE.replace(" 600 ", " 3 ")).unwrap();
     let (primary_port, port) = (free_port(), free_port());
     let primary_zone =
         "[zones.\"plain.test\"]\nfile = \"z.zone\"\nallow_transfer = [\"127.0.0.0/8\"]\n";
@@ -91,5 +91,57 @@ allow_update = [{ key = "ddns" }]
     assert_eq!(Soa::of(&steps[0].new.rdata).unwrap().serial, Serial(4));
     assert_eq!(ixfr(port, 4), Arrived::Unchanged(Serial(4)));
     assert!(matches!(ixfr(port, 99_999), Arrived::Unchanged(_)), "ahead of us");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogs_list_zones() {
+    let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_keys(above.path());
+    std::fs::write(above.path().join("z.zone"), ZONE).unwrap();
+    let catalog = "$TTL 0\n@ SOA . . 1 1 1 3600 1\n@ NS invalid.\nversion TXT \"2\"\n\
+                   one.zones PTR plain.test.\n";
+    std::fs::write(above.path().join("c.zone"), catalog).unwrap();
+    let (primary_port, port) = (free_port(), free_port());
+    let primary_zones = format!(
+        r#"
+[zones."catalog.test"]
+file = "c.zone"
+secondaries = ["127.0.0.1:{port}"]
+allow_update = [{{ key = "ddns" }}]
+[zones."plain.test"]
+file = "z.zone"
+allow_transfer = ["127.0.0.1"]
+[zones."other.test"]
+file = "z.zone"
+allow_transfer = ["127.0.0.1"]
+"#
+    );
+    let zones = format!(
+        "[zones.\"catalog.test\"]\nprimaries = [\"127.0.0.1:{primary_port}\"]\ncatalog = true\n"
+    );
+    let primary = start(above.path(), &primary_zones, primary_port).await;
+    let server = start(below.path(), &zones, port).await;
+    let code = |name: &str| server.ask(name, Rtype::A).rcode.to_string();
+    until("the listed zone is served", || code("ns1.plain.test") == "NOERROR");
+    assert_eq!(code("ns1.other.test"), "REFUSED");
+    let change =
+        |line: &str| nsupdate(primary_port, "catalog.test", Some("ddns"), &[line]).unwrap();
+    change("update add two.zones.catalog.test. 0 PTR other.test.");
+    until("the new zone is served", || code("ns1.other.test") == "NOERROR");
+    assert_eq!(code("ns1.plain.test"), "NOERROR");
+    // Broken, it changes nothing.
+    change("update add two.zones.catalog.test. 0 PTR third.test.");
+    until("the broken catalog is there", || serial(port, "catalog.test") == Some(3));
+    assert_eq!(code("ns1.other.test"), "NOERROR");
+    change("update delete two.zones.catalog.test.");
+    until("the zone is gone", || code("ns1.other.test") == "REFUSED");
+    primary.stop().await;
+    server.stop().await;
+
+    // All that is known is known after a restart, without a primary.
+    let server = start(below.path(), &zones, port).await;
+    let code = |name: &str| server.ask(name, Rtype::A).rcode.to_string();
+    until("the listed zone is back", || code("ns1.plain.test") == "NOERROR");
     server.stop().await;
 }
