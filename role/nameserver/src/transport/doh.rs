@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +19,7 @@ use popnet_runtime::clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::hall::Seat;
+use super::hall::{Loan, Seat};
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
@@ -36,6 +36,9 @@ const HEAD_MAX: u16 = 16 << 10;
 const STREAMS_MAX: u32 = 100;
 /// Octets that a client may send ahead.
 const WINDOW: u32 = 65_535;
+/// Octets of answers on one connection that its client has not taken: one of the longest, or a
+/// hundred padded ones.
+const UNSENT_MAX: usize = 68 << 10;
 /// How long questions under way may go on after a connection was told to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,36 @@ struct Caller {
     begun: Instant,
     /// When the last question was answered, in milliseconds since it began.
     asked_ms: AtomicU64,
+    unsent: AtomicUsize,
+}
+
+/// An answer on its way: what it holds comes back when it is gone.
+struct Parcel {
+    octets: Vec<u8>,
+    caller: Arc<Caller>,
+    _loan: Loan,
+}
+
+impl Parcel {
+    /// `None`: the client takes nothing, or too many hold much already.
+    fn wrap(octets: Vec<u8>, caller: Arc<Caller>) -> Option<Self> {
+        let loan = caller.seat.answer(octets.len())?;
+        let fits = |now: usize| now.checked_add(octets.len()).filter(|sum| *sum <= UNSENT_MAX);
+        caller.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(Self { octets, caller, _loan: loan })
+    }
+}
+
+impl AsRef<[u8]> for Parcel {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        self.caller.unsent.fetch_sub(self.octets.len(), Ordering::Relaxed);
+    }
 }
 
 /// Answers until the client leaves, asks nothing for too long, or somebody else needs its place.
@@ -60,7 +93,14 @@ pub(super) async fn converse<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let begun = Instant::now();
-    let caller = Arc::new(Caller { from, seat, shared, begun, asked_ms: AtomicU64::new(0) });
+    let caller = Arc::new(Caller {
+        from,
+        seat,
+        shared,
+        begun,
+        asked_ms: AtomicU64::new(0),
+        unsent: AtomicUsize::new(0),
+    });
     let ended = if is_h2 { http2(stream, &caller).await } else { http1(stream, &caller).await };
     if let Err(error) = ended {
         tracing::debug!(%error, "DNS over HTTPS connection");
@@ -99,6 +139,7 @@ where
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(UNSENT_MAX)
         .max_header_list_size(u32::from(HEAD_MAX))
         .serve_connection(
             TokioIo::new(stream),
@@ -154,13 +195,17 @@ impl Caller {
         if length == 0 {
             return Ok(Refusal::NoMessage.response());
         }
-        // A copy of the right size: the buffer is for the longest.
-        let answer = Bytes::copy_from_slice(out.get(..length).unwrap_or_default());
+        // The buffer is for the longest.
+        out.truncate(length);
+        out.shrink_to_fit();
         // What is chosen for one client is not for a cache that others share.
-        let age = ttl(&answer);
+        let age = ttl(&out);
         let age =
             age.map_or_else(|| "no-store".to_owned(), |ttl| format!("private, max-age={ttl}"));
-        let mut response = Response::new(Full::new(answer));
+        let Some(parcel) = Parcel::wrap(out, Arc::clone(&self)) else {
+            return Ok(Refusal::Busy.response());
+        };
+        let mut response = Response::new(Full::new(Bytes::from_owner(parcel)));
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
         if let Ok(age) = HeaderValue::from_str(&age) {
@@ -243,7 +288,7 @@ impl Refusal {
             Self::NoMessage => (StatusCode::BAD_REQUEST, "no DNS query in this request\n"),
             Self::Long => (StatusCode::PAYLOAD_TOO_LARGE, "a DNS message has 65535 octets\n"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "the question took too long\n"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too many long questions\n"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too much under way\n"),
         };
         let mut response = Response::new(Full::new(Bytes::from_static(words.as_bytes())));
         *response.status_mut() = status;

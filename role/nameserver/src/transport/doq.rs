@@ -34,7 +34,10 @@ const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 const MESSAGE_MAX: usize = 2 + 65_535;
 /// Questions under way on one connection.
 const STREAMS_MAX: u32 = 100;
-/// Octets that a client may send ahead: one of the longest questions.
+/// Octets of a client whose handshake has not begun, and of all such clients.
+const HANDSHAKE_OCTETS: u64 = 16 << 10;
+const HANDSHAKES_OCTETS: u64 = 8 << 20;
+/// Octets that a client may send ahead, or leave unacknowledged: one of the longest messages.
 const WINDOW: u32 = 66 << 10;
 /// A handshake: two round trips of the farthest client, with losses.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -71,8 +74,13 @@ pub(super) fn start(
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(u64::from(WINDOW))
         .datagram_receive_buffer_size(None);
-    server.transport_config(Arc::new(transport)).max_incoming(HANDSHAKES_MAX);
+    server
+        .transport_config(Arc::new(transport))
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(HANDSHAKE_OCTETS)
+        .incoming_buffer_size_total(HANDSHAKES_OCTETS);
     let runtime = Arc::new(TokioRuntime);
     let endpoint = quinn::Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime);
     let endpoint = endpoint.map_err(words())?;

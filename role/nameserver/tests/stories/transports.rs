@@ -148,6 +148,62 @@ async fn questions_in_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_not_given_more_and_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("", folder.path()).await;
+    let big: String = (0..200).map(|n| format!("big A 198.51.100.{n}\n")).collect();
+    std::fs::write(folder.path().join("example.test.zone"), format!("{ZONE}{big}")).unwrap();
+    let text = place(&ways.text, ways.server.dns, ways.server.probe);
+    ways.server.config.send_replace(Arc::new(held(&text, 2, folder.path())));
+    until(|| kdig(ways.server.dns.port(), &["+tcp", "big.example.test", "A"]).contains(".100.199"));
+
+    let tcp = tokio::net::TcpStream::connect(("127.0.0.1", ways.web)).await.unwrap();
+    let tls = client_tls(&folder.path().join("authority"), b"h2");
+    let host = "ns1.fra1.cdn.lab.test".try_into().unwrap();
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(host, tcp).await.unwrap();
+    // Heads come, content does not: the client gives no room for it.
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .handshake(hyper_util::rt::TokioIo::new(tls))
+            .await
+            .unwrap();
+    let driving = tokio::spawn(connection);
+    let query = build_query(0, &name("big.example.test"), Rtype::A, None);
+    let uri =
+        ways.url(&format!("/dns-query?dns={}", data_encoding::BASE64URL_NOPAD.encode(&query)));
+    let (mut given, mut refused, mut kept) = (0, 0, Vec::new());
+    for _ in 0..60 {
+        sender.ready().await.unwrap();
+        let request = http::Request::get(&uri).body(String::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        match response.status().as_u16() {
+            200 => given += 1,
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+        kept.push(response);
+    }
+    // Answers of 3.3 KB each, up to 68 KiB.
+    assert!((15..=22).contains(&given) && refused == 60 - given, "{given} {refused}");
+    assert!(kdig(ways.web, &["+https"]).contains("192.0.2.2"));
+    drop(kept);
+    // Whoever lets go is given again.
+    let mut again = 0;
+    for _ in 0..50 {
+        let request = http::Request::get(&uri).body(String::new()).unwrap();
+        again = sender.send_request(request).await.unwrap().status().as_u16();
+        if again == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(again, 200);
+    driving.abort();
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
