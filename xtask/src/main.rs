@@ -23,7 +23,8 @@ usage: cargo xtask COMMAND
   storeys       which crate may use which
   tidy          style that a machine can check
   codes         every error code means one thing
-  bench         ours beside a peer under the same load; writes docs/benchmarks.md
+  bench [PART]  ours beside peers under the same load; writes docs/benchmarks.md. Parts: dns
+                (about 10 minutes), http; page only writes the page again
   setup         what tests need from the system: installs it as root, else prints the command
   setup bench   what benchmarks compare with and measure by
 ";
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         ["storeys"] => report("storeys", &storeys::check(&root())),
         ["codes"] => report("codes", &codes::check(&root())),
         ["tidy"] => report("tidy", &tidy::check(&root())),
-        ["bench"] => bench::run(&root()).map_err(|error| error.to_string()),
+        ["bench"] => bench::run(&root(), None).map_err(|error| error.to_string()),
+        ["bench", part] => bench::run(&root(), Some(part)).map_err(|error| error.to_string()),
         ["setup"] => setup::run(setup::TESTS),
         ["setup", "bench"] => setup::run(setup::BENCH),
         _ => Err(USAGE.to_owned()),

@@ -33,6 +33,12 @@ pub(crate) const TESTS: &[Tool] = &[
 pub(crate) const BENCH: &[Tool] = &[
     Tool { program: "nginx", package: "nginx-light", reason: "the cache to compare with" },
     Tool { program: "gdnsd", package: "gdnsd", reason: "the name server to compare with" },
+    Tool { program: "nsd", package: "nsd", reason: "another" },
+    Tool { program: "knotd", package: "knot knot-module-geoip", reason: "another" },
+    Tool { program: "named", package: "bind9", reason: "another" },
+    Tool { program: "pdns_server", package: "pdns-server pdns-backend-bind", reason: "another" },
+    Tool { program: "gcc", package: "gcc", reason: "builds the load generator and the floor" },
+    Tool { program: "python3", package: "python3", reason: "prints the harness's own tables" },
     Tool { program: "taskset", package: "util-linux", reason: "gives each side its own core" },
     Tool { program: "dnsperf", package: "dnsperf", reason: "asks many DNS questions" },
     Tool { program: "wrk", package: "wrk", reason: "asks for many pages" },

@@ -1,0 +1,35 @@
+# popnet for the harness that compares name servers; POPNET_BIN and POPNET_WORKERS come from xtask.
+have() { [ -x "${POPNET_BIN:-}" ]; }
+version() { "$POPNET_BIN" --version; }
+caps() { echo "wrr"; }
+dns_start() {
+  local i
+  cat >popnet.toml <<T
+[network]
+name = "bench"
+schema = 1
+domain = "bench.test"
+[pops.lab.nodes.ns1]
+roles = ["nameserver"]
+address = ["127.0.0.1"]
+listen = { dns = ["127.0.0.1:$DNS_PORT"], probe = ["127.0.0.1:17602"], control = ["127.0.0.1:17601"] }
+workers = { dns = ${POPNET_WORKERS:-1} }
+[zones."$ZONE"]
+file = "$ZFILE"
+T
+  if [ "$(basename "$ZFILE")" = small ]; then
+    cat >>popnet.toml <<T
+[customers.c]
+[policies.shares]
+preset = "weighted"
+[origin_groups.app.servers]
+a = { address = "192.0.2.1", weight = 10 }
+b = { address = "192.0.2.2", weight = 20 }
+c = { address = "192.0.2.3", weight = 30 }
+T
+    for i in $(seq -f %04g 1000); do
+      printf '[sites."wrr%s.%s"]\ncustomer = "c"\nkind = "direct"\npolicy = "shares"\norigins = "app"\n' "$i" "$ZONE"
+    done >>popnet.toml
+  fi
+  exec "$POPNET_BIN" run --config popnet.toml --node ns1.lab --state-dir "$RUN/state"
+}

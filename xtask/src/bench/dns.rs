@@ -1,0 +1,325 @@
+//! Name servers: the harness beside the project measures ours and the peers; what it cannot ask
+//! (client subnets, with decisions going to a log server) is asked here with dnsperf.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::page::Row;
+use super::{Fallible, Server, measure as repeat, median, need, pinned, wait_until};
+
+/// Where the harness is, when not beside the project.
+const PLACE: &str = "POPNET_BENCH";
+/// Length of a run, and runs of each row; `POPNET_BENCH_SECONDS` shortens them for a trial.
+const SECONDS: u32 = 5;
+const RUNS: u32 = 3;
+const PORT: u16 = 15_353;
+
+/// The harness's words for work, and ours.
+const WORKS: [(&str, &str); 3] = [("www", "static"), ("nx", "missing"), ("wrr", "steered")];
+const PEERS: [&str; 7] = ["popnet", "gdnsd", "nsd", "knot", "bind9", "pdns", "dnsfixed"];
+const LOADERS: [&str; 4] = ["popnet", "knot", "nsd", "bind9"];
+
+/// 198.51.100.0/24 as dnsperf takes it (RFC 7871 6).
+const SUBNET: &str = "8:00011800c63364";
+
+pub(super) fn measure(root: &Path, popnet: &Path, work: &Path) -> Fallible<Vec<Row>> {
+    need(&[
+        ("dnsperf", "dnsperf"),
+        ("gdnsd", "gdnsd"),
+        ("nsd", "nsd"),
+        ("knotd", "knot"),
+        ("named", "bind9"),
+        ("pdns_server", "pdns-server"),
+        ("taskset", "util-linux"),
+        ("gcc", "gcc"),
+    ])?;
+    let harness = Harness {
+        folder: place(root)?,
+        peers: root.join("xtask/peers"),
+        popnet: popnet.to_owned(),
+        work: work.join("harness"),
+    };
+    let mut rows = harness.run("compare", &["www", "nx", "wrr"], &PEERS, &[])?;
+    rows.extend(harness.run("large", &["scale"], &LOADERS, &[])?);
+    // Both on both cores: the rate means nothing then, CPU time does.
+    let two = [("POPNET_WORKERS", "2"), ("PIN", "0,1"), ("LOAD_CPU", "0,1")];
+    let with_two = harness.run("two", &["www"], &["popnet"], &two)?;
+    rows.extend(with_two.into_iter().map(|row| Row { work: "static, two workers".into(), ..row }));
+    rows.extend(with_subnet(popnet, &harness, work)?);
+    Ok(rows)
+}
+
+fn place(root: &Path) -> Fallible<PathBuf> {
+    let given = std::env::var_os(PLACE).map(PathBuf::from);
+    let folder = given.unwrap_or_else(|| root.join("../shared/bench"));
+    if folder.join("dns.sh").exists() {
+        Ok(fs::canonicalize(folder)?)
+    } else {
+        Err(format!("no dns.sh in {}: set {PLACE} to the harness's folder", folder.display())
+            .into())
+    }
+}
+
+fn seconds() -> u32 {
+    let given = std::env::var("POPNET_BENCH_SECONDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
+}
+
+struct Harness {
+    folder: PathBuf,
+    peers: PathBuf,
+    popnet: PathBuf,
+    work: PathBuf,
+}
+
+impl Harness {
+    /// Runs scenarios with peers and gives the medians of each.
+    fn run(
+        &self,
+        name: &str,
+        scenarios: &[&str],
+        peers: &[&str],
+        more: &[(&str, &str)],
+    ) -> Fallible<Vec<Row>> {
+        let results = self.work.join(name);
+        fs::create_dir_all(&results)?;
+        let status = Command::new("bash")
+            .arg(self.folder.join("dns.sh"))
+            .args(["-s", &scenarios.join(",")])
+            .args(peers)
+            .env("BENCH_PEERS", &self.peers)
+            .env("BENCH_WORK", &self.work)
+            .env("BENCH_RESULTS", &results)
+            .env("BENCH_US", "popnet")
+            .env("POPNET_BIN", &self.popnet)
+            .env("RUNS", RUNS.to_string())
+            .env("SECS", seconds().to_string())
+            .envs(more.iter().copied())
+            .status()?;
+        if !status.success() {
+            return Err(format!(
+                "the harness failed at {name}; its logs are in {}",
+                self.work.display()
+            )
+            .into());
+        }
+        let rows = medians(&fs::read_to_string(results.join("dns.tsv"))?);
+        let missing = peers.iter().find(|peer| !rows.iter().any(|row| row.server == **peer));
+        match missing {
+            Some(peer) => {
+                Err(format!("{peer} gave no figures; see {}/run/{peer}/log", self.work.display())
+                    .into())
+            }
+            None => Ok(rows),
+        }
+    }
+}
+
+/// Figures by name, each with those of all runs.
+type Figures = Vec<(String, Vec<f64>)>;
+
+/// Medians of the harness's lines: scenario, peer, then `name=value`, parted by tabs.
+fn medians(lines: &str) -> Vec<Row> {
+    let mut gathered: Vec<(String, String, Figures)> = Vec::new();
+    for line in lines.lines() {
+        let mut fields = line.split('\t');
+        let (Some(scenario), Some(peer)) = (fields.next(), fields.next()) else { continue };
+        let known = WORKS.iter().find(|(theirs, _)| *theirs == scenario);
+        let work = known.map_or("1,000,000 names", |(_, ours)| ours);
+        let at = gathered.iter().position(|(w, p, _)| w == work && p == peer);
+        let at = at.unwrap_or_else(|| {
+            gathered.push((work.to_owned(), peer.to_owned(), Vec::new()));
+            gathered.len() - 1
+        });
+        let Some((_, _, values)) = gathered.get_mut(at) else { continue };
+        for (name, value) in fields.filter_map(|field| field.split_once('=')) {
+            let Ok(value) = value.parse::<f64>() else { continue };
+            match values.iter_mut().find(|(known, _)| known == name) {
+                Some((_, all)) => all.push(value),
+                None => values.push((name.to_owned(), vec![value])),
+            }
+        }
+    }
+    let row = |(work, peer, values): (String, String, Figures)| Row {
+        work,
+        server: peer,
+        values: values.into_iter().map(|(name, all)| (name, median(all))).collect(),
+    };
+    gathered.into_iter().map(row).collect()
+}
+
+// ── With dnsperf ─────────────────────────────────────────────────────────────────────────────────
+
+const ZONE: &str = "$ORIGIN example.test.\n$TTL 300\n@ SOA ns1 host 1 3600 900 604800 300\n@ NS ns1\n\
+ns1 A 192.0.2.53\nwww A 192.0.2.80\n";
+
+fn with_subnet(popnet: &Path, harness: &Harness, work: &Path) -> Fallible<Vec<Row>> {
+    fs::write(work.join("example.test.zone"), ZONE)?;
+    fs::write(work.join("app.q"), "app.example.test A\n")?;
+    fs::write(work.join("dns.toml"), config())?;
+    gdnsd_files(work)?;
+    let mut rows = Vec::new();
+    let floor = Server::start(
+        work,
+        pinned(0, harness.work.join("bin/dnsfixed")).args([&PORT.to_string(), "64"]),
+    )?;
+    rows.extend(asked("dnsfixed", &floor, work)?);
+    drop(floor);
+    authority(popnet, work)?;
+    let node = |name: &str| {
+        vec![
+            "run".to_owned(),
+            "--config".to_owned(),
+            "dns.toml".to_owned(),
+            "--node".to_owned(),
+            format!("{name}.lab"),
+            "--state-dir".to_owned(),
+            format!("{name}-state"),
+            "--identity".to_owned(),
+            format!("{name}-identity"),
+        ]
+    };
+    let _log = Server::start(work, pinned(1, popnet).args(node("log1")).current_dir(work))?;
+    let ours = Server::start(work, pinned(0, popnet).args(node("ns1")).current_dir(work))?;
+    rows.extend(asked("popnet", &ours, work)?);
+    drop(ours);
+    let peer =
+        Server::start(work, pinned(0, "gdnsd").arg("-c").arg(work.join("gdnsd")).arg("start"))?;
+    rows.extend(asked("gdnsd", &peer, work)?);
+    Ok(rows)
+}
+
+/// Certificates for a name server and the log server that it sends its decisions to.
+fn authority(popnet: &Path, work: &Path) -> Fallible<()> {
+    let run = |words: &[&str]| -> Fallible<()> {
+        let output = Command::new(popnet).args(words).current_dir(work).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("popnet {words:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+    };
+    run(&["authority", "create", "authority", "--network", "bench"])?;
+    for node in ["ns1", "log1"] {
+        let (hostname, out) = (format!("{node}.lab.bench.test"), format!("{node}-identity"));
+        run(&["authority", "issue", "authority", "--hostname", &hostname, "--out", &out])?;
+    }
+    Ok(())
+}
+
+fn config() -> String {
+    format!(
+        r#"[network]
+name = "bench"
+schema = 1
+domain = "bench.test"
+[logs]
+default = ["log1.lab"]
+[pops.lab.nodes.ns1]
+roles = ["nameserver"]
+address = ["127.0.0.1"]
+listen = {{ dns = ["127.0.0.1:{PORT}"], probe = ["127.0.0.1:17602"], control = ["127.0.0.1:17601"] }}
+workers = {{ dns = 1 }}
+[pops.lab.nodes.log1]
+roles = ["logserver"]
+address = ["127.0.0.1"]
+listen = {{ logs = ["127.0.0.1:17603"], control = ["127.0.0.1:17604"] }}
+[zones."example.test"]
+file = "example.test.zone"
+[customers.c]
+[policies.shares]
+preset = "weighted"
+[origin_groups.app.servers]
+a = {{ address = "192.0.2.1", weight = 10 }}
+b = {{ address = "192.0.2.2", weight = 20 }}
+c = {{ address = "192.0.2.3", weight = 30 }}
+[sites."app.example.test"]
+customer = "c"
+kind = "direct"
+policy = "shares"
+origins = "app"
+"#
+    )
+}
+
+fn gdnsd_files(work: &Path) -> Fallible<()> {
+    let folder = work.join("gdnsd");
+    for part in ["zones", "run", "state"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    fs::write(
+        folder.join("config"),
+        format!(
+            "options => {{ listen => {{ 127.0.0.1:{PORT} => {{ udp_threads = 1, tcp_threads = 1 }} }}, \
+             run_dir = {0}/run, state_dir = {0}/state }}\n\
+             plugins => {{ weighted => {{ service_types = up, app => {{ multi = false, \
+             a = [ 192.0.2.1, 10 ], b = [ 192.0.2.2, 20 ], c = [ 192.0.2.3, 30 ] }} }} }}\n",
+            folder.display()
+        ),
+    )?;
+    fs::write(folder.join("zones/example.test"), format!("{ZONE}app DYNA weighted!app\n"))?;
+    Ok(())
+}
+
+/// Steered answers, without and with a client subnet.
+fn asked(name: &str, server: &Server, work: &Path) -> Fallible<Vec<Row>> {
+    wait_until(Duration::from_secs(20), name, answers)?;
+    let plain = repeat("steered by dnsperf", name, server, || dnsperf(work, &[]))?;
+    let subnet =
+        repeat("steered, subnet, by dnsperf", name, server, || dnsperf(work, &["-E", SUBNET]))?;
+    Ok(vec![plain, subnet])
+}
+
+/// Whether the steered name has an answer now.
+fn answers() -> bool {
+    let mut query = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for part in ["app", "example", "test"] {
+        query.push(u8::try_from(part.len()).unwrap_or(0));
+        query.extend_from_slice(part.as_bytes());
+    }
+    query.extend_from_slice(&[0, 0, 1, 0, 1]);
+    let asked = || -> std::io::Result<bool> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        socket.send_to(&query, ("127.0.0.1", PORT))?;
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer)?;
+        Ok(length > 12 && answer.get(7).is_some_and(|count| *count > 0))
+    };
+    asked().unwrap_or(false)
+}
+
+/// Answers that dnsperf got in one run; only right ones count.
+fn dnsperf(work: &Path, more: &[&str]) -> Fallible<f64> {
+    let port = PORT.to_string();
+    let output = pinned(1, "dnsperf")
+        .args(["-s", "127.0.0.1", "-p", &port, "-c", "8", "-q", "128", "-T", "1", "-e"])
+        .args(more)
+        .args(["-l", &seconds().to_string(), "-d"])
+        .arg(work.join("app.q"))
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let codes = text.lines().find_map(|line| line.trim().strip_prefix("Response codes:"));
+    let noerror = codes.and_then(|codes| codes.trim().strip_prefix("NOERROR "));
+    let answers = noerror.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    answers.ok_or_else(|| format!("dnsperf got no answers:\n{text}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_harness() {
+        let rows = medians(
+            "www\tpopnet\trate=10\tcpu_us=5.0\nwww\tpopnet\trate=30\tcpu_us=4.0\n\
+             www\tpopnet\trate=20\tcpu_us=4.5\nscale\tknot\tload_s=2.2\tversion=x\n",
+        );
+        let [one, two] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((one.work.as_str(), one.server.as_str()), ("static", "popnet"));
+        assert_eq!((one.values["rate"], one.values["cpu_us"]), (20.0, 4.5));
+        assert_eq!((two.work.as_str(), two.values.len()), ("1,000,000 names", 1));
+    }
+}

@@ -1,0 +1,268 @@
+//! Results kept as JSON, and the page made from them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fallible;
+
+/// One server at one work: medians.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) work: String,
+    pub(super) server: String,
+    /// By name: `rate` (answers a second), `cpu_us` (an answer), `load_s`, `pss_mib`, …
+    pub(super) values: BTreeMap<String, f64>,
+}
+
+impl Row {
+    pub(super) fn new(work: &str, server: &str) -> Self {
+        Self { work: work.to_owned(), server: server.to_owned(), values: BTreeMap::new() }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: f64) -> Self {
+        self.values.insert(name.to_owned(), value);
+        self
+    }
+
+    fn value(&self, name: &str) -> Option<f64> {
+        self.values.get(name).copied()
+    }
+}
+
+/// One part's results.
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    /// Of the program that was measured.
+    commit: String,
+    /// As the system prints it.
+    machine: String,
+    date: String,
+    /// Peers and their versions.
+    versions: String,
+    /// What is special about these results.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    note: String,
+    rows: Vec<Row>,
+}
+
+/// Beside the answers of no lookup at all.
+const FLOOR: &str = "dnsfixed";
+const OURS: &str = "popnet";
+
+fn file(root: &Path, part: &str) -> PathBuf {
+    root.join(format!("docs/benchmarks/{part}.json"))
+}
+
+/// Keeps the results of a part.
+pub(super) fn keep(root: &Path, part: &str, rows: Vec<Row>) -> Fallible<()> {
+    let said = |program: &str, words: &[&str]| {
+        let output = Command::new(program).args(words).current_dir(root).output();
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().to_owned()
+    };
+    let packages = ["gdnsd", "nsd", "knot", "bind9", "pdns-server", "nginx"];
+    let mut versions = Vec::new();
+    for package in packages {
+        let version = said("dpkg-query", &["-W", "-f", "${Package} ${Version}", package]);
+        versions.extend(Some(version).filter(|version| !version.is_empty()));
+    }
+    let part_of = Part {
+        commit: said("git", &["rev-parse", "--short", "HEAD"]),
+        machine: said(
+            "sh",
+            &["-c", "echo $(nproc) × $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)"],
+        ),
+        date: said("date", &["-u", "+%Y-%m-%d"]),
+        versions: versions.join("; "),
+        note: String::new(),
+        rows,
+    };
+    let file = file(root, part);
+    fs::create_dir_all(file.parent().unwrap_or(root))?;
+    fs::write(&file, serde_json::to_string_pretty(&part_of)? + "\n")?;
+    println!("{} written", file.display());
+    Ok(())
+}
+
+fn read(root: &Path, part: &str) -> Fallible<Option<Part>> {
+    match fs::read_to_string(file(root, part)) {
+        Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes `docs/benchmarks.md` from what is kept.
+pub(super) fn write(root: &Path) -> Fallible<()> {
+    let mut text = INTRODUCTION.to_owned();
+    if let Some(dns) = read(root, "dns")? {
+        text.push_str("\n## Name servers\n\n");
+        text.push_str(DNS);
+        text.push_str(&comparison(&dns.rows));
+        text.push_str(&large_zone(&dns.rows));
+        text.push_str(&workers(&dns.rows));
+        text.push_str(&measured(&dns));
+    }
+    if let Some(http) = read(root, "http")? {
+        text.push_str("\n## Caches\n\n");
+        text.push_str(HTTP);
+        text.push_str(&comparison(&http.rows));
+        text.push_str(&measured(&http));
+    }
+    let page = root.join("docs/benchmarks.md");
+    fs::write(&page, text)?;
+    println!("{} written", page.display());
+    Ok(())
+}
+
+const INTRODUCTION: &str = "\
+# Benchmarks
+
+Made by `cargo xtask bench` (`bench dns` and `bench http` measure one part again, `bench page` only
+writes this page from `docs/benchmarks/*.json`). It builds the release program and starts it and
+peers from the distribution in turn: the server has one worker on the first core, the load the second.
+
+CPU time an answer (user and system, from `/proc`) is the figure to judge by: rates are limited by
+the load generator and by whatever else the machine does. A ratio below 1 means that popnet needs less.
+";
+
+const DNS: &str = "\
+`static` is one of a thousand A records, `missing` a name that is not there, `steered` one of a
+thousand names whose address is chosen by weight (gdnsd and Knot by plugins, PowerDNS by Lua
+records). `dnsfixed` reads and sends batches and looks nothing up: what the kernel alone costs. The
+load is a closed loop of 128 questions over 8 sockets. Rows `by dnsperf` are asked with dnsperf, with
+the client subnet 198.51.100.0/24 (RFC 7871) where it says so; popnet then also sends every
+decision to a log server in a process of its own. Only rows of the same load compare.
+
+";
+
+const HTTP: &str = "\
+wrk with 64 connections; hits come from the memory tier. Nobody writes a log here.
+
+";
+
+fn measured(part: &Part) -> String {
+    let note = if part.note.is_empty() { String::new() } else { format!(" {}", part.note) };
+    format!(
+        "\n{}, {}, program at {}. Peers: {}.{note}\n",
+        part.date, part.machine, part.commit, part.versions
+    )
+}
+
+/// The best of `rows` that is neither ours nor the floor.
+fn best<'r>(rows: &'r [Row], work: &str) -> Option<&'r Row> {
+    let peers = rows
+        .iter()
+        .filter(|row| row.work == work && row.server != OURS && !row.server.starts_with(FLOOR));
+    peers.filter(|row| row.value("cpu_us").is_some()).min_by(|a, b| {
+        let cpu = |row: &Row| row.value("cpu_us").unwrap_or(f64::MAX);
+        cpu(a).total_cmp(&cpu(b))
+    })
+}
+
+/// The floor of a work: its own, else that of the static answers of the same load.
+fn floor(rows: &[Row], work: &str) -> Option<f64> {
+    let of = |work: &str| {
+        let found = rows.iter().find(|row| row.work == work && row.server == FLOOR);
+        found.and_then(|row| row.value("cpu_us"))
+    };
+    let own = of(work);
+    if work.ends_with("by dnsperf") { own } else { own.or_else(|| of("static")) }
+}
+
+fn works(rows: &[Row]) -> Vec<&str> {
+    let mut works: Vec<&str> = Vec::new();
+    for row in rows {
+        if !works.contains(&row.work.as_str()) {
+            works.push(&row.work);
+        }
+    }
+    works
+}
+
+const LARGE: &str = "1,000,000 names";
+const TWO: &str = "static, two workers";
+
+/// CPU time an answer of each work and server.
+fn comparison(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| work | server | answers/s | CPU µs/answer | ÷ floor | popnet's ÷ this | MiB |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for work in works(rows).into_iter().filter(|work| *work != LARGE && *work != TWO) {
+        let mut of_work: Vec<&Row> = rows.iter().filter(|row| row.work == work).collect();
+        of_work.sort_by(|a, b| {
+            let cpu = |row: &Row| row.value("cpu_us").unwrap_or(f64::MAX);
+            cpu(a).total_cmp(&cpu(b))
+        });
+        let ours =
+            of_work.iter().find(|row| row.server == OURS).and_then(|row| row.value("cpu_us"));
+        let winner = best(rows, work).map(|row| row.server.clone());
+        for row in of_work {
+            let Some(cpu) = row.value("cpu_us") else { continue };
+            let rate = row.value("rate").unwrap_or(0.0);
+            let over =
+                floor(rows, work).map_or(String::new(), |floor| format!("{:.2}", cpu / floor));
+            let ratio =
+                ours.filter(|_| row.server != OURS).map(|ours| format!("{:.2}", ours / cpu));
+            let ratio = ratio.unwrap_or_default();
+            let mark = if winner.as_ref() == Some(&row.server) { "**" } else { "" };
+            let held = row.value("pss_mib").map_or(String::new(), |held| format!("{held:.0}"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "| {work} | {mark}{}{mark} | {rate:.0} | {cpu:.2} | {over} | {ratio} | {held} |",
+                row.server
+            );
+        }
+    }
+    text
+}
+
+/// How long a zone of a million names takes to load and what it weighs.
+fn large_zone(rows: &[Row]) -> String {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.work == LARGE).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\nA zone of {LARGE} with one address each: from the start of the program to its first answer, \
+         and what its processes hold then.\n\n\
+         | server | load s | MiB | octets a record | answers/s | CPU µs/answer |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n"
+    );
+    for row in rows {
+        let value = |name: &str| row.value(name).unwrap_or(f64::NAN);
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} | {:.0} | {:.0} | {:.0} | {:.2} |",
+            row.server,
+            value("load_s"),
+            value("pss_mib"),
+            value("bytes_per_record"),
+            value("rate"),
+            value("cpu_us")
+        );
+    }
+    text
+}
+
+/// What a second worker brings, from CPU time where the load needs the cores, too.
+fn workers(rows: &[Row]) -> String {
+    let cpu = |work: &str| {
+        let found = rows.iter().find(|row| row.work == work && row.server == OURS);
+        found.and_then(|row| row.value("cpu_us"))
+    };
+    let (Some(one), Some(two)) = (cpu("static"), cpu(TWO)) else { return String::new() };
+    format!(
+        "\nTwo workers need {two:.2} µs an answer where one needs {one:.2} µs, so two cores of their own \
+         answer {:.2} times as many. This is reckoned from CPU time: on a machine of two cores the load \
+         generator needs them, too, and is the limit of any rate that could be measured with both.\n",
+        2.0 * one / two
+    )
+}
