@@ -273,4 +273,55 @@ mod tests {
         assert_eq!(subnet(&[0, 3, 0, 0]), None);
         assert_eq!(subnet(&[0, 1, 24]), None);
     }
+
+    #[test]
+    fn cookies() {
+        let cookie = |length: u8| Cookie::parse(&(0..length).collect::<Vec<u8>>());
+        let known: Vec<u8> = (0..64).filter(|length| cookie(*length).is_some()).collect();
+        assert_eq!(known, [&[8][..], &(16..=40).collect::<Vec<u8>>()].concat());
+        // Only one length is ours.
+        let ours: Vec<u8> =
+            (0..64).filter(|n| cookie(*n).is_some_and(|c| c.server.is_some())).collect();
+        assert_eq!(ours, [24]);
+        let server = cookie(24).unwrap().server.unwrap();
+        assert_eq!((server[0], server[15]), (8, 23));
+    }
+
+    #[test]
+    fn options_add_up_and_padding_fills() {
+        let subnet = ClientSubnet::of("198.51.100.0/24".parse().unwrap());
+        for (block, limit, length) in
+            [(468, 1_232, 468), (468, 400, 400), (128, 1_232, 256), (0, 1_232, 173)]
+        {
+            let reply = EdnsReply {
+                dnssec_ok: true,
+                client_subnet: Some((subnet, 24)),
+                nsid: Some("ns1"),
+                extended_error: Some(18),
+                envelope: Envelope {
+                    cookie: Some([7; 24]),
+                    keepalive: Some(100),
+                    padding: Some(block),
+                },
+            };
+            // A message that has 100 octets before its EDNS part.
+            let padding = reply.padding(100 + reply.size(), limit);
+            let mut octets = Vec::new();
+            reply.write(0, padding, &mut |some| octets.extend_from_slice(some));
+            assert_eq!(octets.len() + 100, length, "{block} {limit}");
+            let (head, options) = octets.split_at(11);
+            assert_eq!(usize::from(u16::from_be_bytes([head[9], head[10]])), options.len());
+            let read = parse_opt(1_232, 0, &unscoped(options)).unwrap();
+            assert_eq!(read.client_subnet, Some(subnet));
+            assert_eq!(read.cookie.unwrap().server, Some([7; 16]));
+            assert!(read.keepalive && read.padding && read.nsid);
+        }
+    }
+
+    /// The options of a response, the subnet's scope taken out: as a query would have them.
+    fn unscoped(options: &[u8]) -> Vec<u8> {
+        let mut options = options.to_vec();
+        options[7] = 0;
+        options
+    }
 }

@@ -105,4 +105,24 @@ mod tests {
             assert_eq!(Front::read(&foreign), Front::Foreign, "{foreign:?}");
         }
     }
+
+    #[test]
+    fn junk_never_panics() {
+        let seed = head(0x21, 0x21, &[7; 40]);
+        let mut state = 3u64;
+        for _ in 0..50_000 {
+            let mut octets = seed.clone();
+            for _ in 0..3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = usize::try_from(state >> 33).unwrap() % octets.len();
+                octets[at] = state.to_be_bytes()[3];
+            }
+            let cut = usize::try_from(state >> 40).unwrap() % octets.len();
+            for some in [&octets[..], &octets[..cut]] {
+                if let Front::Whole(length, _) = Front::read(some) {
+                    assert!(length <= some.len() && length <= HEAD_MAX);
+                }
+            }
+        }
+    }
 }
