@@ -70,10 +70,7 @@ pub(super) fn apex_of(file: &Path, said: Option<&str>) -> Result<Name, Problem> 
         let next = format!("popnet zone check {} --name ZONE", file.display());
         return Err(Problem::new("U0043", what, next).with_exit(2));
     };
-    text.parse().map_err(|error| {
-        let what = format!("{text:?} is no zone's name: {error}");
-        Problem::new("U0044", what, "popnet zone check FILE --name example.test").with_exit(2)
-    })
+    name_of(text)
 }
 
 fn text_of(path: &Path) -> Result<Vec<u8>, String> {
@@ -194,11 +191,19 @@ async fn show(arguments: &ZoneShowArguments, context: Option<&Path>, style: Styl
     Ok(Done::WELL)
 }
 
-fn name_of(text: &str) -> Result<Name, Problem> {
+/// A name that somebody typed.
+pub(super) fn name_of(text: &str) -> Result<Name, Problem> {
     text.parse().map_err(|error| {
         let what = format!("{text:?} is no name: {error}");
-        Problem::new("U0044", what, "popnet zone show example.test www").with_exit(2)
+        Problem::new("U0044", what, "a name such as example.test").with_exit(2)
     })
+}
+
+/// A zone file that was to be used and has mistakes.
+pub(super) fn broken(file: &Path, apex: &Name, mistakes: &[Mistake]) -> Problem {
+    let all: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+    let next = format!("popnet zone check {} --name {}", file.display(), apex.to_host());
+    Problem::new("U0047", all.join("\n"), next)
 }
 
 /// A name as zone files have it: relative to the zone unless it ends with a dot or lies in it.
@@ -219,11 +224,7 @@ fn from_file(
     owner: Option<&Name>,
     arguments: &ZoneShowArguments,
 ) -> Result<Vec<Line>, Problem> {
-    let zone = read(file, apex)?.map_err(|mistakes| {
-        let all: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
-        let next = format!("popnet zone check {} --name {}", file.display(), apex.to_host());
-        Problem::new("U0047", all.join("\n"), next).with_exit(8)
-    })?;
+    let zone = read(file, apex)?.map_err(|mistakes| broken(file, apex, &mistakes))?;
     let wanted = |rtype| arguments.r#type.is_none_or(|wanted| wanted == rtype);
     let records = zone
         .records

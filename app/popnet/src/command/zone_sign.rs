@@ -13,17 +13,14 @@ use popnet_terms::Timestamp;
 use popnet_wire::control::Problem;
 use serde_json::json;
 
-use super::zone::{apex_of, read};
+use super::zone::{apex_of, broken, name_of, read};
 use crate::cli::{KeyAlgorithm, KeyRole, ZoneKeysArguments, ZoneSignArguments};
 use crate::output::{Done, Outcome, Style, print_json};
 
 pub(crate) fn sign(arguments: &ZoneSignArguments, style: Style) -> Outcome {
     let apex = apex_of(&arguments.file, arguments.name.as_deref())?;
-    let zone = read(&arguments.file, &apex)?.map_err(|mistakes| {
-        let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        let next = format!("popnet zone check {}", arguments.file.display());
-        Problem::new("U0047", all.join("\n"), next).with_exit(8)
-    })?;
+    let zone = read(&arguments.file, &apex)?
+        .map_err(|mistakes| broken(&arguments.file, &apex, &mistakes))?;
     let rules = rules(arguments.algorithm, arguments.nsec3, arguments.single_key);
     let now = clock::now();
     let mut keys = open(&arguments.key_dir, &apex)?;
@@ -68,10 +65,7 @@ pub(crate) fn sign(arguments: &ZoneSignArguments, style: Style) -> Outcome {
 }
 
 pub(crate) fn keys(arguments: &ZoneKeysArguments, style: Style) -> Outcome {
-    let apex: Name = arguments.zone.parse().map_err(|error| {
-        let what = format!("{:?} is no zone's name: {error}", arguments.zone);
-        Problem::new("U0044", what, "popnet zone keys example.test").with_exit(2)
-    })?;
+    let apex = name_of(&arguments.zone)?;
     let usual = || KeyFolder::of(&arguments.state_dir.join("keys").join("dnssec"), &apex);
     let folder = arguments.dir.clone().unwrap_or_else(usual);
     let mut keys = open(&folder, &apex)?;
