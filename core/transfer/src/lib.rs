@@ -8,7 +8,7 @@
 //!   the SOA record, [`Heralds`] send and repeat notifications (RFC 1996).
 //! - [`update()`]: prerequisites and changes (RFC 2136) under [`Grants`].
 //!
-//! [`members`] reads what a catalog lists (RFC 9432).
+//! [`members`] reads what a catalog lists (RFC 9432), [`is_intact`] checks a zone's digest (RFC 8976).
 //!
 //! Nothing here opens a socket, reads a clock or decides which zones there are.
 
@@ -19,6 +19,7 @@ mod catalog;
 mod concern;
 mod content;
 mod difference;
+mod digest;
 mod grant;
 mod history;
 mod key;
@@ -43,6 +44,7 @@ pub use catalog::members;
 pub use concern::{Concern, concern};
 pub use content::Content;
 pub use difference::{Difference, between};
+pub use digest::is_intact;
 pub use grant::{Grant, Grants};
 pub use history::History;
 pub use key::{Algorithm, Key, KeyError, Keys};

@@ -10,7 +10,7 @@ use popnet_answer::{Image, Standing};
 use popnet_dns::{Name, Rcode};
 use popnet_runtime::clock;
 use popnet_terms::Timestamp;
-use popnet_transfer::{Arrived, Content, Secondary, Serial, Soa, reply};
+use popnet_transfer::{Arrived, Content, Secondary, Serial, Soa, is_intact, reply};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -319,6 +319,9 @@ impl Task {
             }
             if content.len() > limits.records || content.octets() > limits.octets {
                 return Err("the zone is larger than max_records or max_size".to_owned());
+            }
+            if is_intact(&content) == Some(false) {
+                return Err("its digest (ZONEMD) does not fit its records".to_owned());
             }
             let soa = content.numbers().ok_or("no SOA record")?;
             let image = change::compile(&content)?;

@@ -82,7 +82,7 @@ impl Peer {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Changes each zone at this primary, to serial number 2.
+    /// Changes each zone at this primary, which gets the next serial number.
     pub(crate) fn change(&self) {
         let lines = ["update delete www A 192.0.2.2", "update add new 60 A 192.0.2.77"];
         for zone in ZONES {
@@ -203,7 +203,7 @@ fn knot(folder: &Path, port: u16, part: Part) -> String {
             }
             Part::PrimaryOf(_) => writeln!(
                 text,
-                "    file: {zone}.zone\n    zonefile-sync: -1\n    notify: {id}\n    \
+                "    file: {zone}.zone\n    zonefile-sync: -1\n    zonemd-generate: zonemd-sha384\n    notify: {id}\n    \
                  acl: [{id}, update]"
             ),
         }

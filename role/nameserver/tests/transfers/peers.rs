@@ -82,20 +82,28 @@ allow_transfer = ["127.0.0.1"]
     let probe = ([127, 0, 0, 1], free_port()).into();
     let peer = Peer::start(kind, theirs, Part::PrimaryOf(ours), folder.path());
     let server = start_on(&text, folder.path(), dns, probe).await;
+    // Knot counts on when it adds its digest.
+    let first = if kind == Kind::Knot { 2 } else { 1 };
     tokio::task::spawn_blocking(move || {
         let same = |zone: &str| {
             let key = (zone == "keyed.test").then_some("xfr");
             let (a, b) = (axfr(theirs, zone, key).unwrap(), axfr(ours, zone, None).unwrap());
             assert_eq!(a, b, "{kind:?} {zone}");
+            // Knot adds digests, without which we would not have taken the zone.
+            let has_digest = b.iter().any(|line| line.contains(" zonemd "));
+            assert_eq!(has_digest, kind == Kind::Knot, "{zone}");
         };
         for zone in ZONES {
-            until(&format!("{zone} has arrived\n{}", peer.log()), || serial(ours, zone) == Some(1));
+            until(&format!("{zone} has arrived\n{}", peer.log()), || {
+                serial(ours, zone).is_some_and(|serial| serial == first)
+            });
             same(zone);
         }
         peer.change();
         for zone in ZONES {
             until(&format!("the new {zone} has arrived\n{}", peer.log()), || {
-                serial(ours, zone) == Some(2)
+                let serials = (serial(ours, zone), serial(theirs, zone));
+                serials.0 == serials.1 && serials.0.is_some_and(|serial| serial > first)
             });
             same(zone);
         }
