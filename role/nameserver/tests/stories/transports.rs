@@ -381,7 +381,22 @@ async fn crowds_and_slow_clients_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_messages_over_tls_and_a_handshake_that_never_comes() {
+async fn one_address_has_so_many_connections_whatever_they_speak() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("[dns.tcp]\nper_client = 6\nidle = \"60s\"\n", folder.path()).await;
+    let ports = [ways.server.dns.port(), ways.tls, ways.web];
+    let connect = |port: u16| TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let crowd: Vec<TcpStream> = (0..30).map(|n| connect(ports[n % 3])).collect();
+    until(|| crowd.iter().filter(|stream| is_alive(stream)).count() <= 6);
+    for (port, way) in ports.into_iter().zip(["+tcp", "+tls", "+https"]) {
+        assert!(kdig(port, &[way]).contains("192.0.2.2"), "{way}");
+    }
+    assert!(kdig(ways.tls, &["+quic"]).contains("192.0.2.2"));
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_never_come_keep_nobody_out() {
     let folder = tempfile::tempdir().unwrap();
     let tcp = "[dns.tcp]\nconnections = 20\nper_client = 100000\nidle = \"2s\"\n";
     let ways = open(tcp, folder.path()).await;
