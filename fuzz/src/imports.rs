@@ -4,8 +4,8 @@ use std::path::Path;
 
 use popnet_import::{Wanted, bind};
 
-/// A `named.conf`; one that is taken comes to a configuration that can be read, or whose mistakes can.
-/// It includes itself and one other file.
+/// A `named.conf`; one that is taken comes to a configuration that can be read, or whose mistakes
+/// can. It may include itself and one other file.
 pub fn named_conf(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
     let mut opened = 0;

@@ -83,6 +83,10 @@ fn zones_are_shown_as_they_are_served() {
     let server = format!("127.0.0.1:{port}");
     let sample =
         include_str!("../../../examples/single-dns.toml").replace("127.0.0.1:5300", &server);
+    let sample = sample.replace(
+        "[zones_from]",
+        "[zones.\"open.test\"]\nfile = \"zones/example.test.zone\"\nallow_transfer = [\"any\"]\n[zones_from]",
+    );
     std::fs::write(folder.join("dns.toml"), sample).unwrap();
     let child = popnet()
         .args(["run", "--config", "dns.toml", "--node", "ns1.lab", "--state-dir", "state"])
@@ -104,6 +108,8 @@ fn zones_are_shown_as_they_are_served() {
     let alias = show(&["alias"]);
     check(&alias, 0, "alias.example.test.\t300\tIN\tCNAME\twww.example.test.\n");
     assert_eq!(show(&["none"]).status.code(), Some(3));
+    let open = run(folder, &["zone", "show", "open.test", "--server", &server]);
+    assert_eq!(text(&open.stdout).lines().count(), 6, "{}", both(&open));
     // Nobody may transfer it: said, with what to do instead.
     let whole = show(&[]);
     assert_eq!(whole.status.code(), Some(4), "{}", both(&whole));

@@ -213,6 +213,7 @@ const OPTIONS: &[&str] = &[
     "tls-port",
     "https-port",
     "rate-limit",
+    "catalog-zones",
     "masterfile-format",
 ];
 

@@ -339,7 +339,6 @@ const SETTINGS: &[Group] = &[
         "popnet keeps its own keys: hand the old ones over with a rollover",
         &["key-directory", "auto-dnssec", "inline-signing", "checkds", "parental-agents"],
     ),
-    (Kind::Left, "popnet reads no catalogs of zones", &["catalog-zones"]),
     (Kind::Left, "popnet sends no such reports", &["send-report-channel", "log-report-channel"]),
     (Kind::Left, "zones come from files and primaries only", &["database", "dlz", "template"]),
 ];

@@ -114,6 +114,9 @@ fn one(page: &mut Page, zone: &ZonePlan<'_>, notes: &mut Vec<Note>) {
         page.line(&format!("file = {}", quoted(file)));
     }
     page.list("primaries", zone.primaries.iter().map(peer));
+    if zone.is_catalog {
+        page.line("catalog = true");
+    }
     page.list("secondaries", zone.notified.iter().map(peer));
     if let Some(name) = &zone.key {
         page.line(&format!("tsig_key = {}", quoted(name)));

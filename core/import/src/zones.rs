@@ -77,6 +77,8 @@ pub(crate) struct ZonePlan<'t> {
     pub(crate) notify: Option<Access>,
     pub(crate) query: Option<Access>,
     pub(crate) signing: Option<Signing>,
+    /// It lists zones (RFC 9432).
+    pub(crate) is_catalog: bool,
 }
 
 impl ZonePlan<'_> {
@@ -175,7 +177,35 @@ pub(crate) fn plan<'t>(top: &Top<'t>, notes: &mut Vec<Note>) -> Vec<ZonePlan<'t>
             plans.push(plan);
         }
     }
+    catalogs(top, &mut plans, notes);
     plans
+}
+
+/// Zones that list zones; those that they list come from the same primaries here.
+fn catalogs(top: &Top<'_>, plans: &mut [ZonePlan<'_>], notes: &mut Vec<Note>) {
+    let options = top.options.unwrap_or_default();
+    let Some(statement) = find(options, "catalog-zones") else { return };
+    notes.push(note(Kind::Taken, statement, "catalog"));
+    for one in statement.block().unwrap_or_default() {
+        let name = zone_name(one);
+        let listed = plans.iter_mut().find(|plan| Some(&plan.name) == name.as_ref());
+        let Some(plan) = listed.filter(|plan| !plan.primaries.is_empty()) else {
+            notes.push(note(Kind::Left, one, "a catalog has to be a secondary zone of its own"));
+            continue;
+        };
+        plan.is_catalog = true;
+        let mut from = Vec::new();
+        if one.block().is_some() {
+            gather(top, one, 53, 0, &mut from, notes);
+        }
+        let known = |server: &Server| plan.primaries.iter().any(|p| p.address == server.address);
+        notes.push(if from.iter().all(known) {
+            note(Kind::Taken, one, "its zones come from its own primaries")
+        } else {
+            let why = "its zones come from the catalog's own primaries, not from these";
+            note(Kind::Left, one, why)
+        });
+    }
 }
 
 fn is_for_everybody(top: &Top<'_>, view: &Statement) -> bool {
@@ -263,6 +293,7 @@ fn one<'t>(
         notify: list(top, scope, "allow-notify", notes),
         query: list(top, scope, "allow-query", notes),
         signing: None,
+        is_catalog: false,
     };
     if secondary {
         plan.pull(top, scope, notes);

@@ -125,17 +125,20 @@ const INTRODUCTION: &str = "\
 
 Made by `cargo xtask bench` (`bench dns` and `bench http` measure one part again, `bench page` only
 writes this page from `docs/benchmarks/*.json`). It builds the release program and starts it and
-peers from the distribution in turn: the server has one worker on the first core, the load the second.
+peers from the distribution in turn: the server has one worker on the first core, the load the
+second.
 
 CPU time an answer (user and system, from `/proc`) is the figure to judge by: rates are limited by
-the load generator and by whatever else the machine does. A ratio below 1 means that popnet needs less.
+the load generator and by whatever else the machine does. A ratio below 1 means that popnet needs
+less.
 ";
 
 const DNS: &str = "\
 `static` is one of a thousand A records, `missing` a name that is not there, `steered` one of a
 thousand names whose address is chosen by weight (gdnsd and Knot by plugins, PowerDNS by Lua
 records). `dnsfixed` reads and sends batches and looks nothing up: what the kernel alone costs. The
-load is a closed loop of 128 questions over 8 sockets. Rows `by dnsperf` are asked with dnsperf, with
+load is a closed loop of 128 questions over 8 sockets. Rows `by dnsperf` are asked with dnsperf,
+with
 the client subnet 198.51.100.0/24 (RFC 7871) where it says so; popnet then also sends every
 decision to a log server in a process of its own. Only rows of the same load compare.
 
