@@ -103,7 +103,15 @@ impl Signers {
         self.due.insert(apex.clone(), Timestamp(now.0 + DAY / 24));
         let policy = policy_of(signing.rules, &signing.zone);
         let mut keys = KeyFolder::open(&KeyFolder::of(&self.keys, apex), apex)?;
-        let next_key = keys.advance(&policy, now, parent, may_make)?;
+        let next_key = match keys.advance(&policy, now, parent, may_make) {
+            Ok(next) => next,
+            // A change of keys that has to wait is no reason to let signatures end.
+            Err(why) if keys.duties().iter().any(|duty| duty.signs_zone) => {
+                tracing::warn!(zone = %apex, %why, "the zone's keys do not change");
+                None
+            }
+            Err(why) => return Err(why),
+        };
         let duties = keys.duties();
         let zone = without_ours(&signing.zone, &keys);
         let plan = Plan { made: &signing.made, ..plan_of(signing.rules, &duties, now) };
@@ -248,5 +256,28 @@ mod tests {
         let refused = signers.sign(&signing, now, None, false).unwrap_err();
         assert!(refused.contains("several name servers must have the same"), "{refused}");
         assert!(signers.next().unwrap() > now);
+    }
+
+    #[test]
+    fn a_change_that_nobody_may_begin_leaves_the_zone_signed() {
+        let state = tempfile::tempdir().unwrap();
+        let mut rules = Dnssec { single_key: false, ..rules() };
+        rules.zsk_lifetime = Some(Span::seconds(30 * 86_400));
+        let signing = SigningZone { zone: zone(), made: Vec::new(), rules: &rules };
+        let mut signers = signers(state.path());
+        let start = Timestamp(1_700_000_000 * 1_000_000);
+        signers.sign(&signing, start, None, true).unwrap();
+        let late = Timestamp(start.0 + 40 * 86_400 * 1_000_000);
+        let signed = signers.sign(&signing, late, None, false).unwrap().zone;
+        let heads = signed.records.iter().filter(|record| record.rtype == Rtype::RRSIG);
+        let mut heads = heads.map(|record| RrsigHead::read(&record.rdata).unwrap());
+        assert!(heads.all(|head| head.left(late) > 4 * 86_400));
+        let keys = |zone: &ZoneFile| {
+            zone.records.iter().filter(|record| record.rtype == Rtype::DNSKEY).count()
+        };
+        assert_eq!(keys(&signed), 2);
+        // The node that may begins it: the next key is known before it is used.
+        let signed = signers.sign(&signing, late, None, true).unwrap().zone;
+        assert_eq!(keys(&signed), 3);
     }
 }
