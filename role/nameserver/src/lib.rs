@@ -7,6 +7,7 @@
 //! - `table`: what a configuration means here; built aside and published whole. `zones`: the zone
 //!   files behind it; a broken one leaves the last good zone in place.
 //! - `sign`: keys, signatures on zones before they are published, signatures on chosen answers.
+//! - `transfer`: zones that travel: transfers, notifications, updates, secondary zones, catalogs.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
 //! - `control`: the role's own socket.
 //!

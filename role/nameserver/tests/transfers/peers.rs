@@ -5,7 +5,8 @@ use crate::common::{free_port, start_on};
 use crate::lab::{HEAD, ZONES, axfr, nsupdate, serial, until, write_keys, write_zones};
 use crate::peer::{Kind, Part, Peer};
 
-/// Ours is the primary; the peer is notified of changes and comes for them.
+/// Ours is the primary; the peer is notified of changes and comes for them. The one zone is signed
+/// here, so that each update changes signatures, too.
 async fn peer_is_secondary(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     write_zones(folder.path(), 1);
@@ -22,6 +23,7 @@ file = "keyed.test.zone"
 secondaries = ["127.0.0.1:{theirs}"]
 tsig_key = "xfr"
 allow_update = [{{ key = "ddns" }}]
+dnssec = {{ sign = true }}
 "#
     );
     let probe = ([127, 0, 0, 1], free_port()).into();
@@ -32,6 +34,8 @@ allow_update = [{{ key = "ddns" }}]
             let key = (zone == "keyed.test").then_some("xfr");
             let (a, b) = (axfr(ours, zone, key).unwrap(), axfr(theirs, zone, None).unwrap());
             assert!(a.len() > 1_500, "{zone}: {} records", a.len());
+            let is_signed = a.iter().any(|line| line.contains(" rrsig soa "));
+            assert_eq!(is_signed, zone == "keyed.test", "{zone}");
             assert_eq!(a, b, "{kind:?} {zone}");
         };
         for zone in ZONES {
