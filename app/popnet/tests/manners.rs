@@ -145,6 +145,28 @@ const CALM: &[Case] = &[
     case("user once carol", 0),
     case("user once nobody", 3),
     case("user once carol --state-dir NONE", 3),
+    // Zones. `ZONE` is a good file, `FLAW` has a mistake; `CONF` is BIND's.
+    case("zone check ZONE --name zone.test", 0),
+    case("zone check FLAW --name zone.test", 8),
+    case("zone check ZONE", 2),
+    case("zone check ZONE --name no..name", 2),
+    case("zone check NONE --name zone.test", 1),
+    case("zone show zone.test --file ZONE", 0),
+    case("zone show zone.test www A --file ZONE", 0),
+    case("zone show zone.test none --file ZONE", 3),
+    case("zone show zone.test --file FLAW", 1),
+    case("zone show lab.test config SRV", 0),
+    case("zone show lab.test none A", 3),
+    case("zone show no..name", 2),
+    case("zone show lab.test config NONSENSE", 2),
+    case("zone sign ZONE --name zone.test --key-dir zone-keys --out signed", 0),
+    case("zone sign FLAW --name zone.test --key-dir zone-keys", 1),
+    case("zone keys zone.test --dir zone-keys", 0),
+    case("zone keys no..name --dir zone-keys", 2),
+    case("import bind CONF", 0),
+    case("import bind CONF --out imported.toml --keys imported-keys", 0),
+    case("import bind ZONE", 1),
+    case("import bind NONE", 1),
     // The authority.
     case("authority create authority --network lab", 0),
     case("authority create authority --network lab", 1),
@@ -288,6 +310,10 @@ fn prepare(demo: &Demo) {
     put("EDIT", &original);
     put("NEW", &original.replace("ttl_max = \"2s\"", "ttl_max = \"9s\""));
     put("BAD", &original.replace("timeout  = \"1s\"", "timout = \"1s\""));
+    let zone = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\nwww A 192.0.2.2\n";
+    put("ZONE", zone);
+    put("FLAW", &zone.replace("192.0.2.2", "192.0.2"));
+    put("CONF", "options { listen-on { 127.0.0.1; }; recursion no; };\n");
     std::fs::create_dir(demo.dir().parent().unwrap().join("foreign")).unwrap();
     put("foreign/file", "somebody else's");
 }

@@ -31,7 +31,8 @@ fn bind(arguments: &ImportBindArguments, style: Style) -> Outcome {
         Problem::new("U0040", mistake.to_string(), next)
     })?;
     // What was written has to be good for the program that wrote it.
-    if let Err(found) = popnet_config::load(&imported.toml, "import") {
+    let found = popnet_config::load(&imported.toml, "import").err().filter(|_| !style.json);
+    if let Some(found) = found {
         let what = popnet_config::render(&found, &imported.toml, "import");
         let next = "popnet config validate FILE, once it is mended by hand";
         eprintln!("the result needs a person's hand:\n{what}  next: {next}");

@@ -160,6 +160,13 @@ async fn show(arguments: &ZoneShowArguments, context: Option<&Path>, style: Styl
             (server.to_string(), lines)
         }
     };
+    if lines.is_empty() {
+        let what = match &owner {
+            Some(owner) => format!("{from} has no such records of {}", owner.to_host()),
+            None => format!("{from} has no zone {}", apex.to_host()),
+        };
+        return Err(Problem::new("U0046", what, "popnet zone show ZONE").with_exit(3));
+    }
     if style.json {
         let records: Vec<_> = lines
             .iter()
@@ -180,13 +187,6 @@ async fn show(arguments: &ZoneShowArguments, context: Option<&Path>, style: Styl
         for line in &lines {
             println!("{}\t{}\tIN\t{}\t{}", line.owner, line.ttl, line.rtype, line.data);
         }
-    }
-    if lines.is_empty() {
-        let what = match &owner {
-            Some(owner) => format!("{from} has no such records of {}", owner.to_host()),
-            None => format!("{from} has no zone {}", apex.to_host()),
-        };
-        return Err(Problem::new("U0046", what, "popnet zone show ZONE").with_exit(3));
     }
     Ok(Done::WELL)
 }
