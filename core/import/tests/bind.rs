@@ -120,3 +120,40 @@ fn addresses_of_the_machine() {
     );
     assert!(popnet_config::load(&imported.toml, "popnet.toml").is_ok());
 }
+
+/// Whatever the text, the result is TOML, and as many zones as were counted.
+#[test]
+fn junk_never_panics() {
+    let mut state = 5u64;
+    let mut next = |end: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % end
+    };
+    let names = ["02-secondary.conf", "03-tsig.conf", "06-dynamic.conf", "08-modern.conf"];
+    let mut taken = 0;
+    for round in 0..4_000 {
+        let name = folder().join(names.get(round % names.len()).unwrap());
+        let mut text: Vec<char> = std::fs::read_to_string(name).unwrap().chars().collect();
+        for _ in 0..4 {
+            let (at, from) = (next(text.len()), next(text.len()));
+            let moved = *text.get(from).unwrap();
+            match next(3) {
+                0 => drop(text.remove(at)),
+                1 => text.insert(at, moved),
+                _ => *text.get_mut(at).unwrap() = moved,
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let mut open = |_: &Path| Ok(text.clone());
+        let Ok(imported) = bind(Path::new("named.conf"), &WANTED, &mut open) else { continue };
+        taken += 1;
+        match popnet_config::load(&imported.toml, "popnet.toml") {
+            Ok(loaded) => assert_eq!(loaded.network.zones.len(), imported.zones, "{text}"),
+            Err(found) => {
+                let broken = found.iter().find(|one| ["E0101", "E0102"].contains(&&*one.code));
+                assert!(broken.is_none(), "{broken:?}\n{text}");
+            }
+        }
+    }
+    assert!(taken > 500, "{taken}");
+}
