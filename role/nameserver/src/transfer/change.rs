@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::book::{Book, ZoneBook};
 use super::disk::Store;
 use super::door::{self, Opened};
+use super::follow;
 use super::press::lines;
 use crate::shared::Shared;
 
@@ -182,6 +183,7 @@ fn adopt_one(
     let text = |error: popnet_runtime::files::FileError| error.to_string();
     let file = shared.transfers.files.load().get(apex).cloned();
     let file = file.filter(|image| image.standing() == Standing::Served);
+    let was_known = dynamics.contains_key(apex);
     let known = match dynamics.remove(apex) {
         Some(Dynamic { content, store }) => (store, Some(content)),
         None => shared.transfers.folder.open(apex).map_err(text)?,
@@ -201,7 +203,11 @@ fn adopt_one(
         }
         (None, None) => return Err("there is neither a file nor a kept state".to_owned()),
     };
-    shared.transfers.press.zone(shared, Arc::new(compile(&content)?));
+    // The table was published with what was served before: mostly that is it.
+    let served = follow::current(shared, apex).map(|(_, soa)| soa);
+    if !was_known || served != content.numbers() {
+        shared.transfers.press.zone(shared, Arc::new(compile(&content)?));
+    }
     dynamics.insert(apex.clone(), Dynamic { content, store });
     Ok(())
 }

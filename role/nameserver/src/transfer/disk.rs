@@ -146,3 +146,113 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use popnet_dns::{Rtype, read_zone};
+    use popnet_transfer::{Rr, Serial, Soa, between};
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn zone() -> Content {
+        let text = "$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\n";
+        let mut none = |_: &Path| Err("no files".to_owned());
+        let apex = "a/b.example".parse().unwrap();
+        Content::from(&read_zone(&apex, Path::new("t"), text.as_bytes(), &mut none).unwrap())
+    }
+
+    /// `content` with another serial number and one more record of so many octets.
+    fn next(content: &Content, octets: usize) -> Content {
+        let mut next = content.clone();
+        let soa = content.soa().unwrap();
+        let serial = content.numbers().unwrap().serial.next();
+        next.remove(&soa);
+        next.add(&Rr { rdata: Soa::renumbered(&soa.rdata, serial), ..soa });
+        let owner = content.apex().below(&format!("n{serial}")).unwrap();
+        let rtype = Rtype::from_int(65_280);
+        next.add(&Rr { owner, rtype, ttl: 60, rdata: vec![7; octets].into() });
+        next
+    }
+
+    fn walk(store: &mut Store, from: &Content, steps: usize, octets: usize) -> Content {
+        let mut content = from.clone();
+        for _ in 0..steps {
+            let after = next(&content, octets);
+            store.append(&between(&content, &after).unwrap(), &after, NOW).unwrap();
+            content = after;
+        }
+        content
+    }
+
+    #[test]
+    fn steps_are_found_again_and_folded_when_they_grow() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path().join("zones"));
+        let first = zone();
+        let (mut store, nothing) = folder.open(first.apex()).unwrap();
+        assert!(nothing.is_none());
+        store.replace(&first, NOW).unwrap();
+        let few = walk(&mut store, &first, 3, 10);
+        drop(store);
+        let (mut store, found) = folder.open(first.apex()).unwrap();
+        assert_eq!(found, Some(few.clone()));
+        // Some sixty octets of each step are names and numbers.
+        let length = || std::fs::metadata(folder.path(first.apex(), "journal")).unwrap().len();
+        let mut longest = 0;
+        let mut content = few;
+        let mut folded = 0;
+        for _ in 0..90 {
+            content = walk(&mut store, &content, 1, 60_000);
+            folded += u32::from(length() < longest);
+            longest = length();
+            assert!(length() <= JOURNAL.max(content.octets() as u64) + 100_000);
+        }
+        assert!((1..9).contains(&folded), "folded {folded} times");
+        drop(store);
+        assert_eq!(folder.open(first.apex()).unwrap().1, Some(content));
+    }
+
+    #[test]
+    fn a_kill_between_the_two_files_loses_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path().join("zones"));
+        let first = zone();
+        let (mut store, _) = folder.open(first.apex()).unwrap();
+        store.replace(&first, NOW).unwrap();
+        let last = walk(&mut store, &first, 4, 10);
+        // The new whole state is there, the journal not yet begun anew.
+        folder.save(&last, NOW).unwrap();
+        drop(store);
+        let (mut store, found) = folder.open(first.apex()).unwrap();
+        assert_eq!(found, Some(last.clone()));
+        let further = walk(&mut store, &last, 1, 10);
+        drop(store);
+        assert_eq!(folder.open(first.apex()).unwrap().1, Some(further));
+    }
+
+    #[test]
+    fn damage_is_told_and_survived() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path().to_owned());
+        let first = zone();
+        folder.save(&first, NOW).unwrap();
+        folder.confirm(first.apex(), Timestamp(9_000_000)).unwrap();
+        let kept = folder.load(first.apex()).unwrap();
+        assert_eq!((kept.confirmed, &kept.content), (Timestamp(9_000_000), &first));
+        assert_eq!(kept.content.numbers().unwrap().serial, Serial(1));
+        let path = folder.path(first.apex(), "zone");
+        let octets = std::fs::read(&path).unwrap();
+        for at in [0, 8, octets.len() - 1] {
+            let mut bent = octets.clone();
+            bent[at] ^= 1;
+            std::fs::write(&path, bent).unwrap();
+            assert!(folder.load(first.apex()).is_none(), "octet {at}");
+        }
+        std::fs::write(&path, &octets[..octets.len() / 2]).unwrap();
+        assert!(folder.load(first.apex()).is_none());
+        // Another zone's file under this name.
+        std::fs::write(folder.path(&"other".parse().unwrap(), "zone"), &octets).unwrap();
+        assert!(folder.load(&"other".parse().unwrap()).is_none());
+    }
+}
