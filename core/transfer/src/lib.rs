@@ -8,7 +8,8 @@
 //!   the SOA record, [`Heralds`] send and repeat notifications (RFC 1996).
 //! - [`update()`]: prerequisites and changes (RFC 2136) under [`Grants`].
 //!
-//! [`members`] reads what a catalog lists (RFC 9432), [`is_intact`] checks a zone's digest (RFC 8976).
+//! [`members`] reads what a catalog lists (RFC 9432), [`is_intact`] checks a zone's digest
+//! (RFC 8976).
 //!
 //! Nothing here opens a socket, reads a clock or decides which zones there are.
 

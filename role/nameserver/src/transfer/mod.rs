@@ -5,7 +5,8 @@
 //! - `press`: the one place that publishes tables and zones, and remembers what changed.
 //! - `out`, `herald`: transfers and notifications that leave.
 //! - `follow`, `fetch`: secondary zones, their timers and transfers that come in.
-//! - `catalogs`: zones that list zones. `change`: updates. `disk`: what of all this survives a restart.
+//! - `catalogs`: zones that list zones. `change`: updates.
+//! - `disk`: what of all this survives a restart.
 
 mod book;
 mod catalogs;
