@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use popnet_dns::{Full, Nsec3Label, Owner, QName, Rtype, Section, nsec3_hash, nsec3_label};
+use popnet_dns::{ALIAS, Full, Nsec3Label, Owner, QName, Rtype, Section, nsec3_hash, nsec3_label};
 
 use crate::catalog::Zone;
 use crate::image::{Denial, Entry, RrSet};
@@ -328,6 +328,17 @@ impl<'c> Pen<'c, '_> {
         entry.map_or(Ok(()), |entry| self.prove_by(zone, entry))
     }
 
+    /// An NSEC record of a name with an ALIAS, which has addresses when it is asked for them: what
+    /// the zone holds says that it has none, and resolvers would believe it (RFC 8198).
+    fn with_borrowed(&self, zone: &Zone, entry: Entry<'_>, set: RrSet<'_>) -> Option<Vec<u8>> {
+        let is_alias = set.rtype == Rtype::NSEC && entry.set(ALIAS).is_some();
+        if !is_alias || !self.may_make(zone) {
+            return None;
+        }
+        let types = [Rtype::A, Rtype::AAAA].into_iter();
+        with(set.records().next()?, types.filter(|rtype| self.absent != Some(*rtype)))
+    }
+
     fn prove_by(&mut self, zone: &'c Zone, entry: Entry<'c>) -> Result<(), Full> {
         if !self.proved.add(entry) {
             return Ok(());
@@ -338,8 +349,11 @@ impl<'c> Pen<'c, '_> {
             Denial::Nsec => Rtype::NSEC,
             Denial::Nsec3 => Rtype::NSEC3,
         };
-        let set = entry.set(rtype);
-        set.map_or(Ok(()), |set| self.set(Section::Authority, Owner::Name(owner.as_wire()), set))
+        let Some(set) = entry.set(rtype) else { return Ok(()) };
+        if let Some(rdata) = self.with_borrowed(zone, entry, set) {
+            return self.made_denial(zone, owner.as_wire(), rtype, set.ttl, &rdata);
+        }
+        self.set(Section::Authority, Owner::Name(owner.as_wire()), set)
     }
 }
 
@@ -447,6 +461,17 @@ fn without(rtype: Rtype, rdata: &[u8], gone: Rtype) -> Option<Vec<u8>> {
     Some(made)
 }
 
+/// An NSEC record's data with more types of the first window, which each has for its own type.
+fn with(rdata: &[u8], more: impl Iterator<Item = Rtype>) -> Option<Vec<u8>> {
+    let head = QName::read(rdata)?.as_wire().len();
+    let mut made = rdata.to_vec();
+    for rtype in more {
+        let [0, low] = rtype.to_int().to_be_bytes() else { return None };
+        *made.get_mut(head + 2 + usize::from(low / 8))? |= 0x80 >> (low % 8);
+    }
+    (rdata.get(head) == Some(&0)).then_some(made)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -468,6 +493,17 @@ mod tests {
         assert_eq!(less, [1, 0, 0, 0, 1, 9, 2, 7, 7]);
         for length in 0..hashed.len() {
             let _ = without(Rtype::NSEC3, &hashed[..length], Rtype::A);
+        }
+    }
+
+    #[test]
+    fn types_join_the_list() {
+        let rdata = b"\x01a\0\x00\x06\0\0\0\0\0\x03";
+        let more = with(rdata, [Rtype::A, Rtype::AAAA].into_iter()).unwrap();
+        assert_eq!(more, b"\x01a\0\x00\x06\x40\0\0\x08\0\x03");
+        assert_eq!(without(Rtype::NSEC, &more, Rtype::A).unwrap()[5], 0);
+        for length in 0..rdata.len() {
+            let _ = with(&rdata[..length], [Rtype::AAAA].into_iter());
         }
     }
 

@@ -124,7 +124,7 @@ pub fn respond_signed(
     let writer = Writer::start(out, reply.limit, query.id, query.flags, query.question, edns);
     let dnssec_ok = query.edns.is_some_and(|asked| asked.dnssec_ok);
     let proved = Proved::default();
-    let mut pen = Pen { catalog, writer, dnssec_ok, signer, proved };
+    let mut pen = Pen { catalog, writer, dnssec_ok, signer, proved, absent: None };
     if pen.answer(query, lookup, filling).is_err() {
         pen.writer.truncate(query.question);
     }
@@ -166,6 +166,8 @@ pub(crate) struct Pen<'c, 'b> {
     pub(crate) dnssec_ok: bool,
     pub(crate) signer: Option<&'b dyn Sign>,
     pub(crate) proved: Proved<'c>,
+    /// The type that is not there, where that is the answer.
+    pub(crate) absent: Option<Rtype>,
 }
 
 impl<'c> Pen<'c, '_> {
@@ -218,6 +220,7 @@ impl<'c> Pen<'c, '_> {
             Outcome::NoData(zone) => {
                 self.negative(zone)?;
                 self.prove_aliases(first, aliases)?;
+                self.absent = Some(qtype);
                 self.prove_no_type(&place, zone)
             }
             Outcome::NxDomain(zone) => {

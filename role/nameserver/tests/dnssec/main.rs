@@ -123,6 +123,18 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("under.geo.example.test", "A"),
 ];
 
+/// Names with the addresses of others, which only this server knows of.
+const BORROWED: &str = "borrowed ALIAS mail\nhalf ALIAS ns1\n";
+const BORROWED_QUESTIONS: &[(&str, &str)] = &[
+    ("borrowed.example.test", "A"),
+    ("borrowed.example.test", "AAAA"),
+    ("borrowed.example.test", "TXT"),
+    ("c0.example.test", "A"),
+    ("half.example.test", "TXT"),
+    ("half.example.test", "AAAA"),
+    ("half.example.test", "A"),
+];
+
 /// The same for the zone that follows from the configuration.
 const OWN_QUESTIONS: &[(&str, &str)] = &[
     ("cdn.lab.test", "SOA"),
@@ -140,7 +152,8 @@ const OWN_QUESTIONS: &[(&str, &str)] = &[
 ];
 
 async fn start(rules: &str, own: &str, folder: &Path) -> Server {
-    std::fs::write(folder.join("example.test.zone"), ZONE).unwrap();
+    let zone = format!("{ZONE}{BORROWED}");
+    std::fs::write(folder.join("example.test.zone"), zone).unwrap();
     let text = NETWORK.replace("RULES", rules).replace("OWN", own);
     common::start(&text, folder).await
 }
@@ -157,6 +170,7 @@ async fn validators_believe_every_answer() {
         let mut wrong = Vec::new();
         let questions = [
             ("example.test", QUESTIONS),
+            ("example.test", BORROWED_QUESTIONS),
             ("cdn.lab.test", OWN_QUESTIONS),
             (
                 "shop.alone.test",
@@ -190,7 +204,7 @@ async fn a_resolver_that_validates_says_so() {
         let trust = anchors(&server, "example.test", folder.path());
         let unbound = Unbound::start(&server, "example.test", &trust, folder.path());
         let mut wrong = Vec::new();
-        for (name, rtype) in QUESTIONS {
+        for (name, rtype) in QUESTIONS.iter().chain(BORROWED_QUESTIONS) {
             // Nobody answers at the delegated zone and at the name of others.
             wrong.extend(unbound.ask(name, rtype).err());
         }
