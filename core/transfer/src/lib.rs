@@ -3,7 +3,7 @@
 //! - Values: [`Content`] is a zone that can be edited, [`Difference`] what changed between two
 //!   states, [`History`] the last of these; [`stored`] is their form on disk.
 //! - [`tsig`]: messages signed with a shared key (RFC 8945).
-//! - Out: [`plan`] decides what a transfer sends (RFC 5936, RFC 1995), [`pack`] fills messages.
+//! - Out: [`plan()`] decides what a transfer sends (RFC 5936, RFC 1995), [`pack()`] fills messages.
 //! - In: [`Arrival`] puts a transfer together from its messages, [`Secondary`] keeps the timers of
 //!   the SOA record, [`Heralds`] send and repeat notifications (RFC 1996).
 //! - [`update()`]: prerequisites and changes (RFC 2136) under [`Grants`].
