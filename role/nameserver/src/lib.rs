@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::Held;
-use popnet_config::network::{Node, Service};
+use popnet_config::network::{Network, Node, Service};
 use popnet_runtime::quic::Endpoint;
 use popnet_runtime::ship::{Locate, Shipper};
 use popnet_runtime::{Context, Running, StartError, bind, clock, link};
@@ -158,23 +158,25 @@ fn locate(config: watch::Receiver<Arc<Held>>) -> Locate {
     Arc::new(move |customer: CustomerId| {
         let held = Arc::clone(&config.borrow());
         let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Box::pin(std::future::ready(log_server(&held, &customer, turn)))
+        Box::pin(std::future::ready(log_server(&held.network, &customer, turn)))
     })
 }
 
 /// One of the customer's log servers; another one each turn, so that a dead one is not asked for
 /// ever.
-fn log_server(held: &Held, customer: &CustomerId, turn: usize) -> Option<(SocketAddr, String)> {
-    let network = &held.network;
-    let servers = table::log_servers(network, customer);
+fn log_server(
+    network: &Network,
+    customer: &CustomerId,
+    turn: usize,
+) -> Option<(SocketAddr, String)> {
+    let servers = network.log_servers(customer);
     let name = servers.get(turn.checked_rem(servers.len())?)?;
-    let address = network.node(name)?.listens(Service::Logs).first().copied()?;
-    Some((address, network.hostname(name)))
+    Some((network.log_address(name)?, network.hostname(name)))
 }
 
 fn has_log_servers(held: &Held) -> bool {
     let network = &held.network;
-    let any = |customer| !table::log_servers(network, customer).is_empty();
+    let any = |customer| !network.log_servers(customer).is_empty();
     !network.logs.default.is_empty() || network.customers.keys().any(any)
 }
 
@@ -244,5 +246,21 @@ fn tell_problems(shared: &Shared, table: &table::Table) {
             reason: problem.mistakes.join("\n").into(),
         };
         shared.shipper.record(&CustomerId::network(), Record::Event(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_go_where_a_log_server_is_reached() {
+        // It listens on every address of its machine: nobody can connect to that.
+        let text = "[network]\nname = \"lab\"\nschema = 1\ndomain = \"lab.test\"\n\
+                    [pops.ctl.nodes.log1]\nroles = [\"logserver\"]\naddress = [\"192.0.2.7\"]\n\
+                    listen = { logs = [\"0.0.0.0:7603\"] }\n[logs]\ndefault = [\"log1.ctl\"]\n";
+        let network = popnet_config::load(text, "popnet.toml").unwrap().network;
+        let found = log_server(&network, &CustomerId::network(), 5).unwrap();
+        assert_eq!(found.0, "192.0.2.7:7603".parse().unwrap());
     }
 }

@@ -10,7 +10,7 @@ use popnet_config::Held;
 use popnet_config::network::{Network, OriginServer};
 use popnet_dns::Name;
 use popnet_steering::{Rules, SiteRules};
-use popnet_terms::{CustomerId, NodeName, OriginId, SiteName};
+use popnet_terms::{CustomerId, OriginId, SiteName};
 use popnet_wire::rollout::Epoch;
 
 use crate::sign::SigningRules;
@@ -80,7 +80,7 @@ impl Table {
                 customer: site.customer.clone(),
                 answered: Arc::clone(rules.site(name.as_str())?),
                 fetched: Arc::clone(rules.origins(name.as_str())?),
-                is_logged: !log_servers(network, &site.customer).is_empty(),
+                is_logged: !network.log_servers(&site.customer).is_empty(),
                 hits: AtomicU32::new(0),
             })
         });
@@ -116,13 +116,6 @@ impl Table {
     pub(crate) fn host(&self, origin: &OriginId) -> Option<&Name> {
         self.origins.get(origin)?.host.as_ref()
     }
-}
-
-/// The log servers of `customer`: its own, else the network's (N18, L4).
-pub(crate) fn log_servers<'a>(network: &'a Network, customer: &CustomerId) -> &'a [NodeName] {
-    let own = network.customers.get(customer).and_then(|known| known.logs.as_ref());
-    let own = own.map(|logs| logs.servers.as_slice()).filter(|servers| !servers.is_empty());
-    own.unwrap_or(&network.logs.default)
 }
 
 fn origins(network: &Network) -> BTreeMap<OriginId, Origin> {
