@@ -9,9 +9,10 @@ use popnet_terms::{Because, Micros, Removed, Seconds};
 use popnet_wire::logging::{Candidate, Removal, Score};
 
 use crate::choice::{Choice, Chosen, Client, Family, Question};
+use crate::distance::{Distance, distances};
 use crate::rank::{Ranked, Runner, client_hash, rank};
 use crate::rules::{SiteRules, Target};
-use crate::score::{Distance, distances, score};
+use crate::score::score;
 use crate::view::{Standing, Verdict, View};
 
 /// Whom an answer to `question` names, and why.

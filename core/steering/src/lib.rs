@@ -17,6 +17,7 @@ mod board;
 mod choice;
 mod choose;
 mod confidence;
+mod distance;
 mod geo;
 mod health;
 mod latency;

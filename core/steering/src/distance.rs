@@ -1,0 +1,200 @@
+//! How far each of a site's targets is from a client: the rungs of the ladder, from what was
+//! measured for this very client down to the configured order (steering model, section 5).
+
+use std::cell::OnceCell;
+
+use ipnet::IpNet;
+use popnet_config::network::Preset;
+use popnet_terms::{Micros, PopId, RttSource, Seconds, TargetId};
+
+use crate::choice::Client;
+use crate::confidence::HALF;
+use crate::latency::Known;
+use crate::rules::{SiteRules, Target};
+use crate::view::View;
+
+/// Assumed for everybody while nothing is known.
+const DEFAULT_RTT: Micros = Micros(100_000);
+
+/// How far a target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Distance {
+    pub(crate) rtt: Micros,
+    pub(crate) loss: u16,
+    pub(crate) source: RttSource,
+    pub(crate) age: Option<Seconds>,
+    /// In thousandths.
+    pub(crate) confidence: u16,
+    /// Through whom, where no probe at the target itself has spoken: its round trip to the client
+    /// and the rest to the target, added up.
+    pub(crate) via: Option<PopId>,
+    /// What the round trip may be at best. Through somebody else it is known only to lie between
+    /// the difference of the two ways and their sum.
+    pub(crate) least: Micros,
+}
+
+impl Distance {
+    pub(crate) fn certain(rtt: Micros, source: RttSource, age: Option<Seconds>) -> Self {
+        Self { rtt, loss: 0, source, age, confidence: 1_000, via: None, least: rtt }
+    }
+
+    /// Measured for this very client, and believed by half at least.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.source == RttSource::Measured && self.confidence >= HALF
+    }
+
+    /// Whether the probe at `target` itself, a POP, may yet say that it is nearer than `rival`.
+    pub(crate) fn may_beat(&self, target: &TargetId, rival: Micros) -> bool {
+        self.via.is_some() && matches!(target, TargetId::Pop(_)) && self.least < rival
+    }
+}
+
+/// The distances of a site's targets, in their order. A target of which nothing is known counts
+/// as far as the farthest: not knowing must not win.
+pub(crate) fn distances(view: &View, rules: &SiteRules, client: &Client) -> Vec<Distance> {
+    let around = Around::new(view, client);
+    let known: Vec<Option<Distance>> =
+        rules.targets.iter().map(|target| around.distance(rules.preset, target)).collect();
+    let farthest = known.iter().flatten().map(|distance| distance.rtt).max();
+    let rtt = farthest.unwrap_or(DEFAULT_RTT).max(DEFAULT_RTT);
+    let default = Distance { confidence: 0, ..Distance::certain(rtt, RttSource::Default, None) };
+    known.into_iter().map(|distance| distance.unwrap_or_else(|| default.clone())).collect()
+}
+
+/// What is known around one client.
+struct Around<'a> {
+    view: &'a View,
+    client: &'a Client,
+    exact: OnceCell<Vec<Known>>,
+    siblings: OnceCell<Vec<Known>>,
+}
+
+impl<'a> Around<'a> {
+    fn new(view: &'a View, client: &'a Client) -> Self {
+        Self { view, client, exact: OnceCell::new(), siblings: OnceCell::new() }
+    }
+
+    fn distance(&self, preset: Preset, target: &Target) -> Option<Distance> {
+        match (preset, self.client) {
+            (Preset::GeoOnly, _) => self.by_place(target),
+            (Preset::SumNs, Client::Unit(_)) => self.by_name_server(target),
+            (_, Client::Pop(pop)) => self.of_pop(pop, target),
+            (_, Client::Unit(unit)) => self.of_unit(*unit, target),
+        }
+    }
+
+    /// The first rung of the ladder that is believed by half, else the first that says anything.
+    fn of_unit(&self, unit: IpNet, target: &Target) -> Option<Distance> {
+        let exact = self.exact.get_or_init(|| self.view.exact(unit));
+        let measured = self.through(exact, target, RttSource::Measured);
+        if measured.as_ref().is_some_and(Distance::is_sure) {
+            return measured;
+        }
+        let siblings = self.siblings.get_or_init(|| self.view.siblings(unit));
+        let rungs = [
+            measured,
+            self.through(siblings, target, RttSource::SiblingPrefix),
+            self.by_estimate(exact, target),
+            self.by_estimate(siblings, target),
+        ];
+        let believed = rungs.iter().flatten().find(|distance| distance.confidence >= HALF);
+        believed.or_else(|| rungs.iter().flatten().next()).cloned()
+    }
+
+    /// `min over p of R(p, client) + R(p, target)`. A POP's own probe speaks for it alone where
+    /// it has a word: it has measured the very path that the sum only bounds.
+    fn through(&self, known: &[Known], target: &Target, source: RttSource) -> Option<Distance> {
+        let own = known.iter().find(|known| is_pop(&target.id, &known.pop));
+        if let Some(own) = own.filter(|own| own.confidence >= HALF) {
+            return Some(self.distance_of(own, Micros(0), source, target));
+        }
+        let sums = known.iter().filter_map(|known| {
+            let rest = if is_pop(&target.id, &known.pop) {
+                Micros(0)
+            } else {
+                self.view.connect(&known.pop, &target.id)?.0
+            };
+            Some((known.rtt.0.saturating_add(rest.0), rest, known))
+        });
+        // Believed values first, then the least sum; names settle the rest.
+        let best =
+            sums.min_by_key(|(sum, _, known)| (known.confidence < HALF, *sum, known.pop.clone()));
+        best.map(|(_, rest, known)| self.distance_of(known, rest, source, target))
+    }
+
+    /// A measured leg to the client and a guessed one to the target.
+    fn by_estimate(&self, known: &[Known], target: &Target) -> Option<Distance> {
+        let sums = known.iter().filter_map(|known| {
+            let rest = target.estimates.get(&known.pop)?;
+            Some((known.rtt.0.saturating_add(rest.0), rest, known))
+        });
+        let (_, rest, known) = sums.min_by_key(|(sum, _, known)| (*sum, known.pop.clone()))?;
+        Some(self.distance_of(known, *rest, RttSource::GeoEstimate, target))
+    }
+
+    /// From a POP of ours: what its probe measures, else the distance on the globe.
+    fn of_pop(&self, pop: &PopId, target: &Target) -> Option<Distance> {
+        if let Some((rtt, age)) = self.view.connect(pop, &target.id) {
+            return Some(Distance::certain(rtt, RttSource::Measured, Some(age)));
+        }
+        let rtt = *target.estimates.get(pop)?;
+        Some(Distance::certain(rtt, RttSource::GeoEstimate, None))
+    }
+
+    /// The globe alone: a client is taken to be where the POP nearest to it is.
+    fn by_place(&self, target: &Target) -> Option<Distance> {
+        let place = match self.client {
+            Client::Pop(pop) => pop.clone(),
+            Client::Unit(unit) => {
+                let exact = self.exact.get_or_init(|| self.view.exact(*unit));
+                let siblings = self.siblings.get_or_init(|| self.view.siblings(*unit));
+                let known = if exact.is_empty() { siblings } else { exact };
+                known.iter().min_by_key(|known| (known.rtt, known.pop.clone()))?.pop.clone()
+            }
+        };
+        let rtt = *target.estimates.get(&place)?;
+        Some(Distance::certain(rtt, RttSource::GeoEstimate, None))
+    }
+
+    /// N22 read literally: name server to probe, and probe to target.
+    fn by_name_server(&self, target: &Target) -> Option<Distance> {
+        let sums = self.view.to_probes.iter().filter_map(|(pop, rtt)| {
+            let (rest, age) = if is_pop(&target.id, pop) {
+                (Micros(0), Seconds(0))
+            } else {
+                self.view.connect(pop, &target.id)?
+            };
+            Some((rtt.0.saturating_add(rest.0), age, pop))
+        });
+        let (sum, age, pop) = sums.min()?;
+        let via = (!is_pop(&target.id, pop)).then(|| pop.clone());
+        let certain = Distance::certain(Micros(sum), RttSource::Measured, Some(age));
+        Some(Distance { via, ..certain })
+    }
+
+    /// The way from the client to where it is known, and the `rest` of it.
+    fn distance_of(
+        &self,
+        known: &Known,
+        rest: Micros,
+        source: RttSource,
+        target: &Target,
+    ) -> Distance {
+        Distance {
+            rtt: Micros(known.rtt.0.saturating_add(rest.0)),
+            loss: known.loss,
+            source,
+            age: Some(self.view.age(known.at)),
+            confidence: known.confidence,
+            via: (!is_pop(&target.id, &known.pop)).then(|| known.pop.clone()),
+            least: Micros(known.rtt.0.abs_diff(rest.0)),
+        }
+    }
+}
+
+fn is_pop(target: &TargetId, pop: &PopId) -> bool {
+    match target {
+        TargetId::Pop(id) => id == pop,
+        TargetId::Origin(_) => false,
+    }
+}
