@@ -105,6 +105,8 @@ reasons! {
         GeoEstimate = "GEO_ESTIMATE",
         /// Unknown: the configured order decides.
         Default = "DEFAULT",
+        /// The median of the client's network in the client's country.
+        AsnCountryMedian = "ASN_COUNTRY_MEDIAN",
     }
 }
 

@@ -15,8 +15,11 @@ use popnet_terms::{Micros, NodeName, PopId, Removed, TargetId, Timestamp};
 use popnet_wire::probing::{Finding, Report, Sample, Subject};
 use popnet_wire::rollout::Epoch;
 
+use crate::atlas::Atlas;
+use crate::confidence::Ageing;
+use crate::geo::{self, Models, Pair};
 use crate::health::{Machine, Opinion, Word, Words, judge};
-use crate::latency::{Measured, Table};
+use crate::latency::{Book, Word as Said};
 use crate::plan::Plan;
 use crate::view::{Connect, Standing, Verdict, View, seconds};
 
@@ -37,7 +40,9 @@ pub struct Board {
     plan: Plan,
     fence: Option<Fence>,
     words: BTreeMap<Subject, Words>,
-    latency: Table,
+    latency: Book,
+    atlas: Atlas,
+    models: Arc<Models>,
     to_probes: BTreeMap<PopId, Micros>,
     standings: BTreeMap<TargetId, (Standing, Timestamp)>,
     generation: u64,
@@ -53,6 +58,9 @@ struct Fence {
 /// Words older than this are dropped; long before, they count for nothing.
 const WORD_KEEP: Duration = Duration::from_mins(30);
 
+/// Client units that a model of distances rests on.
+const MODEL_UNITS: usize = 4_096;
+
 /// A target has this long to follow a new configuration.
 const FENCE_GRACE: Duration = Duration::from_secs(5);
 
@@ -60,6 +68,9 @@ const FENCE_GRACE: Duration = Duration::from_secs(5);
 const HELD_MAX: Duration = Duration::from_mins(5);
 
 impl Board {
+    /// How many parts the latencies are kept in.
+    pub const LATENCY_PARTS: u16 = crate::latency::PARTS;
+
     /// An empty board, which knows of nothing until [`Board::configure`].
     #[must_use]
     pub fn new() -> Self {
@@ -121,7 +132,7 @@ impl Board {
         }
         self.words.retain(|_, words| !words.is_empty());
         let pops: Vec<PopId> = self.plan.publishers.iter().map(NodeName::pop).collect();
-        self.latency.forget(self.plan.latency(), now, |pop| pops.contains(pop));
+        self.latency.forget(Ageing::path(), now, |pop| pops.contains(pop));
         self.to_probes.retain(|pop, _| pops.contains(pop));
         self.standings.retain(|target, _| self.plan.targets.contains_key(target));
     }
@@ -152,8 +163,10 @@ impl Board {
             at: now,
             generation: self.generation,
             verdicts: Arc::new(shared.collect()),
-            latency: self.latency.clone(),
+            latency: self.latency.table().clone(),
             latency_ageing: self.plan.latency(),
+            atlas: self.atlas.clone(),
+            models: Arc::clone(&self.models),
             connect: Arc::new(connect),
             to_probes: Arc::new(self.to_probes.clone()),
         }
@@ -163,12 +176,12 @@ impl Board {
     /// no longer believed by half (N14).
     #[must_use]
     pub fn needs(&self, client: IpNet, now: Timestamp) -> Vec<PopId> {
-        let tried = self.latency.tried(client.trunc(), self.plan.latency(), now);
+        let tried = self.latency.table().tried(client.trunc(), self.plan.latency(), now);
         self.plan.measuring.iter().filter(|pop| !tried.contains(pop)).cloned().collect()
     }
 
-    /// Everything as reports with the time at which they came in: to be kept over a restart
-    /// (N13) and given to [`Board::import`].
+    /// The newest service words as reports with the time at which they came in: to be kept over a
+    /// restart (N13) and given to [`Board::import`].
     #[must_use]
     pub fn export(&self) -> Vec<(Timestamp, Report)> {
         let mut reports: BTreeMap<(NodeName, u64, u64), Vec<Sample>> = BTreeMap::new();
@@ -179,16 +192,47 @@ impl Board {
                 samples.push(Sample { at: word.at, finding });
             }
         }
-        for (client, measured) in self.latency.iter() {
-            let key = (measured.publisher.clone(), measured.boot, measured.seq);
-            let finding = Finding::Latency(measured.finding(client));
-            reports.entry(key).or_default().push(Sample { at: measured.at, finding });
-        }
         let report = |((publisher, boot, seq), samples): ((NodeName, u64, u64), Vec<Sample>)| {
             let sent = samples.iter().map(|sample| sample.at).max().unwrap_or_default();
             (sent, Report { publisher, boot, seq, epoch: Epoch(0), sent, samples })
         };
         reports.into_iter().map(report).collect()
+    }
+
+    /// Up to `most` parts of the latencies that changed since they were given out last, each as
+    /// octets to be kept under its number, below [`Board::LATENCY_PARTS`].
+    pub fn changed_latencies(&mut self, most: usize) -> Vec<(u16, Vec<u8>)> {
+        self.latency.changed(most)
+    }
+
+    /// Takes a part over that [`Board::changed_latencies`] gave; says how many rows it had.
+    /// `None`: the octets are none of ours.
+    pub fn restore_latencies(&mut self, octets: &[u8]) -> Option<usize> {
+        let pops: Vec<PopId> = self.plan.publishers.iter().map(NodeName::pop).collect();
+        self.latency.restore(octets, |pop| pops.contains(pop))
+    }
+
+    /// Learns anew how distance on the globe becomes time, from what is measured. Once an hour is
+    /// often enough.
+    pub fn fit_models(&mut self, now: Timestamp) {
+        let (table, ageing) = (self.latency.table(), self.plan.latency());
+        let mut pairs: BTreeMap<Option<String>, Vec<Pair>> = BTreeMap::new();
+        for (unit, known) in table.some(MODEL_UNITS, ageing, now) {
+            let Some(from) = self.atlas.place(unit).and_then(|place| place.location) else {
+                continue;
+            };
+            for known in known {
+                let Some(to) = self.plan.places.get(&known.pop) else { continue };
+                let pair = Pair { km: geo::kilometres(&from, to), rtt: known.rtt };
+                pairs.entry(to.region.clone()).or_default().push(pair);
+            }
+        }
+        self.models = Arc::new(Models::fit(pairs));
+    }
+
+    /// From now on clients are looked up here.
+    pub fn use_atlas(&mut self, atlas: Atlas) {
+        self.atlas = atlas;
     }
 
     /// Takes over what [`Board::export`] gave.
@@ -222,19 +266,9 @@ impl Board {
             Finding::Latency(latency) => {
                 let pop = report.publisher.pop();
                 self.plan.measuring.contains(&pop).then_some(())?;
-                let measured = Measured {
-                    pop,
-                    publisher: report.publisher.clone(),
-                    boot,
-                    seq,
-                    at,
-                    rtt: latency.rtt,
-                    spread: latency.spread,
-                    loss: latency.loss.min(1_000),
-                    samples: latency.samples,
-                    method: latency.method,
-                };
-                Some(self.latency.record(latency.client, measured))
+                let word = Said { publisher: &report.publisher, boot, seq, at };
+                let place = self.atlas.place(latency.client);
+                Some(self.latency.record(latency, word, place.as_ref()))
             }
         }
     }

@@ -23,6 +23,15 @@ impl Ageing {
         Self { fresh: Duration::from_mins(10), half_life: Duration::from_hours(1), expire }
     }
 
+    /// What neighbours and networks know: it moves slower than what one client sees.
+    pub(crate) fn path() -> Self {
+        Self {
+            fresh: Duration::from_hours(1),
+            half_life: Duration::from_hours(12),
+            expire: Duration::from_hours(14 * 24),
+        }
+    }
+
     /// A health word of a probe with this interval. Full state is sent again every ten seconds,
     /// so that nothing may expire in less than one such round and a half.
     pub(crate) fn health(interval: Duration) -> Self {

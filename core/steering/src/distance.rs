@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use popnet_config::network::Preset;
 use popnet_terms::{Micros, PopId, RttSource, Seconds, TargetId};
 
+use crate::atlas::Place;
 use crate::choice::Client;
 use crate::confidence::HALF;
 use crate::latency::Known;
@@ -16,10 +17,15 @@ use crate::view::View;
 /// Assumed for everybody while nothing is known.
 const DEFAULT_RTT: Micros = Micros(100_000);
 
+/// How far a guess from places is believed, in thousandths: less than half, so that whatever was
+/// measured near the client has its say too.
+const GLOBE_CONFIDENCE: u16 = 400;
+
 /// How far a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Distance {
     pub(crate) rtt: Micros,
+    pub(crate) spread: Micros,
     pub(crate) loss: u16,
     pub(crate) source: RttSource,
     pub(crate) age: Option<Seconds>,
@@ -35,7 +41,16 @@ pub(crate) struct Distance {
 
 impl Distance {
     pub(crate) fn certain(rtt: Micros, source: RttSource, age: Option<Seconds>) -> Self {
-        Self { rtt, loss: 0, source, age, confidence: 1_000, via: None, least: rtt }
+        Self {
+            rtt,
+            spread: Micros(0),
+            loss: 0,
+            source,
+            age,
+            confidence: 1_000,
+            via: None,
+            least: rtt,
+        }
     }
 
     /// Measured for this very client, and believed by half at least.
@@ -66,12 +81,38 @@ struct Around<'a> {
     view: &'a View,
     client: &'a Client,
     exact: OnceCell<Vec<Known>>,
-    siblings: OnceCell<Vec<Known>>,
+    near: OnceCell<Near>,
+}
+
+/// What those around a client know.
+struct Near {
+    place: Option<Place>,
+    siblings: Vec<Known>,
+    in_country: Vec<Known>,
+    network: Vec<Known>,
+}
+
+impl Near {
+    fn new(view: &View, unit: IpNet) -> Self {
+        let place = view.place(unit);
+        let announced = place.as_ref().and_then(|place| place.prefix);
+        let of_network = |country: Option<[u8; 2]>| match &place {
+            Some(place) if place.asn != 0 => view.network(place.asn, country),
+            Some(_) | None => Vec::new(),
+        };
+        let country = place.as_ref().map(|place| place.country).filter(|code| *code != [0; 2]);
+        Self {
+            siblings: view.siblings(unit, announced),
+            in_country: country.map(|code| of_network(Some(code))).unwrap_or_default(),
+            network: of_network(None),
+            place,
+        }
+    }
 }
 
 impl<'a> Around<'a> {
     fn new(view: &'a View, client: &'a Client) -> Self {
-        Self { view, client, exact: OnceCell::new(), siblings: OnceCell::new() }
+        Self { view, client, exact: OnceCell::new(), near: OnceCell::new() }
     }
 
     fn distance(&self, preset: Preset, target: &Target) -> Option<Distance> {
@@ -83,22 +124,25 @@ impl<'a> Around<'a> {
         }
     }
 
-    /// The first rung of the ladder that is believed by half, else the first that says anything.
+    /// The first rung of the ladder that is believed by half, else what all of them say together.
     fn of_unit(&self, unit: IpNet, target: &Target) -> Option<Distance> {
         let exact = self.exact.get_or_init(|| self.view.exact(unit));
         let measured = self.through(exact, target, RttSource::Measured);
         if measured.as_ref().is_some_and(Distance::is_sure) {
             return measured;
         }
-        let siblings = self.siblings.get_or_init(|| self.view.siblings(unit));
+        let near = self.near.get_or_init(|| Near::new(self.view, unit));
         let rungs = [
             measured,
-            self.through(siblings, target, RttSource::SiblingPrefix),
+            self.through(&near.siblings, target, RttSource::SiblingPrefix),
+            self.through(&near.in_country, target, RttSource::AsnCountryMedian),
+            self.through(&near.network, target, RttSource::AsnMedian),
             self.by_estimate(exact, target),
-            self.by_estimate(siblings, target),
+            self.by_estimate(&near.siblings, target),
+            self.on_the_globe(near.place.as_ref(), target),
         ];
         let believed = rungs.iter().flatten().find(|distance| distance.confidence >= HALF);
-        believed.or_else(|| rungs.iter().flatten().next()).cloned()
+        believed.cloned().or_else(|| blend(rungs.iter().flatten()))
     }
 
     /// `min over p of R(p, client) + R(p, target)`. A POP's own probe speaks for it alone where
@@ -141,19 +185,31 @@ impl<'a> Around<'a> {
         Some(Distance::certain(rtt, RttSource::GeoEstimate, None))
     }
 
-    /// The globe alone: a client is taken to be where the POP nearest to it is.
+    /// The globe alone: where the operator's databases see the client, else where the POP nearest
+    /// to it is.
     fn by_place(&self, target: &Target) -> Option<Distance> {
         let place = match self.client {
             Client::Pop(pop) => pop.clone(),
             Client::Unit(unit) => {
+                let near = self.near.get_or_init(|| Near::new(self.view, *unit));
+                if let Some(distance) = self.on_the_globe(near.place.as_ref(), target) {
+                    return Some(distance);
+                }
                 let exact = self.exact.get_or_init(|| self.view.exact(*unit));
-                let siblings = self.siblings.get_or_init(|| self.view.siblings(*unit));
-                let known = if exact.is_empty() { siblings } else { exact };
+                let known = if exact.is_empty() { &near.siblings } else { exact };
                 known.iter().min_by_key(|known| (known.rtt, known.pop.clone()))?.pop.clone()
             }
         };
         let rtt = *target.estimates.get(&place)?;
         Some(Distance::certain(rtt, RttSource::GeoEstimate, None))
+    }
+
+    /// From the client's place to the target's.
+    fn on_the_globe(&self, place: Option<&Place>, target: &Target) -> Option<Distance> {
+        let (from, to) = (place?.location.as_ref()?, target.location.as_ref()?);
+        let rtt = self.view.model(to.region.as_deref()).estimate(from, to);
+        let guess = Distance::certain(rtt, RttSource::GeoEstimate, None);
+        Some(Distance { confidence: GLOBE_CONFIDENCE, ..guess })
     }
 
     /// N22 read literally: name server to probe, and probe to target.
@@ -182,6 +238,7 @@ impl<'a> Around<'a> {
     ) -> Distance {
         Distance {
             rtt: Micros(known.rtt.0.saturating_add(rest.0)),
+            spread: known.spread,
             loss: known.loss,
             source,
             age: Some(self.view.age(known.at)),
@@ -190,6 +247,16 @@ impl<'a> Around<'a> {
             least: Micros(known.rtt.0.abs_diff(rest.0)),
         }
     }
+}
+
+/// The mean of several doubtful distances, each counted as far as it is believed. The words are
+/// those of the one believed most.
+fn blend<'d>(rungs: impl Iterator<Item = &'d Distance> + Clone) -> Option<Distance> {
+    let most = rungs.clone().max_by_key(|rung| (rung.confidence, std::cmp::Reverse(rung.rtt)))?;
+    let weight = rungs.clone().map(|rung| u64::from(rung.confidence)).sum::<u64>();
+    let sum = rungs.map(|rung| u64::from(rung.rtt.0) * u64::from(rung.confidence)).sum::<u64>();
+    let rtt = sum.checked_div(weight).unwrap_or_else(|| most.rtt.0.into());
+    Some(Distance { rtt: Micros(u32::try_from(rtt).unwrap_or(u32::MAX)), ..most.clone() })
 }
 
 fn is_pop(target: &TargetId, pop: &PopId) -> bool {

@@ -13,6 +13,7 @@
 //! Left out here: damping after flaps, shedding control, the mass-failure guard and client
 //! databases (network, country). Their reasons exist in the dictionary and are never given.
 
+mod atlas;
 mod board;
 mod choice;
 mod choose;
@@ -27,6 +28,7 @@ mod rules;
 mod score;
 mod view;
 
+pub use atlas::{Atlas, AtlasError, Place};
 pub use board::{Board, Recorded};
 pub use choice::{Choice, Chosen, Client, Family, Question};
 pub use choose::choose;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use popnet_config::network::{Network, Probe, ProbeKind, selects};
+use popnet_config::network::{Location, Network, Probe, ProbeKind, selects};
 use popnet_terms::{NodeName, OriginId, PopId, ProbeId, Role, Span, TargetId};
 use popnet_wire::probing::Subject;
 
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) measuring: BTreeSet<PopId>,
     pub(crate) latency_expire: Option<Duration>,
     pub(crate) drained: BTreeSet<TargetId>,
+    /// Where POPs stand.
+    pub(crate) places: BTreeMap<PopId, Location>,
 }
 
 /// What the board needs of one service probe.
@@ -54,6 +56,8 @@ impl ProbePlan {
 impl Plan {
     pub(crate) fn compile(network: &Network) -> Self {
         let mut plan = Self::default();
+        let placed = network.pops.iter().filter_map(|(id, pop)| Some((id, pop.location.as_ref()?)));
+        plan.places = placed.map(|(id, place)| (id.clone(), place.clone())).collect();
         for (name, pop, node) in network.nodes() {
             if node.runs(Role::Netprobe) {
                 plan.publishers.insert(name.clone());

@@ -15,7 +15,7 @@ use popnet_terms::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::geo;
+use crate::geo::Model;
 
 /// Every site's rules.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +117,8 @@ pub struct Target {
     pub weight: u64,
     /// Its place where order is configured.
     pub order: usize,
+    /// Where it stands.
+    pub(crate) location: Option<Location>,
     /// Round trips guessed from POPs with a known place.
     pub(crate) estimates: BTreeMap<PopId, Micros>,
     pub(crate) hash: u64,
@@ -238,6 +240,7 @@ fn pops(network: &Network, site: &Site) -> Vec<Target> {
                 capacity: carries(pop.capacity.as_ref()),
                 weight: carries(pop.capacity.as_ref()).max(1),
                 order: place(id),
+                location: pop.location.clone(),
                 estimates: estimates(network, pop.location.as_ref()),
             })
         })
@@ -264,6 +267,7 @@ fn origins(network: &Network, group: &OriginGroupId) -> Vec<Target> {
             weight: u64::from(thousandths(server.weight.unwrap_or(1.0))).max(1),
             // After every POP where both compete.
             order: order + usize::from(u16::MAX),
+            location: server.location.clone(),
             estimates: estimates(network, server.location.as_ref()),
         }
     };
@@ -303,7 +307,7 @@ fn level_capacity(targets: &mut [Target]) {
 fn estimates(network: &Network, to: Option<&Location>) -> BTreeMap<PopId, Micros> {
     let Some(to) = to else { return BTreeMap::new() };
     let placed = network.pops.iter().filter_map(|(id, pop)| Some((id, pop.location.as_ref()?)));
-    placed.map(|(id, from)| (id.clone(), geo::estimate(from, to))).collect()
+    placed.map(|(id, from)| (id.clone(), Model::default().estimate(from, to))).collect()
 }
 
 fn micros(span: Span) -> Micros {

@@ -8,7 +8,9 @@ use popnet_terms::{Micros, NodeName, PopId, Removed, Seconds, TargetId, Timestam
 use popnet_wire::rollout::Epoch;
 use popnet_wire::status::{TargetState, TargetStatus};
 
+use crate::atlas::{Atlas, Place};
 use crate::confidence::Ageing;
+use crate::geo::{Model, Models};
 use crate::latency::{Known, Table};
 
 /// What is known at one instant. Cheap to clone.
@@ -21,6 +23,8 @@ pub struct View {
     pub(crate) verdicts: Arc<BTreeMap<TargetId, Arc<Verdict>>>,
     pub(crate) latency: Table,
     pub(crate) latency_ageing: Ageing,
+    pub(crate) atlas: Atlas,
+    pub(crate) models: Arc<Models>,
     pub(crate) connect: Arc<BTreeMap<PopId, BTreeMap<TargetId, Connect>>>,
     pub(crate) to_probes: Arc<BTreeMap<PopId, Micros>>,
 }
@@ -130,8 +134,25 @@ impl View {
         self.latency.exact(client, self.latency_ageing, self.at)
     }
 
-    pub(crate) fn siblings(&self, client: IpNet) -> Vec<Known> {
-        self.latency.siblings(client, self.latency_ageing, self.at)
+    /// What each POP knows of the prefix around a client.
+    pub(crate) fn siblings(&self, client: IpNet, announced: Option<IpNet>) -> Vec<Known> {
+        self.latency.siblings(client, announced, Ageing::path(), self.at)
+    }
+
+    /// What each POP knows of a network, in one country or everywhere.
+    pub(crate) fn network(&self, asn: u32, country: Option<[u8; 2]>) -> Vec<Known> {
+        self.latency.network(asn, country, Ageing::path(), self.at)
+    }
+
+    /// How distance on the globe becomes time for targets in `region`.
+    pub(crate) fn model(&self, region: Option<&str>) -> Model {
+        self.models.of(region)
+    }
+
+    /// Where a client is, as the operator's databases say.
+    #[must_use]
+    pub fn place(&self, client: IpNet) -> Option<Place> {
+        self.atlas.place(client)
     }
 
     pub(crate) fn age(&self, at: Timestamp) -> Seconds {

@@ -435,10 +435,13 @@ fn a_restart_forgets_nothing() {
     lab.word("west", "east", Health::Down, Cause::Refused);
     let before = lab.ask("www.test");
     let kept = lab.board.export();
+    let parts = lab.board.changed_latencies(usize::from(Board::LATENCY_PARTS));
     lab.board = Board::new();
     lab.board.configure(&lab.network, None, lab.now);
     let recorded = lab.board.import(&kept);
     assert_eq!((recorded.old, recorded.foreign), (0, 0));
+    let rows: usize = parts.iter().filter_map(|(_, o)| lab.board.restore_latencies(o)).sum();
+    assert_eq!(rows, 3);
     assert_eq!(lab.ask("www.test"), before);
 }
 

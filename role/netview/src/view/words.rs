@@ -45,6 +45,7 @@ pub(crate) fn rtt(source: RttSource) -> &'static str {
         RttSource::Measured => "measured",
         RttSource::SiblingPrefix => "from a neighbouring network",
         RttSource::AsnMedian => "median of the client's provider",
+        RttSource::AsnCountryMedian => "median of the client's provider in its country",
         RttSource::GeoEstimate => "guessed from the distance",
         RttSource::Default => "unknown",
     }

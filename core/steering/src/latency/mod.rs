@@ -1,0 +1,558 @@
+//! Round trips from POPs to client units, and what others know of a unit without one.
+//!
+//! The table is cut into parts by the clients' /16 or /32, so that a view shares what did not
+//! change, neighbours lie beside each other, and a part is kept on disk by itself.
+
+mod groups;
+mod kept;
+mod part;
+mod row;
+mod speakers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use popnet_terms::{Micros, NodeName, PopId, Timestamp};
+use popnet_wire::probing::Latency;
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::groups::Groups;
+use self::part::Part;
+use self::row::{Key, Row};
+use self::speakers::Speakers;
+use crate::atlas::Place;
+use crate::confidence::{Ageing, HALF};
+
+/// Parts of the table, and files of a kept one.
+pub(crate) const PARTS: u16 = 256;
+
+/// Rows kept: at 32 octets each, 640 MB. More are refused until others expire.
+const ROWS_MAX: usize = 20_000_000;
+
+/// Neighbours looked at: more do not move a median much, and a query must not wait for them.
+const SIBLINGS_MAX: usize = 64;
+
+/// A round trip from a POP to a unit, with how it is believed now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) pop: PopId,
+    pub(crate) rtt: Micros,
+    pub(crate) spread: Micros,
+    pub(crate) loss: u16,
+    pub(crate) at: Timestamp,
+    pub(crate) confidence: u16,
+}
+
+/// The table as a view has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    parts: Vec<Arc<Part>>,
+    speakers: Arc<Speakers>,
+    groups: Groups,
+    rows: usize,
+    units: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Arc::default()).collect(),
+            speakers: Arc::default(),
+            groups: Groups::default(),
+            rows: 0,
+            units: 0,
+        }
+    }
+}
+
+impl Table {
+    /// Client units in the table.
+    pub(crate) fn units(&self) -> usize {
+        self.units
+    }
+
+    /// What each POP has measured for exactly `client`.
+    pub(crate) fn exact(&self, client: IpNet, ageing: Ageing, now: Timestamp) -> Vec<Known> {
+        self.known_of(Key::of(client), ageing, now)
+    }
+
+    /// The POPs that have tried to measure `client`, with or without an answer, and may still be
+    /// believed by half.
+    pub(crate) fn tried(&self, client: IpNet, ageing: Ageing, now: Timestamp) -> Vec<&PopId> {
+        let key = Key::of(client);
+        let Some(part) = self.parts.get(part_of(client)) else { return Vec::new() };
+        let rows = part.unit(key, &self.speakers);
+        let sure = |row: &&Row| ageing.confidence(now.since(row.at())) >= HALF;
+        let pop = |row: &Row| self.speakers.get(row.speaker).map(|speaker| &speaker.pop);
+        rows.iter().filter(sure).filter_map(pop).collect()
+    }
+
+    /// What each POP has measured around `client`: the median, and the oldest age among the values
+    /// it rests on. Around is the announced prefix when that lies within a /16 or /32, else the
+    /// /16 or /32.
+    pub(crate) fn siblings(
+        &self,
+        client: IpNet,
+        announced: Option<IpNet>,
+        ageing: Ageing,
+        now: Timestamp,
+    ) -> Vec<Known> {
+        let Some(part) = self.parts.get(part_of(client)) else { return Vec::new() };
+        let family = family_of(client);
+        let is_within =
+            |net: &IpNet| family.contains(net) && net.prefix_len() < client.prefix_len();
+        let around = announced.filter(is_within).unwrap_or(family);
+        let (first, last) = Key::span(around);
+        let mut keys: Vec<Key> = Vec::with_capacity(SIBLINGS_MAX);
+        for row in part.within(first, last) {
+            if keys.last() == Some(&row.key) || row.key.length() < around.prefix_len() {
+                continue;
+            }
+            if keys.len() == SIBLINGS_MAX {
+                break;
+            }
+            keys.push(row.key);
+        }
+        self.medians(&keys, ageing, now)
+    }
+
+    /// What each POP has measured in a network, in one country or everywhere: the median.
+    pub(crate) fn network(
+        &self,
+        asn: u32,
+        country: Option<[u8; 2]>,
+        ageing: Ageing,
+        now: Timestamp,
+    ) -> Vec<Known> {
+        self.medians(&self.groups.of(asn, country), ageing, now)
+    }
+
+    /// Some units with what each POP has measured for them: what a model of distances rests on.
+    pub(crate) fn some(
+        &self,
+        count: usize,
+        ageing: Ageing,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (IpNet, Vec<Known>)> {
+        self.groups.some(count).map(move |key| (key.net(), self.known_of(key, ageing, now)))
+    }
+
+    fn known_of(&self, key: Key, ageing: Ageing, now: Timestamp) -> Vec<Known> {
+        let Some(part) = self.parts.get(part_of(key.net())) else { return Vec::new() };
+        let rows = part.unit(key, &self.speakers);
+        let mut known: Vec<Known> =
+            rows.iter().filter_map(|row| self.believed(row, ageing, now)).collect();
+        // Several probes of one POP: the most believed speaks, then the nearest.
+        known.sort_by(|a, b| {
+            let belief = b.confidence.cmp(&a.confidence);
+            a.pop.cmp(&b.pop).then(belief).then(a.rtt.cmp(&b.rtt))
+        });
+        known.dedup_by(|next, first| next.pop == first.pop);
+        known
+    }
+
+    fn medians(&self, keys: &[Key], ageing: Ageing, now: Timestamp) -> Vec<Known> {
+        let mut by_pop: BTreeMap<PopId, Vec<Known>> = BTreeMap::new();
+        for known in keys.iter().flat_map(|key| self.known_of(*key, ageing, now)) {
+            by_pop.entry(known.pop.clone()).or_default().push(known);
+        }
+        by_pop.into_values().filter_map(median).collect()
+    }
+
+    fn believed(&self, row: &Row, ageing: Ageing, now: Timestamp) -> Option<Known> {
+        let confidence = ageing.confidence(now.since(row.at()));
+        (confidence > 0).then_some(())?;
+        Some(Known {
+            pop: self.speakers.get(row.speaker)?.pop.clone(),
+            rtt: row.rtt()?,
+            spread: row.spread(),
+            loss: row.loss(),
+            at: row.at(),
+            confidence,
+        })
+    }
+}
+
+/// The writer's side: the table, what of it is not yet on disk, and how far the sweep is.
+#[derive(Debug)]
+pub(crate) struct Book {
+    table: Table,
+    /// Parts that changed since they were given out to be kept.
+    changed: Vec<bool>,
+    sweep: Sweep,
+}
+
+/// A round through the parts drops what has expired and learns anew who speaks for a network.
+#[derive(Debug, Default)]
+struct Sweep {
+    next: usize,
+    groups: Groups,
+    /// Speakers that have rows.
+    heard: Vec<bool>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        let changed = vec![false; usize::from(PARTS)];
+        Self { table: Table::default(), changed, sweep: Sweep::default() }
+    }
+}
+
+impl Sweep {
+    fn hear(&mut self, speaker: u16) {
+        let speaker = usize::from(speaker);
+        if self.heard.len() <= speaker {
+            self.heard.resize(speaker + 1, false);
+        }
+        if let Some(heard) = self.heard.get_mut(speaker) {
+            *heard = true;
+        }
+    }
+}
+
+/// Who says something, and in which order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<'a> {
+    pub(crate) publisher: &'a NodeName,
+    pub(crate) boot: u64,
+    pub(crate) seq: u64,
+    /// When it was measured, by this server's clock.
+    pub(crate) at: Timestamp,
+}
+
+impl Book {
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Keeps `finding` when it is newer than what its publisher said before; `false` when it is
+    /// not, or the table is full.
+    pub(crate) fn record(
+        &mut self,
+        finding: &Latency,
+        word: Word<'_>,
+        place: Option<&Place>,
+    ) -> bool {
+        let table = &mut self.table;
+        let at = part_of(finding.client);
+        let Some(slot) = table.parts.get_mut(at) else { return false };
+        let Some(speaker) = speaker_of(&mut table.speakers, word) else { return false };
+        let mut row = Row::new(finding, word.at, word.seq, speaker);
+        if let Some(place) = place {
+            (row.asn, row.country) = (place.asn, place.country);
+        }
+        let is_new_unit = !slot.has(row.key);
+        if is_new_unit && table.rows >= ROWS_MAX {
+            return false;
+        }
+        if let Some(last) = slot.last(row.key, word.publisher, &table.speakers) {
+            let boots = table.speakers.same_node(row.speaker, last.speaker);
+            if boots.is_some_and(|boots| boots.then(row.seq.cmp(&last.seq)).is_le()) {
+                return false;
+            }
+        }
+        let part = Arc::make_mut(slot);
+        let before = part.len();
+        part.insert(row, &table.speakers);
+        table.rows = (table.rows + part.len()).saturating_sub(before);
+        table.units += usize::from(is_new_unit);
+        table.groups.add(&row);
+        self.sweep.groups.add(&row);
+        self.sweep.hear(speaker);
+        self.mark(at);
+        true
+    }
+
+    /// Goes on with the round: drops what is older than `ageing` lets it count or what `keep`
+    /// refuses. A small table is swept whole, a large one in eight calls.
+    pub(crate) fn forget(&mut self, ageing: Ageing, now: Timestamp, keep: impl Fn(&PopId) -> bool) {
+        let parts = usize::from(PARTS);
+        let stretch = if self.table.rows < 100_000 { parts } else { parts / 8 };
+        for at in self.sweep.next..(self.sweep.next + stretch).min(parts) {
+            self.sweep_part(at, ageing, now, &keep);
+        }
+        self.sweep.next += stretch;
+        if self.sweep.next < parts {
+            return;
+        }
+        let sweep = std::mem::take(&mut self.sweep);
+        self.table.groups = sweep.groups;
+        let heard = |number: u16| sweep.heard.get(usize::from(number)).copied().unwrap_or(false);
+        Arc::make_mut(&mut self.table.speakers).keep(heard);
+    }
+
+    fn sweep_part(
+        &mut self,
+        at: usize,
+        ageing: Ageing,
+        now: Timestamp,
+        keep: &impl Fn(&PopId) -> bool,
+    ) {
+        let Some(slot) = self.table.parts.get_mut(at) else { return };
+        let speakers = &self.table.speakers;
+        let alive = |row: &Row| {
+            let known = speakers.get(row.speaker).is_some_and(|speaker| keep(&speaker.pop));
+            known && now.since(row.at()) <= ageing.expire
+        };
+        if !slot.rows().all(alive) {
+            let (rows, units) = (slot.len(), slot.units());
+            let part = Arc::make_mut(slot);
+            part.settle(speakers, alive);
+            self.table.rows = (self.table.rows + part.len()).saturating_sub(rows);
+            self.table.units = (self.table.units + part.units()).saturating_sub(units);
+            if let Some(changed) = self.changed.get_mut(at) {
+                *changed = true;
+            }
+        }
+        for row in slot.rows() {
+            self.sweep.groups.add(row);
+            self.sweep.hear(row.speaker);
+        }
+    }
+
+    fn mark(&mut self, at: usize) {
+        if let Some(changed) = self.changed.get_mut(at) {
+            *changed = true;
+        }
+    }
+
+    /// Up to `most` parts that changed, each as octets to be kept under its number.
+    pub(crate) fn changed(&mut self, most: usize) -> Vec<(u16, Vec<u8>)> {
+        let all = (0..PARTS).zip(self.table.parts.iter().zip(&mut self.changed));
+        let changed = all.filter(|(_, (_, changed))| **changed).take(most);
+        changed
+            .map(|(number, (part, changed))| {
+                *changed = false;
+                (number, kept::write(part, &self.table.speakers))
+            })
+            .collect()
+    }
+
+    /// Takes a kept part over; what is known already is kept when it is newer. `None`: the octets
+    /// are no part.
+    pub(crate) fn restore(
+        &mut self,
+        octets: &[u8],
+        keep: impl Fn(&PopId) -> bool,
+    ) -> Option<usize> {
+        let (speakers, rows) = kept::read(octets)?;
+        let number = |(node, boot): &(NodeName, u64)| {
+            let word = Word { publisher: node, boot: *boot, seq: 0, at: Timestamp(0) };
+            keep(&node.pop()).then(|| speaker_of(&mut self.table.speakers, word)).flatten()
+        };
+        let numbers: Vec<Option<u16>> = speakers.iter().map(number).collect();
+        let renumbered = |row: Row| {
+            let number = numbers.get(usize::from(row.speaker)).copied().flatten()?;
+            Some(row.said_by(number))
+        };
+        let mut by_part: BTreeMap<usize, Vec<Row>> = BTreeMap::new();
+        for row in rows.filter_map(renumbered) {
+            by_part.entry(part_of(row.key.net())).or_default().push(row);
+        }
+        let mut taken = 0;
+        for (at, rows) in by_part {
+            taken += self.lay(at, rows);
+        }
+        Some(taken)
+    }
+
+    /// Lays kept rows into the part at `at`.
+    fn lay(&mut self, at: usize, mut rows: Vec<Row>) -> usize {
+        let Some(slot) = self.table.parts.get_mut(at) else { return 0 };
+        let room = ROWS_MAX.saturating_sub(self.table.rows);
+        rows.truncate(room);
+        for row in &rows {
+            self.sweep.hear(row.speaker);
+        }
+        rows.sort_by_key(|row| (row.key, row.speaker));
+        let taken = rows.len();
+        let (before, units) = (slot.len(), slot.units());
+        let old = std::mem::replace(slot, Arc::new(Part::of(rows)));
+        let part = Arc::make_mut(slot);
+        for row in old.rows() {
+            part.insert(*row, &self.table.speakers);
+        }
+        self.table.rows = (self.table.rows + part.len()).saturating_sub(before);
+        self.table.units = (self.table.units + part.units()).saturating_sub(units);
+        taken
+    }
+}
+
+fn speaker_of(speakers: &mut Arc<Speakers>, word: Word<'_>) -> Option<u16> {
+    let known = speakers.find(word.publisher, word.boot);
+    known.or_else(|| Arc::make_mut(speakers).add(word.publisher, word.boot))
+}
+
+fn median(mut of_one_pop: Vec<Known>) -> Option<Known> {
+    of_one_pop.sort_by_key(|known| known.rtt);
+    let oldest = of_one_pop.iter().map(|known| known.at).min()?;
+    let doubted = of_one_pop.iter().map(|known| known.confidence).min()?;
+    let middle = of_one_pop.len() / 2;
+    let known = of_one_pop.into_iter().nth(middle)?;
+    Some(Known { at: oldest, confidence: doubted, ..known })
+}
+
+/// The /16 or /32 around `client` (itself when it is wider).
+fn family_of(client: IpNet) -> IpNet {
+    match client {
+        IpNet::V4(v4) => {
+            let wide = Ipv4Net::new(v4.addr(), v4.prefix_len().min(16));
+            wide.map_or(client, |net| IpNet::V4(net.trunc()))
+        }
+        IpNet::V6(v6) => {
+            let wide = Ipv6Net::new(v6.addr(), v6.prefix_len().min(32));
+            wide.map_or(client, |net| IpNet::V6(net.trunc()))
+        }
+    }
+}
+
+fn part_of(client: IpNet) -> usize {
+    let hash = match family_of(client) {
+        IpNet::V4(v4) => xxh3_64(&v4.network().octets()),
+        IpNet::V6(v6) => xxh3_64(&v6.network().octets()),
+    };
+    usize::try_from(hash % 256).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use popnet_wire::probing::Method;
+
+    use super::*;
+
+    fn finding(client: &str, ms: u32) -> Latency {
+        Latency {
+            client: client.parse().unwrap(),
+            rtt: Some(Micros(ms * 1_000)),
+            spread: Micros(0),
+            loss: 0,
+            samples: 3,
+            method: Method::DnsQuery,
+        }
+    }
+
+    fn say(book: &mut Book, client: &str, pop: &str, ms: u32, (boot, seq): (u64, u64)) -> bool {
+        let publisher = NodeName::of("probe1", &PopId::new(pop));
+        let word = Word { publisher: &publisher, boot, seq, at: Timestamp(0) };
+        book.record(&finding(client, ms), word, None)
+    }
+
+    fn book(entries: &[(&str, &str, u32, u64)]) -> Book {
+        let mut book = Book::default();
+        for (client, pop, ms, seq) in entries {
+            say(&mut book, client, pop, *ms, (1, *seq));
+        }
+        book
+    }
+
+    fn ageing() -> Ageing {
+        Ageing::latency(Duration::from_hours(24))
+    }
+
+    fn exact(book: &Book, client: &str) -> Vec<u32> {
+        let known = book.table().exact(client.parse().unwrap(), ageing(), Timestamp(0));
+        known.iter().map(|known| known.rtt.0 / 1_000).collect()
+    }
+
+    #[test]
+    fn newest_of_each_publisher_counts() {
+        let mut book = book(&[
+            ("192.0.2.0/24", "fra1", 20, 2),
+            ("192.0.2.0/24", "fra1", 90, 1),
+            ("192.0.2.0/24", "iad1", 80, 7),
+        ]);
+        assert_eq!(exact(&book, "192.0.2.0/24"), [20, 80]);
+        assert_eq!(book.table().units(), 1);
+        // After a restart the publisher counts from the beginning.
+        assert!(say(&mut book, "192.0.2.0/24", "fra1", 30, (2, 1)));
+        assert!(!say(&mut book, "192.0.2.0/24", "fra1", 70, (1, 9)));
+        assert_eq!(exact(&book, "192.0.2.0/24"), [30, 80]);
+    }
+
+    #[test]
+    fn neighbours_speak_for_the_unknown() {
+        let book = book(&[
+            ("10.1.1.0/24", "fra1", 20, 1),
+            ("10.1.2.0/24", "fra1", 30, 2),
+            ("10.1.200.0/24", "fra1", 40, 3),
+            ("10.2.0.0/24", "fra1", 99, 4),
+        ]);
+        let around = |net: &str, announced: Option<&str>| {
+            let announced = announced.map(|net| net.parse().unwrap());
+            let client = net.parse().unwrap();
+            let known = book.table().siblings(client, announced, ageing(), Timestamp(0));
+            known.first().map(|known| known.rtt.0 / 1_000)
+        };
+        assert_eq!(around("10.1.77.0/24", None), Some(30));
+        assert_eq!(around("10.1.3.0/24", Some("10.1.0.0/22")), Some(30));
+        assert_eq!(around("10.1.201.0/24", Some("10.1.200.0/22")), Some(40));
+        assert_eq!(around("10.1.201.0/24", Some("10.0.0.0/8")), Some(30), "as if not known");
+        assert_eq!(around("10.3.0.0/24", None), None);
+    }
+
+    #[test]
+    fn a_network_speaks_for_its_clients_whatever_the_order() {
+        let place = |asn| Place { asn, country: *b"DE", ..Place::default() };
+        let build = |order: &mut dyn Iterator<Item = u32>| {
+            let mut book = Book::default();
+            let publisher = NodeName::of("probe1", &PopId::new("fra1"));
+            for i in order {
+                let client = format!("10.{}.{}.0/24", i / 250, i % 250);
+                let word = Word { publisher: &publisher, boot: 1, seq: i.into(), at: Timestamp(0) };
+                let place = place(if i % 3 == 0 { 64_500 } else { 64_501 });
+                book.record(&finding(&client, 10 + i % 40), word, Some(&place));
+            }
+            book
+        };
+        let (forth, back) = (build(&mut (1..2_000)), build(&mut (1..2_000).rev()));
+        let speak = |book: &Book, country| {
+            book.table().network(64_500, country, ageing(), Timestamp(0)).first().cloned()
+        };
+        let said = speak(&forth, Some(*b"DE")).unwrap();
+        assert!((20_000..40_000).contains(&said.rtt.0), "{said:?}");
+        assert_eq!(Some(&said), speak(&back, Some(*b"DE")).as_ref());
+        assert_eq!(Some(&said), speak(&forth, None).as_ref());
+        assert_eq!(speak(&forth, Some(*b"FR")), None);
+    }
+
+    #[test]
+    fn old_values_go() {
+        let mut book = book(&[("192.0.2.0/24", "fra1", 20, 1), ("192.0.2.0/24", "iad1", 20, 1)]);
+        book.forget(ageing(), Timestamp(0), |pop| pop.as_str() == "fra1");
+        assert_eq!(exact(&book, "192.0.2.0/24"), [20]);
+        let late = Timestamp(0).after(Duration::from_hours(25));
+        book.forget(ageing(), late, |_| true);
+        assert_eq!(book.table().units(), 0);
+        // The number of the speaker who has gone is free for the next.
+        assert!(say(&mut book, "192.0.2.0/24", "nrt1", 5, (1, 1)));
+        assert_eq!(exact(&book, "192.0.2.0/24"), [5]);
+    }
+
+    #[test]
+    fn many_rows_come_back_from_their_parts() {
+        let mut first = Book::default();
+        for i in 0..5_000_u32 {
+            let client = format!("10.{}.{}.0/24", i % 3, i / 3 % 250);
+            for (pop, ms) in [("fra1", 10), ("iad1", 90), ("nrt1", 200)] {
+                say(&mut first, &client, pop, ms + i % 7, (1, u64::from(i)));
+            }
+        }
+        let parts = first.changed(usize::from(PARTS));
+        assert!(!parts.is_empty() && first.changed(1).is_empty());
+        let mut second = Book::default();
+        say(&mut second, "10.0.0.0/24", "fra1", 77, (2, 1));
+        for (_, octets) in &parts {
+            assert!(second.restore(octets, |pop| pop.as_str() != "nrt1").is_some());
+        }
+        assert_eq!(exact(&second, "10.1.7.0/24"), exact(&first, "10.1.7.0/24")[..2]);
+        assert_eq!(exact(&second, "10.0.0.0/24")[0], 77, "what came since is newer");
+        assert_eq!(second.table().units(), first.table().units());
+        for cut in [0, 1, 40, 1_000] {
+            let (_, octets) = &parts[0];
+            assert!(second.restore(&octets[..cut.min(octets.len() - 1)], |_| true).is_none());
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One POP's measurement of one client unit, in 32 octets: a table has millions.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use popnet_terms::{Micros, Timestamp, client_unit};
+use popnet_wire::probing::{Latency, Method};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A client unit as one number. The order is that of the units: IPv4 before IPv6, then the
+/// address, then the wider before the narrower.
+///
+/// Bit 54 is the family, 48 bits are the address (IPv4 in the upper 32), 6 bits the length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(u64);
+
+const FAMILY: u64 = 1 << 54;
+const LENGTH: u64 = 0x3f;
+
+impl Key {
+    pub(crate) const FIRST: Self = Self(0);
+    pub(crate) const LAST: Self = Self(u64::MAX);
+
+    /// The key of `net`, cut to a client unit when it is narrower than one.
+    pub(crate) fn of(net: IpNet) -> Self {
+        let unit = client_unit(net.network());
+        let net = if net.prefix_len() < unit.prefix_len() { net.trunc() } else { unit };
+        Self(start_of(net) | u64::from(net.prefix_len()))
+    }
+
+    /// The first and the last key of units inside `around`.
+    pub(crate) fn span(around: IpNet) -> (Self, Self) {
+        let longest = if around.addr().is_ipv4() { 32 } else { 48 };
+        let length = around.prefix_len().min(longest);
+        let width = if around.addr().is_ipv4() { 48 - 32 + (32 - length) } else { 48 - length };
+        let first = start_of(around.trunc());
+        let last = first | (((1_u64 << width) - 1) << 6) | LENGTH;
+        (Self(first | u64::from(length)), Self(last))
+    }
+
+    pub(crate) fn net(self) -> IpNet {
+        let length = self.length();
+        let bits = (self.0 >> 6) & 0xffff_ffff_ffff;
+        if self.0 & FAMILY == 0 {
+            let address = Ipv4Addr::from(u32::try_from(bits >> 16).unwrap_or(0));
+            return Ipv4Net::new(address, length).unwrap_or_default().into();
+        }
+        let address = Ipv6Addr::from(u128::from(bits) << 80);
+        Ipv6Net::new(address, length).unwrap_or_default().into()
+    }
+
+    pub(crate) fn length(self) -> u8 {
+        u8::try_from(self.0 & LENGTH).unwrap_or(0)
+    }
+
+    /// A number that has nothing to do with who was measured first.
+    pub(crate) fn hash(self) -> u64 {
+        xxh3_64(&self.0.to_le_bytes())
+    }
+
+    /// Whether this is a key that [`Key::of`] makes.
+    fn is_sound(self) -> bool {
+        let longest = if self.0 & FAMILY == 0 { 24 } else { 48 };
+        self.length() <= longest && Self::of(self.net()) == self
+    }
+}
+
+fn start_of(net: IpNet) -> u64 {
+    match net.network() {
+        IpAddr::V4(v4) => u64::from(u32::from(v4)) << 22,
+        IpAddr::V6(v6) => {
+            let top = u64::try_from(u128::from(v6) >> 80).unwrap_or(0);
+            FAMILY | (top << 6)
+        }
+    }
+}
+
+/// One POP's measurement of one client unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) key: Key,
+    /// When, in seconds since 1970 by this server's clock.
+    pub(crate) at: u32,
+    pub(crate) seq: u32,
+    /// In microseconds; [`Row::SILENT`]: nothing answered.
+    rtt: u32,
+    /// The client's network, 0 where it is not known.
+    pub(crate) asn: u32,
+    /// The client's country as two letters, 0 where it is not known.
+    pub(crate) country: [u8; 2],
+    /// Who says so: a place among the table's speakers.
+    pub(crate) speaker: u16,
+    /// Loss in thousandths, and how it was measured.
+    loss: u16,
+    /// Spread in tenths of milliseconds, and how many packets it rests on.
+    spread: u16,
+}
+
+/// Octets of a row on disk.
+pub(crate) const ROW_OCTETS: usize = 32;
+
+impl Row {
+    const SILENT: u32 = u32::MAX;
+
+    pub(crate) fn new(finding: &Latency, at: Timestamp, seq: u64, speaker: u16) -> Self {
+        let tenths = u16::try_from(finding.spread.0 / 100).unwrap_or(u16::MAX).min(0xfff);
+        Self {
+            key: Key::of(finding.client),
+            at: u32::try_from(at.unix_seconds()).unwrap_or(0),
+            seq: u32::try_from(seq).unwrap_or(u32::MAX),
+            rtt: finding.rtt.map_or(Self::SILENT, |rtt| rtt.0.min(Self::SILENT - 1)),
+            asn: 0,
+            country: [0; 2],
+            speaker,
+            loss: (finding.loss.min(1_000) << 4) | method_code(finding.method),
+            spread: (tenths << 4) | finding.samples.min(15),
+        }
+    }
+
+    /// The round trip, when anything answered.
+    pub(crate) fn rtt(&self) -> Option<Micros> {
+        (self.rtt != Self::SILENT).then_some(Micros(self.rtt))
+    }
+
+    /// The same words under another number of their speaker.
+    pub(crate) fn said_by(self, speaker: u16) -> Self {
+        Self { speaker, ..self }
+    }
+
+    /// In thousandths.
+    pub(crate) fn loss(&self) -> u16 {
+        self.loss >> 4
+    }
+
+    pub(crate) fn spread(&self) -> Micros {
+        Micros(u32::from(self.spread >> 4) * 100)
+    }
+
+    pub(crate) fn method(&self) -> Option<Method> {
+        METHODS.iter().find(|method| method_code(**method) == self.loss & 0xf).copied()
+    }
+
+    pub(crate) fn at(&self) -> Timestamp {
+        Timestamp(i64::from(self.at) * 1_000_000)
+    }
+
+    pub(crate) fn octets(&self) -> [u8; ROW_OCTETS] {
+        let mut octets = [0; ROW_OCTETS];
+        let [a, b] = self.country;
+        let fields = self.key.0.to_le_bytes().into_iter();
+        let fields = fields.chain(self.at.to_le_bytes()).chain(self.seq.to_le_bytes());
+        let fields = fields.chain(self.rtt.to_le_bytes()).chain(self.asn.to_le_bytes());
+        let fields = fields.chain([a, b]).chain(self.speaker.to_le_bytes());
+        let fields = fields.chain(self.loss.to_le_bytes()).chain(self.spread.to_le_bytes());
+        for (to, from) in octets.iter_mut().zip(fields) {
+            *to = from;
+        }
+        octets
+    }
+
+    /// `None`: no row has these octets.
+    pub(crate) fn from_octets(octets: &[u8; ROW_OCTETS]) -> Option<Self> {
+        let mut rest = octets.as_slice();
+        let row = Self {
+            key: Key(u64::from_le_bytes(take(&mut rest)?)),
+            at: u32::from_le_bytes(take(&mut rest)?),
+            seq: u32::from_le_bytes(take(&mut rest)?),
+            rtt: u32::from_le_bytes(take(&mut rest)?),
+            asn: u32::from_le_bytes(take(&mut rest)?),
+            country: take(&mut rest)?,
+            speaker: u16::from_le_bytes(take(&mut rest)?),
+            loss: u16::from_le_bytes(take(&mut rest)?),
+            spread: u16::from_le_bytes(take(&mut rest)?),
+        };
+        (row.key.is_sound() && row.loss() <= 1_000 && row.method().is_some()).then_some(row)
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, others) = rest.split_first_chunk()?;
+    *rest = others;
+    Some(*first)
+}
+
+/// Every method, so that a code can be read.
+const METHODS: [Method; 4] = [Method::DnsQuery, Method::Tcp53, Method::Icmp, Method::Simulated];
+
+/// The code on disk: never changed once given.
+fn method_code(method: Method) -> u16 {
+    match method {
+        Method::DnsQuery => 0,
+        Method::Tcp53 => 1,
+        Method::Icmp => 2,
+        Method::Simulated => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_units_in_order() {
+        let nets = ["10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24", "10.0.1.0/24", "2001:db8::/32"];
+        let nets: Vec<IpNet> = nets.iter().map(|net| net.parse().unwrap()).collect();
+        let keys: Vec<Key> = nets.iter().map(|net| Key::of(*net)).collect();
+        assert!(keys.is_sorted(), "{keys:?}");
+        let back: Vec<IpNet> = keys.iter().map(|key| key.net()).collect();
+        assert_eq!(back, nets);
+        assert_eq!(Key::of("192.0.2.77/32".parse().unwrap()).net().to_string(), "192.0.2.0/24");
+        let (first, last) = Key::span("10.0.0.0/16".parse().unwrap());
+        let inside: Vec<bool> = keys.iter().map(|key| (first..=last).contains(key)).collect();
+        assert_eq!(inside, [false, true, true, true, false]);
+        let (first, last) = Key::span("2001:db8::/32".parse().unwrap());
+        let leaf = Key::of("2001:db8:ffff::/48".parse().unwrap());
+        assert!((first..=last).contains(&leaf));
+    }
+
+    #[test]
+    fn rows_come_back_from_their_octets() {
+        let finding = Latency {
+            client: "192.0.2.0/24".parse().unwrap(),
+            rtt: Some(Micros(12_345)),
+            spread: Micros(1_700),
+            loss: 333,
+            samples: 3,
+            method: Method::Icmp,
+        };
+        let mut row = Row::new(&finding, Timestamp(1_700_000_000_999_999), 77, 5);
+        (row.asn, row.country) = (64_500, *b"DE");
+        assert_eq!(Row::from_octets(&row.octets()), Some(row));
+        assert_eq!(
+            (row.rtt(), row.loss(), row.spread()),
+            (Some(Micros(12_345)), 333, Micros(1_700))
+        );
+        assert_eq!(row.at(), Timestamp(1_700_000_000_000_000));
+        assert_eq!(Row::from_octets(&[0xff; ROW_OCTETS]), None);
+        let silent = Latency { rtt: None, ..finding };
+        assert_eq!(Row::new(&silent, Timestamp(0), 1, 0).rtt(), None);
+    }
+}
