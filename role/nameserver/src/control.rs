@@ -47,7 +47,8 @@ impl Control {
         let table = self.shared.table.load_full();
         let view = self.shared.view.load_full();
         let view = if ask.assume.is_empty() { view } else { view.assuming(&ask.assume).into() };
-        let desk = Desk { shared: &self.shared, table: &table, view: &view };
+        let shield = self.shared.shield.load();
+        let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
         let notes = Notes::at(clock::now());
         Ok(match desk.explain(&query, ask.resolver, &notes) {
             Explained::Decision(decision) => DnsStory::Steered(decision),

@@ -16,9 +16,10 @@ const PROHIBITED: u16 = 18;
 /// RFC 8467 4.1: responses are padded to a multiple of this.
 const PADDED: u16 = 468;
 
-/// The form of an answer: how long it may be, and what its EDNS part brings along.
+/// The form of an answer: when it is made, how long it may be, and what its EDNS part brings along.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
+    pub(crate) now: Timestamp,
     pub(crate) limit: usize,
     pub(crate) envelope: Envelope,
 }
@@ -51,7 +52,7 @@ impl Desk<'_> {
         transport: Transport,
         now: Timestamp,
     ) -> Met {
-        let shield = self.shared.shield.load();
+        let shield = self.shield;
         let edns = query.edns.unwrap_or_default();
         let (cookie, proven) = match edns.cookie {
             None => (None, false),
@@ -81,7 +82,7 @@ impl Desk<'_> {
         } else {
             Welcome::Prohibited
         };
-        Met { form: Form { limit, envelope }, welcome, proven: proven || !is_udp }
+        Met { form: Form { now, limit, envelope }, welcome, proven: proven || !is_udp }
     }
 
     /// Says why the question is not looked at; gives the answer's length.
@@ -115,8 +116,7 @@ impl Desk<'_> {
         if length == 0 || asked.is_some_and(|(_, met)| met.proven) {
             return length;
         }
-        let shield = self.shared.shield.load();
-        let Some(rates) = &shield.rates else { return length };
+        let Some(rates) = &self.shield.rates else { return length };
         let mut class = class_of(out.get(..length).unwrap_or_default());
         let star = match class {
             Class::Answer(_) => asked.and_then(|(query, _)| self.star(query)),

@@ -8,13 +8,13 @@ use popnet_answer::{
     Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, respond_signed,
 };
 use popnet_dns::{Envelope, Parsed, Query, Rcode, parse_query};
-use popnet_runtime::clock;
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
 use popnet_wire::logging::Decision;
 use popnet_wire::probing::Need;
 
 use crate::counters::count;
+use crate::limit::Shield;
 use crate::meet::{Form, Welcome};
 use crate::memo::{Key, Memo};
 use crate::notes::Notes;
@@ -49,6 +49,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) table: &'a Table,
     pub(crate) view: &'a View,
+    pub(crate) shield: &'a Shield,
 }
 
 impl Desk<'_> {
@@ -148,7 +149,7 @@ impl Desk<'_> {
         out: &mut [u8],
     ) -> usize {
         let server = &self.shared.hostname;
-        let Form { limit, envelope } = form;
+        let Form { now, limit, envelope } = form;
         let reply = Reply { limit, scope, server, envelope };
         let catalog = &self.table.catalog;
         if !query.edns.is_some_and(|edns| edns.dnssec_ok) {
@@ -170,7 +171,7 @@ impl Desk<'_> {
             | Outcome::Refused => None,
         };
         let online = self.shared.signing.online();
-        let signer = online.at(clock::now(), ttl_max.map_or(0, |ttl| ttl.0));
+        let signer = online.at(now, ttl_max.map_or(0, |ttl| ttl.0));
         respond_signed(catalog, query, found, filling, (&reply, Some(&signer)), out)
     }
 
@@ -242,13 +243,13 @@ impl Desk<'_> {
     /// The decision that `query` would get, when it leads to one. The very path of an answer, but
     /// nothing is counted or remembered.
     pub(crate) fn explain(&self, query: &Query<'_>, from: IpAddr, notes: &Notes) -> Explained<'_> {
-        if !self.shared.shield.load().gate.admits(from, query.qname.as_wire()) {
+        if !self.shield.gate.admits(from, query.qname.as_wire()) {
             return Explained::Prohibited;
         }
         let found = lookup(&self.table.catalog, query);
         let asker = Asker::of(query, from);
         let mut out = vec![0; usize::from(u16::MAX)];
-        let form = Form { limit: out.len(), envelope: Envelope::default() };
+        let form = Form { now: notes.now, limit: out.len(), envelope: Envelope::default() };
         match found.outcome {
             Outcome::Steered { site, .. } => {
                 let story = self.choose_target(query, asker, site, &mut Memo::default());

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt,
+    MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg, sendmmsg, setsockopt,
+    sockopt,
 };
 use popnet_dns::UDP_SIZE;
 use popnet_runtime::{StartError, clock};
@@ -22,7 +23,8 @@ use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
 use crate::transfer;
 
-/// Packets taken at once. More would not save a noticeable share of the calls.
+/// Packets taken at once. More would not save a noticeable share of the calls, and what a batch
+/// touches would no longer fit into the nearest cache.
 const BATCH: usize = 32;
 /// No query of any use is longer; what is cut off here is malformed.
 const QUERY_MAX: usize = 1_500;
@@ -57,15 +59,37 @@ pub(crate) fn start(
         // The kernel grants less where its limit is lower: no reason not to start.
         let _ = setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
         let (shared, shutdown) = (Arc::clone(shared), shutdown.clone());
-        let run = move || work(&socket, &shared, &shutdown);
+        let is_four = socket.local_addr().map_err(StartError::io("DNS socket"))?.is_ipv4();
+        let run = move || match is_four {
+            true => work::<SockaddrIn>(&socket, &shared, &shutdown),
+            false => work::<SockaddrIn6>(&socket, &shared, &shutdown),
+        };
         let thread = std::thread::Builder::new().name(format!("dns-{number}"));
         workers.push(thread.spawn(run).map_err(StartError::io("DNS worker thread"))?);
     }
     Ok(Workers(workers))
 }
 
-fn work(socket: &UdpSocket, shared: &Shared, shutdown: &CancellationToken) {
-    let mut worker = Worker::new();
+/// Address of an asker, in the kernel's form. A socket has one family: room for all of them would
+/// be copied for nothing with each packet.
+trait Asker: SockaddrLike + Copy + 'static {
+    fn place(&self) -> SocketAddr;
+}
+
+impl Asker for SockaddrIn {
+    fn place(&self) -> SocketAddr {
+        (self.ip(), self.port()).into()
+    }
+}
+
+impl Asker for SockaddrIn6 {
+    fn place(&self) -> SocketAddr {
+        (self.ip(), self.port()).into()
+    }
+}
+
+fn work<A: Asker>(socket: &UdpSocket, shared: &Shared, shutdown: &CancellationToken) {
+    let mut worker = Worker::<A>::new();
     while !shutdown.is_cancelled() {
         // A packet that finds a mistake of ours costs its batch, not the worker.
         let turn = catch_unwind(AssertUnwindSafe(|| worker.turn(socket, shared)));
@@ -77,109 +101,89 @@ fn work(socket: &UdpSocket, shared: &Shared, shutdown: &CancellationToken) {
     }
 }
 
-struct Worker {
-    incoming: MultiHeaders<SockaddrStorage>,
-    outgoing: MultiHeaders<SockaddrStorage>,
+struct Worker<A> {
+    incoming: MultiHeaders<A>,
+    outgoing: MultiHeaders<A>,
     queries: Vec<[u8; QUERY_MAX]>,
     answers: Vec<[u8; UDP_SIZE as usize]>,
-    /// Length and sender of each packet of the batch.
-    taken: Vec<(usize, Option<SockaddrStorage>)>,
-    /// Length of each answer; 0: none.
-    lengths: Vec<usize>,
-    receivers: Vec<Option<SockaddrStorage>>,
+    /// Length of each answer of the batch.
+    lengths: [usize; BATCH],
+    /// Whom it is for.
+    receivers: [Option<A>; BATCH],
     notes: Notes,
 }
 
-impl Worker {
+impl<A: Asker> Worker<A> {
     fn new() -> Self {
         Self {
             incoming: MultiHeaders::preallocate(BATCH, None),
             outgoing: MultiHeaders::preallocate(BATCH, None),
             queries: vec![[0; QUERY_MAX]; BATCH],
             answers: vec![[0; UDP_SIZE as usize]; BATCH],
-            taken: Vec::with_capacity(BATCH),
-            lengths: Vec::with_capacity(BATCH),
-            receivers: Vec::with_capacity(BATCH),
+            lengths: [0; BATCH],
+            receivers: [None; BATCH],
             notes: Notes::remembering(CHOICES),
         }
     }
 
-    /// One batch: take, answer, send, hand the notes on.
+    /// One batch: waits for a packet, takes those that are there with it, answers, sends, and hands
+    /// the notes on.
     fn turn(&mut self, socket: &UdpSocket, shared: &Shared) {
-        if !self.receive(socket) {
-            return;
-        }
-        let table = shared.table.load();
-        let view = shared.view.load();
-        self.notes.now = clock::now();
-        let desk = Desk { shared, table: &table, view: &view };
-        self.answer(&desk, socket);
-        self.send(socket, shared);
-        self.notes.hand_on(shared, &table);
-    }
-
-    /// Waits for a packet and takes those that are there with it.
-    fn receive(&mut self, socket: &UdpSocket) -> bool {
-        self.taken.clear();
-        let mut slices = self.queries.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]);
-        let mut slices: [_; BATCH] = std::array::from_fn(|_| {
+        let mut buffers = self.queries.iter_mut();
+        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
             // As many buffers as places: the empty one is never used.
-            slices.next().unwrap_or_else(|| [IoSliceMut::new(&mut [])])
+            let buffer = buffers.next().map(<[u8; QUERY_MAX]>::as_mut_slice);
+            [IoSliceMut::new(buffer.unwrap_or_default())]
         });
         let flags = MsgFlags::MSG_WAITFORONE;
         let fd = socket.as_raw_fd();
-        match recvmmsg(fd, &mut self.incoming, slices.iter_mut(), flags, None) {
-            Ok(packets) => {
-                self.taken.extend(packets.map(|packet| (packet.bytes, packet.address)));
-                !self.taken.is_empty()
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => false,
+        let packets = match recvmmsg(fd, &mut self.incoming, slices.iter_mut(), flags, None) {
+            Ok(packets) => packets,
+            Err(Errno::EAGAIN | Errno::EINTR) => return,
             Err(error) => {
                 // Errors of earlier answers (no route, refused) come back here.
                 tracing::debug!(%error, "DNS socket");
-                false
+                return;
             }
+        };
+        let table = shared.table.load();
+        let view = shared.view.load();
+        let shield = shared.shield.load();
+        let desk = Desk { shared, table: &table, view: &view, shield: &shield };
+        let notes = &mut self.notes;
+        notes.now = clock::now();
+        let mut filled = 0;
+        for packet in packets {
+            let place = self.answers.get_mut(filled).zip(self.lengths.get_mut(filled));
+            let (Some((answer, length)), Some(receiver), Some(from)) =
+                (place, self.receivers.get_mut(filled), packet.address)
+            else {
+                continue;
+            };
+            let query = packet.iovs().next().unwrap_or_default();
+            *length = answer_one(&desk, query, from.place(), socket, notes, answer);
+            *receiver = Some(from);
+            // Silence leaves its place to the next.
+            filled += usize::from(*length > 0);
         }
+        self.send(socket, shared, filled);
+        self.notes.hand_on(shared, &table);
     }
 
-    fn answer(&mut self, desk: &Desk<'_>, socket: &UdpSocket) {
-        self.lengths.clear();
-        self.receivers.clear();
-        let buffers = self.queries.iter().zip(&mut self.answers);
-        for ((length, from), (query, answer)) in self.taken.iter().zip(buffers) {
-            let packet = query.get(..*length).unwrap_or_default();
-            // Each buffer has its place in the lists, also when it holds no answer.
-            let length = from.as_ref().and_then(socket_of).map_or(0, |from| {
-                if transfer::concern(packet).is_some() {
-                    return transfer::datagram(desk, packet, from, socket, &mut self.notes, answer);
-                }
-                desk.answer(packet, from.ip(), Transport::Udp, &mut self.notes, answer)
-            });
-            self.lengths.push(length);
-            self.receivers.push(*from);
-        }
-    }
-
-    /// Sends what is not silence. A full socket buffer drops: the asker asks again.
-    fn send(&mut self, socket: &UdpSocket, shared: &Shared) {
-        let mut slices: [[IoSlice<'_>; 1]; BATCH] = std::array::from_fn(|_| [IoSlice::new(&[])]);
-        let mut to: [Option<SockaddrStorage>; BATCH] = [None; BATCH];
-        let mut count = 0;
-        let answers = self.answers.iter().zip(&self.lengths).zip(&self.receivers);
-        for ((answer, length), receiver) in answers.filter(|((_, length), _)| **length > 0) {
-            if let (Some(slice), Some(place)) = (slices.get_mut(count), to.get_mut(count)) {
-                *slice = [IoSlice::new(answer.get(..*length).unwrap_or_default())];
-                *place = *receiver;
-                count += 1;
-            }
-        }
-        let fd = socket.as_raw_fd();
+    /// Sends the first `count` answers. A full socket buffer drops: the asker asks again.
+    fn send(&mut self, socket: &UdpSocket, shared: &Shared, count: usize) {
+        let mut answers = self.answers.iter().zip(&self.lengths);
+        let slices: [[IoSlice<'_>; 1]; BATCH] = std::array::from_fn(|_| {
+            let answer = answers.next().and_then(|(answer, length)| answer.get(..*length));
+            [IoSlice::new(answer.unwrap_or_default())]
+        });
         let mut from = 0;
-        while let Some((slices, to)) = slices.get(from..count).zip(to.get(from..count)) {
+        while let Some((slices, to)) = slices.get(from..count).zip(self.receivers.get(from..count))
+        {
             if slices.is_empty() {
                 return;
             }
-            let flags = MsgFlags::empty();
+            let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
             match sendmmsg(fd, &mut self.outgoing, slices, to, [], flags) {
                 Ok(sent) => from += sent.count().max(1),
                 Err(Errno::EINTR) => {}
@@ -193,7 +197,16 @@ impl Worker {
     }
 }
 
-fn socket_of(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let four = address.as_sockaddr_in().map(|at| SocketAddr::from((at.ip(), at.port())));
-    four.or_else(|| address.as_sockaddr_in6().map(|at| SocketAddr::from((at.ip(), at.port()))))
+fn answer_one(
+    desk: &Desk<'_>,
+    query: &[u8],
+    from: SocketAddr,
+    socket: &UdpSocket,
+    notes: &mut Notes,
+    answer: &mut [u8],
+) -> usize {
+    if transfer::concern(query).is_some() {
+        return transfer::datagram(desk, query, from, socket, notes, answer);
+    }
+    desk.answer(query, from.ip(), Transport::Udp, notes, answer)
 }

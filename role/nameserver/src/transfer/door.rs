@@ -176,7 +176,8 @@ pub(crate) async fn stream<W: AsyncWrite + Unpin>(
 fn ask_desk(shared: &Shared, opened: &Opened, from: IpAddr) -> Vec<u8> {
     let table = shared.table.load();
     let view = shared.view.load();
-    let desk = Desk { shared, table: &table, view: &view };
+    let shield = shared.shield.load();
+    let desk = Desk { shared, table: &table, view: &view, shield: &shield };
     let mut notes = Notes::at(clock::now());
     let mut out = vec![0; usize::from(u16::MAX) - tsig::ROOM];
     let answer = plain(&desk, opened, from, Transport::Tcp, &mut notes, &mut out);

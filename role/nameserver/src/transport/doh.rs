@@ -186,7 +186,8 @@ impl Caller {
         let length = {
             let table = self.shared.table.load();
             let view = self.shared.view.load();
-            let desk = Desk { shared: &self.shared, table: &table, view: &view };
+            let shield = self.shared.shield.load();
+            let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
             let mut notes = Notes::at(clock::now());
             let length = desk.answer(&question, self.from, Transport::Https, &mut notes, &mut out);
             notes.hand_on(&self.shared, &table);

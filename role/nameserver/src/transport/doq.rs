@@ -214,7 +214,8 @@ impl Exchange {
     fn answer(&self, message: &[u8]) -> Option<Vec<u8>> {
         let table = self.shared.table.load();
         let view = self.shared.view.load();
-        let desk = Desk { shared: &self.shared, table: &table, view: &view };
+        let shield = self.shared.shield.load();
+        let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
         let mut notes = Notes::at(clock::now());
         let mut out = vec![0; MESSAGE_MAX];
         let (front, rest) = out.split_first_chunk_mut::<2>()?;

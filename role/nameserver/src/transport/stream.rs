@@ -149,7 +149,8 @@ fn answer_all(
     }
     let table = shared.table.load();
     let view = shared.view.load();
-    let desk = Desk { shared, table: &table, view: &view };
+    let shield = shared.shield.load();
+    let desk = Desk { shared, table: &table, view: &view, shield: &shield };
     let mut notes = Notes::at(clock::now());
     let mut scratch = vec![0; usize::from(u16::MAX)];
     let state = loop {
