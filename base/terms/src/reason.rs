@@ -63,6 +63,18 @@ reasons! {
         CostOverLimit = "COST_OVER_LIMIT",
         /// It has no address of the family asked for.
         NoAddressOfFamily = "NO_ADDRESS_OF_FAMILY",
+        /// It sheds load, and the hash of the client is among those that move.
+        Shed = "SHED",
+        /// Held back for flapping; its last probe was good.
+        Damped = "DAMPED",
+        /// An operator has taken it out of service.
+        Disabled = "DISABLED",
+        /// Outside the hours at which it serves.
+        ScheduleClosed = "SCHEDULE_CLOSED",
+        /// It cannot do what the site asks for.
+        CapabilityMissing = "CAPABILITY_MISSING",
+        /// The share of it that is ours is used up.
+        ReserveSpent = "RESERVE_SPENT",
     }
 }
 
@@ -89,6 +101,10 @@ reasons! {
         StaticRecord = "STATIC_RECORD",
         /// No target has an address of the family asked for: there is nothing to name.
         NoAddressOfFamily = "NO_ADDRESS_OF_FAMILY",
+        /// The best one sheds load, and this is where its clients go.
+        ShedTo = "SHED_TO",
+        /// Nothing better: held back for flapping, but its last probe was good.
+        FallbackDamped = "FALLBACK_DAMPED",
     }
 }
 

@@ -162,6 +162,7 @@ impl Board {
         View {
             at: now,
             generation: self.generation,
+            guard: None,
             verdicts: Arc::new(shared.collect()),
             latency: self.latency.table().clone(),
             latency_ageing: self.plan.latency(),
@@ -313,6 +314,11 @@ impl Board {
             response: spokesman.and_then(|machine| machine.response),
             dissent: spokesman.map_or(0, |machine| machine.dissent),
             out,
+            shed: 0,
+            ramp: 1_000,
+            regions: [].into(),
+            bandwidth: None,
+            used: None,
         }
     }
 

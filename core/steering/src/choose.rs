@@ -159,7 +159,7 @@ fn classify(rules: &SiteRules, verdict: Option<&Verdict>) -> (Class, Option<Remo
         removal(reason, verdict.why.clone())
     };
     match verdict.standing {
-        Standing::Down => (Class::Down, configured()),
+        Standing::Down | Standing::Damped => (Class::Down, configured()),
         Standing::Draining => (Class::Draining, configured()),
         Standing::Behind => (Class::Behind, configured()),
         Standing::Unknown => (Class::Unknown, None),

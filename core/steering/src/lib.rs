@@ -33,4 +33,4 @@ pub use board::{Board, Recorded};
 pub use choice::{Choice, Chosen, Client, Family, Question};
 pub use choose::choose;
 pub use rules::{Rules, SiteRules, Target, TargetNode};
-pub use view::{Standing, Verdict, View};
+pub use view::{GuardHold, Standing, Verdict, View};

@@ -73,7 +73,7 @@ fn penalty_us(verdict: Option<&Verdict>) -> u64 {
         Some(Standing::Up | Standing::Behind | Standing::Draining) => {
             UNKNOWN_PENALTY_US * verdict.map_or(0, |v| u64::from(v.dissent)) / 1_000
         }
-        Some(Standing::Unwatched | Standing::Down) => 0,
+        Some(Standing::Unwatched | Standing::Damped | Standing::Down) => 0,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct View {
     pub at: Timestamp,
     /// Grows by one a view of one board: an answer kept with it is right while it is the newest.
     pub generation: u64,
+    /// Whose fall is not believed yet.
+    pub guard: Option<Arc<GuardHold>>,
     pub(crate) verdicts: Arc<BTreeMap<TargetId, Arc<Verdict>>>,
     pub(crate) latency: Table,
     pub(crate) latency_ageing: Ageing,
@@ -61,6 +63,16 @@ pub struct Verdict {
     pub dissent: u16,
     /// Its machines that must not be named.
     pub out: Vec<NodeName>,
+    /// Share of new clients that its own site asks to send elsewhere, in thousandths.
+    pub shed: u16,
+    /// Share of its weight that it has after it came back, in thousandths: 1000 is all of it.
+    pub ramp: u16,
+    /// Where a region's own probes see it otherwise than the world does, by region.
+    pub regions: Arc<[(Arc<str>, Standing)]>,
+    /// What it may carry, in bits a second, where that is configured.
+    pub bandwidth: Option<u64>,
+    /// What it carries of that, in thousandths, where it tells.
+    pub used: Option<u16>,
 }
 
 /// How a target stands.
@@ -76,8 +88,26 @@ pub enum Standing {
     Draining,
     /// Not known.
     Unknown,
+    /// Held back for flapping; its last probe was good.
+    Damped,
     /// Down.
     Down,
+}
+
+/// Targets that are served as they were, although the probes of one site call them down: they are
+/// too many to believe one site (steering model, section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardHold {
+    /// Who is held up.
+    pub targets: Vec<TargetId>,
+    /// On whose word alone they would be down.
+    pub witness: PopId,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when at most.
+    pub until: Timestamp,
+    /// In words.
+    pub why: Arc<str>,
 }
 
 impl View {
@@ -161,6 +191,13 @@ impl View {
 }
 
 impl Verdict {
+    /// How it stands for clients in `region`.
+    #[must_use]
+    pub fn standing_in(&self, region: Option<&str>) -> Standing {
+        let own = self.regions.iter().find(|(name, _)| region == Some(&**name));
+        own.map_or(self.standing, |(_, standing)| *standing)
+    }
+
     fn status(&self, target: &TargetId) -> TargetStatus {
         let impaired = self.dissent > 0 || !self.out.is_empty();
         TargetStatus {
@@ -171,7 +208,7 @@ impl Verdict {
                 Standing::Behind => TargetState::Behind,
                 Standing::Draining => TargetState::Draining,
                 Standing::Unwatched | Standing::Unknown => TargetState::Unknown,
-                Standing::Down => TargetState::Down,
+                Standing::Damped | Standing::Down => TargetState::Down,
             },
             since: self.since,
             load: self.load,
@@ -195,6 +232,11 @@ fn assumed(before: Option<&Verdict>, up: bool, at: Timestamp) -> Verdict {
         response: None,
         dissent: 0,
         out: Vec::new(),
+        shed: 0,
+        ramp: 1_000,
+        regions: [].into(),
+        bandwidth: None,
+        used: None,
     };
     let known = before.cloned().unwrap_or_else(|| blank.clone());
     if up {
@@ -205,6 +247,7 @@ fn assumed(before: Option<&Verdict>, up: bool, at: Timestamp) -> Verdict {
         standing: Standing::Down,
         reason: Some(Removed::DownProbe),
         why: "assumed down".into(),
+        regions: [].into(),
         ..known
     }
 }

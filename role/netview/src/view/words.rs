@@ -20,6 +20,12 @@ pub(crate) fn removed(reason: Removed) -> &'static str {
         Removed::RegionNotAllowed => "the site may not be served from its region",
         Removed::CostOverLimit => "dearer than the policy allows",
         Removed::NoAddressOfFamily => "has no address of the family asked for",
+        Removed::Shed => "sheds load; this client is among those that move",
+        Removed::Damped => "held back for flapping; its last probe was good",
+        Removed::Disabled => "taken out of service by an operator",
+        Removed::ScheduleClosed => "outside the hours at which it serves",
+        Removed::CapabilityMissing => "cannot do what the site asks for",
+        Removed::ReserveSpent => "the share of it that is ours is used up",
     }
 }
 
@@ -36,6 +42,8 @@ pub(crate) fn because(reason: Because) -> &'static str {
         Because::FallbackAll => "nothing healthy: every address",
         Because::StaticRecord => "the zone's own records",
         Because::NoAddressOfFamily => "no target has an address of the family asked for",
+        Because::ShedTo => "the best one sheds load, and this is where its clients go",
+        Because::FallbackDamped => "nothing better; held back for flapping, last probe good",
     }
 }
 
