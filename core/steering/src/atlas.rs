@@ -2,12 +2,14 @@
 //! names (the MMDB format of MaxMind and others). The databases are values like any other input:
 //! read by the role, immutable here.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use maxminddb::Reader;
 use popnet_config::network::Location;
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// What is known of where a client is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,7 +62,7 @@ impl Atlas {
     pub fn place(&self, client: IpNet) -> Option<Place> {
         let mut place = Place::default();
         if let Some((entry, prefix)) = find::<NetworkEntry>(self.networks.as_deref(), client) {
-            place.asn = entry.autonomous_system_number.unwrap_or(0);
+            place.asn = entry.autonomous_system_number.map_or(0, |number| number.0);
             place.prefix = Some(prefix);
         }
         if let Some((entry, _)) = find::<PlaceEntry<'_>>(self.places.as_deref(), client) {
@@ -87,7 +89,31 @@ fn find<'d, T: Deserialize<'d>>(
 /// What is read of an entry of GeoLite2-ASN and its like.
 #[derive(Debug, Deserialize)]
 struct NetworkEntry {
-    autonomous_system_number: Option<u32>,
+    autonomous_system_number: Option<Number>,
+}
+
+/// A number of whatever width its writer took: the reader is strict about the one asked for.
+#[derive(Clone, Copy, Debug)]
+struct Number(u32);
+
+impl<'d> Deserialize<'d> for Number {
+    fn deserialize<D: Deserializer<'d>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_any(NumberVisitor)
+    }
+}
+
+struct NumberVisitor;
+
+impl Visitor<'_> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an autonomous system number")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Number, E> {
+        u32::try_from(number).map(Number).map_err(E::custom)
+    }
 }
 
 /// What is read of an entry of GeoLite2-City, GeoLite2-Country and their like.

@@ -15,6 +15,7 @@
 //! (`only-public-resolvers`, `require-trusted`) trust nobody until there is such a list. Rows for
 //! `persist.mode = "bound"` are not kept.
 
+mod atlas;
 mod control;
 mod counters;
 mod limit;

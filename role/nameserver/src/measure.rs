@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::atlas::AtlasShelf;
 use crate::counters::count;
 use crate::needs::{self, Pending, Wished};
 use crate::shared::Shared;
@@ -44,7 +45,11 @@ const PATHS_SLOT: Duration = Duration::from_secs(1);
 /// How often the board is written to disk.
 const KEEP_SLOT: Duration = Duration::from_secs(5);
 /// How often what counts for nothing is dropped.
-const FORGET_SLOT: Duration = Duration::from_mins(1);
+const FORGET_SLOT: Duration = Duration::from_secs(8);
+/// Parts of the latencies that are written at once: of a table that is full a sixteenth, 40 MB.
+const KEPT_PARTS: usize = 16;
+/// How often the databases of places are looked at, and distances learnt anew.
+const ATLAS_SLOT: Duration = Duration::from_mins(10);
 /// Sites in one datagram of hits.
 const SITES_PER_DATAGRAM: usize = 12;
 
@@ -75,7 +80,8 @@ pub(crate) fn start(
         shared,
         probes,
         pending: Pending::default(),
-        file: state::path(&context.role_dir(Role::Nameserver)),
+        folder: context.role_dir(Role::Nameserver),
+        atlas: AtlasShelf::default(),
         is_kept: true,
     };
     tokio::spawn(async move {
@@ -226,7 +232,9 @@ struct BoardDesk {
     shared: Arc<Shared>,
     probes: Arc<Probes>,
     pending: Pending,
-    file: PathBuf,
+    /// Where measurements are kept.
+    folder: PathBuf,
+    atlas: AtlasShelf,
     /// The file has what the board has.
     is_kept: bool,
 }
@@ -241,12 +249,12 @@ impl BoardDesk {
     ) {
         let held = Arc::clone(&config.borrow_and_update());
         self.configure(&held);
-        let kept = state::load(&self.file);
-        self.board.import(&kept);
+        self.open_atlas(&held);
+        self.restore();
         self.publish();
         let (mut needs, mut hits) = (ticks(NEEDS_SLOT), ticks(HITS_SLOT));
         let (mut keep, mut forget) = (ticks(KEEP_SLOT), ticks(FORGET_SLOT));
-        let mut paths = ticks(PATHS_SLOT);
+        let (mut paths, mut atlas) = (ticks(PATHS_SLOT), ticks(ATLAS_SLOT));
         let mut next_view = Instant::now() + VIEW_MAX;
         loop {
             tokio::select! {
@@ -264,6 +272,7 @@ impl BoardDesk {
                 Ok(()) = config.changed() => {
                     let held = Arc::clone(&config.borrow_and_update());
                     self.configure(&held);
+                    self.open_atlas(&held);
                     self.publish();
                 }
                 _ = needs.tick() => self.send_needs(),
@@ -271,9 +280,14 @@ impl BoardDesk {
                 _ = paths.tick() => self.record_paths(),
                 _ = keep.tick() => self.keep().await,
                 _ = forget.tick() => self.board.forget(clock::now()),
+                _ = atlas.tick() => {
+                    self.open_atlas(&Arc::clone(&config.borrow()));
+                    self.board.fit_models(clock::now());
+                }
             }
         }
         self.is_kept = false;
+        self.keep_parts(usize::from(Board::LATENCY_PARTS)).await;
         self.keep().await;
     }
 
@@ -346,12 +360,39 @@ impl BoardDesk {
         }
     }
 
+    /// Takes over what the last run kept.
+    fn restore(&mut self) {
+        self.board.import(&state::load(&state::path(&self.folder)));
+        for octets in state::parts(&self.folder) {
+            if self.board.restore_latencies(&octets).is_none() {
+                tracing::warn!("a part of the kept latencies does not decode");
+            }
+        }
+    }
+
+    /// Opens the databases of places when they are new.
+    fn open_atlas(&mut self, held: &Held) {
+        if let Some(atlas) = self.atlas.renewed(held) {
+            self.board.use_atlas(atlas);
+        }
+    }
+
     async fn keep(&mut self) {
+        self.keep_parts(KEPT_PARTS).await;
         if std::mem::replace(&mut self.is_kept, true) {
             return;
         }
-        let (file, reports) = (self.file.clone(), self.board.export());
+        let (file, reports) = (state::path(&self.folder), self.board.export());
         let _ = tokio::task::spawn_blocking(move || state::save(&file, &reports)).await;
+    }
+
+    async fn keep_parts(&mut self, most: usize) {
+        let parts = self.board.changed_latencies(most);
+        if parts.is_empty() {
+            return;
+        }
+        let folder = self.folder.clone();
+        let _ = tokio::task::spawn_blocking(move || state::save_parts(&folder, &parts)).await;
     }
 }
 

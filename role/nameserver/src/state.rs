@@ -1,15 +1,20 @@
-//! What measurements a restart must not lose (N13): kept in one small file.
+//! What measurements a restart must not lose (N13): the newest words on services in one small
+//! file, latencies in a folder with a file a part, of which only those that changed are written.
 
 use std::path::{Path, PathBuf};
 
-use popnet_runtime::files::{Kind, read_framed, write_framed};
+use popnet_runtime::files::{Kind, create_private_dir, read_framed, write_framed};
+use popnet_steering::Board;
 use popnet_terms::Timestamp;
 use popnet_wire::probing::Report;
 
 const KIND: Kind = Kind { name: *b"BORD", version: 1 };
+const PART: Kind = Kind { name: *b"LATY", version: 1 };
 
 /// The file's name in the role's folder.
 const FILE: &str = "measurements";
+/// The folder of latencies beside it.
+const LATENCIES: &str = "latencies";
 
 pub(crate) fn path(role_dir: &Path) -> PathBuf {
     role_dir.join(FILE)
@@ -45,6 +50,31 @@ pub(crate) fn save(path: &Path, reports: &[(Timestamp, Report)]) {
     }
 }
 
+/// The kept parts of the latencies, as their octets; damaged ones are left out.
+pub(crate) fn parts(role_dir: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let folder = role_dir.join(LATENCIES);
+    (0..Board::LATENCY_PARTS).filter_map(move |number| {
+        let path = folder.join(number.to_string());
+        read_framed(&path, PART).unwrap_or_else(|error| {
+            tracing::warn!(%error, "latencies are lost; probes will bring new ones");
+            None
+        })
+    })
+}
+
+pub(crate) fn save_parts(role_dir: &Path, parts: &[(u16, Vec<u8>)]) {
+    let folder = role_dir.join(LATENCIES);
+    let written = create_private_dir(&folder).map_err(|error| error.to_string()).and_then(|()| {
+        let write = |(number, octets): &(u16, Vec<u8>)| {
+            write_framed(&folder.join(number.to_string()), PART, octets)
+        };
+        parts.iter().try_for_each(write).map_err(|error| error.to_string())
+    });
+    if let Err(error) = written {
+        tracing::warn!(%error, folder = %folder.display(), "latencies are not kept");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +90,16 @@ mod tests {
         assert!(load(&file).is_empty());
         save(&file, &[]);
         assert!(load(&file).is_empty() && parse(&[0]).is_some());
+    }
+
+    #[test]
+    fn parts_come_back_and_damaged_ones_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(parts(folder.path()).count(), 0);
+        save_parts(folder.path(), &[(0, vec![1]), (255, vec![2, 3])]);
+        assert_eq!(parts(folder.path()).collect::<Vec<_>>(), [vec![1], vec![2, 3]]);
+        std::fs::write(folder.path().join(LATENCIES).join("0"), b"junk").unwrap();
+        assert_eq!(parts(folder.path()).collect::<Vec<_>>(), [vec![2, 3]]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Optional fields are what the author left out; the accessors beside them give what is then in
 //! force, so that "unset" and "zero" stay different.
 
+mod atlas;
 mod customers;
 mod dns;
 mod dnssec;
@@ -20,6 +21,7 @@ use popnet_terms::{CustomerId, NodeName, OriginGroupId, PopId, ProbeId, SiteName
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use atlas::AtlasFiles;
 pub use customers::{
     Billing, BillingModel, ClientIp, Customer, CustomerLogs, Logs, OriginGroup, OriginServer,
     Retention,
@@ -84,6 +86,9 @@ pub struct Network {
     /// Certificates that lie on the nodes as files.
     #[serde(default)]
     pub certificates: BTreeMap<String, CertificateFiles>,
+    /// Databases that say where clients are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub atlas: AtlasFiles,
     /// Lab networks only: distances and loads that do not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulate: Option<Simulate>,
