@@ -5,12 +5,15 @@ use popnet_terms::{Micros, Timestamp};
 use popnet_wire::probing::{Latency, Method};
 
 use crate::action::Burst;
+use crate::publish::Level;
 
 /// The estimate for one client unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Estimate {
     pub(crate) at: Timestamp,
     rtt: Option<Micros>,
+    /// What is told of `rtt`.
+    level: Level,
     spread: Micros,
     loss: u16,
     samples: u16,
@@ -29,9 +32,11 @@ impl Estimate {
         let count = u16::try_from(burst.rtts.len()).unwrap_or(u16::MAX);
         let old = before.filter(|old| old.rtt.is_some() || median.is_none());
         let Some(old) = old else {
+            let rtt = median.map(Micros);
             return Self {
                 at,
-                rtt: median.map(Micros),
+                rtt,
+                level: levelled(Level::default(), rtt),
                 spread: Micros(width),
                 loss,
                 samples: count,
@@ -43,12 +48,14 @@ impl Estimate {
             u32::try_from(sum / parts).unwrap_or(u32::MAX)
         };
         let loss = blend(u32::from(old.loss), u32::from(loss), 10);
+        let rtt = match (old.rtt, median) {
+            (Some(old), Some(new)) => Some(Micros(blend(old.0, new, 4))),
+            (old, new) => new.map(Micros).or(old),
+        };
         Self {
             at,
-            rtt: match (old.rtt, median) {
-                (Some(old), Some(new)) => Some(Micros(blend(old.0, new, 4))),
-                (old, new) => new.map(Micros).or(old),
-            },
+            rtt,
+            level: levelled(old.level, median.and(rtt)),
             spread: Micros(blend(old.spread.0, width, 4)),
             loss: u16::try_from(loss).unwrap_or(1_000),
             samples: old.samples.saturating_add(count),
@@ -59,7 +66,7 @@ impl Estimate {
     pub(crate) fn finding(&self, client: IpNet) -> Latency {
         Latency {
             client,
-            rtt: self.rtt,
+            rtt: self.level.published(),
             spread: self.spread,
             loss: self.loss,
             samples: self.samples,
@@ -70,6 +77,14 @@ impl Estimate {
     pub(crate) fn answered(&self) -> bool {
         self.rtt.is_some()
     }
+}
+
+/// The level after a burst that moved the estimate to `rtt`, or that told nothing.
+fn levelled(mut level: Level, rtt: Option<Micros>) -> Level {
+    if let Some(rtt) = rtt {
+        level.take(rtt);
+    }
+    level
 }
 
 fn permille(part: usize, whole: usize) -> u16 {
@@ -98,5 +113,21 @@ mod tests {
         assert_eq!((never.rtt, never.loss), (None, 1_000));
         let then = Estimate::after(Some(&never), &burst(&[10, 10, 10]), Timestamp(5));
         assert_eq!((then.rtt, then.loss), (Some(Micros(10_000)), 0));
+    }
+
+    #[test]
+    fn what_is_told_moves_in_steps() {
+        let unit = "192.0.2.0/24".parse().unwrap();
+        let mut estimate = Estimate::after(None, &burst(&[100]), Timestamp(1));
+        let told = |estimate: &Estimate| estimate.finding(unit).rtt.unwrap().0 / 1_000;
+        let mut seen = Vec::new();
+        // Smoothed: 110, 117, 123, 127.
+        for second in 2..6 {
+            estimate = Estimate::after(Some(&estimate), &burst(&[140]), Timestamp(second));
+            seen.push(told(&estimate));
+        }
+        assert_eq!(seen, [100, 100, 123, 123]);
+        let silent = Estimate::after(Some(&estimate), &burst(&[0]), Timestamp(9));
+        assert_eq!(told(&silent), 123);
     }
 }

@@ -19,7 +19,9 @@ mod health;
 mod plan;
 mod politeness;
 mod prober;
+mod publish;
 mod report;
+mod shed;
 mod simulate;
 mod watch;
 mod wishes;
@@ -30,4 +32,6 @@ pub use action::{
 pub use check::{Checked, check, load_in};
 pub use health::{HealthMachine, Transition};
 pub use prober::{Prober, Tallies};
+pub use publish::Level;
 pub use report::pack;
+pub use shed::{ShedRules, Shedder, gain_bound};
