@@ -30,7 +30,7 @@ pub use action::{
     Action, Address, Answer, Burst, Change, Failure, HttpJob, JobId, MeasureJob, Outcome, TcpJob,
 };
 pub use check::{Checked, check, load_in};
-pub use health::{HealthMachine, Transition};
+pub use health::{HealthMachine, Limits, Transition};
 pub use prober::{Prober, Tallies};
 pub use publish::Level;
 pub use report::pack;

@@ -8,7 +8,7 @@ use popnet_wire::rollout::Epoch;
 
 use crate::action::{Action, Failure, HttpJob, JobId, Outcome, TcpJob};
 use crate::check::{Checked, check};
-use crate::health::{HealthMachine, Transition};
+use crate::health::{HealthMachine, Limits, Transition};
 use crate::plan::{How, Key, Spec};
 
 /// The longest detail on the wire, in octets.
@@ -88,7 +88,8 @@ impl Watch {
             load: checked.load,
             epoch: checked.epoch,
         });
-        self.health.attempt(passed, self.spec.rise, self.spec.fall)
+        let (rise, fall) = (self.spec.rise, self.spec.fall);
+        self.health.attempt(passed, &Limits { rise, fall, interval: self.spec.interval }, now)
     }
 
     /// What is to be reported; `None` before the first outcome.
