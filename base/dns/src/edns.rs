@@ -115,8 +115,8 @@ impl ClientSubnet {
     fn write(&self, scope: u8, put: &mut impl FnMut(&[u8])) {
         let count = usize::from(self.source.div_ceil(8));
         put_option(put, CLIENT_SUBNET, self.size());
-        put(&self.family.to_be_bytes());
-        put(&[self.source, scope]);
+        let [f0, f1] = self.family.to_be_bytes();
+        put(&[f0, f1, self.source, scope]);
         match self.address {
             IpAddr::V4(v4) => put(v4.octets().get(..count).unwrap_or_default()),
             IpAddr::V6(v6) => put(v6.octets().get(..count).unwrap_or_default()),
@@ -178,10 +178,13 @@ impl EdnsReply<'_> {
     /// Puts the whole OPT record; `high_rcode` is the upper part of the response code, `padding`
     /// the octets of a padding option.
     pub(crate) fn write(&self, high_rcode: u8, padding: usize, put: &mut impl FnMut(&[u8])) {
-        put(&[0, 0, 41]);
-        put(&UDP_SIZE.to_be_bytes());
-        put(&[high_rcode, 0, if self.dnssec_ok { 0x80 } else { 0 }, 0]);
-        put(&u16::try_from(self.options() + padding).unwrap_or(0).to_be_bytes());
+        let ([s0, s1], flags) = (UDP_SIZE.to_be_bytes(), u8::from(self.dnssec_ok) << 7);
+        let length = u16::try_from(self.options() + padding).unwrap_or(0);
+        let [l0, l1] = length.to_be_bytes();
+        put(&[0, 0, 41, s0, s1, high_rcode, 0, flags, 0, l0, l1]);
+        if length == 0 {
+            return;
+        }
         if let Some((subnet, scope)) = self.client_subnet {
             subnet.write(scope, put);
         }
@@ -219,8 +222,9 @@ fn put_zeros(put: &mut impl FnMut(&[u8]), mut count: usize) {
 }
 
 fn put_option(put: &mut impl FnMut(&[u8]), code: u16, length: usize) {
-    put(&code.to_be_bytes());
-    put(&u16::try_from(length).unwrap_or(0).to_be_bytes());
+    let [c0, c1] = code.to_be_bytes();
+    let [l0, l1] = u16::try_from(length).unwrap_or(0).to_be_bytes();
+    put(&[c0, c1, l0, l1]);
 }
 
 /// The EDNS part from an OPT record: its class, TTL and data. `None`: malformed.

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use domain::base::name::Name as WireName;
 
@@ -143,6 +144,14 @@ impl QName {
     /// only point at itself or into the header: it is refused like any other wrong label.
     #[must_use]
     pub fn read(octets: &[u8]) -> Option<Self> {
+        Some(Self::lowered(octets.get(..Self::span(octets)?)?))
+    }
+
+    /// How many octets the uncompressed name takes that `octets` begin with; `None` when there is
+    /// none.
+    #[must_use]
+    #[inline]
+    pub fn span(octets: &[u8]) -> Option<usize> {
         let mut at = 0;
         loop {
             let length = usize::from(*octets.get(at)?);
@@ -151,15 +160,23 @@ impl QName {
                 return None;
             }
             if length == 0 {
-                break;
+                return Some(at);
             }
         }
-        let mut name = Self { octets: [0; NAME_MAX], length: u8::try_from(at).ok()? };
-        let place = name.octets.get_mut(..at)?;
-        place.copy_from_slice(octets.get(..at)?);
+    }
+
+    /// The name `wire`, whose form has been looked at; the root if it is too long.
+    #[inline]
+    pub(crate) fn lowered(wire: &[u8]) -> Self {
+        let mut octets = [0; NAME_MAX];
+        let (Some(place), Ok(length)) = (octets.get_mut(..wire.len()), u8::try_from(wire.len()))
+        else {
+            return Self::root();
+        };
+        place.copy_from_slice(wire);
         // Length octets are at most 63, below every letter: lowering the whole is safe.
         place.make_ascii_lowercase();
-        Some(name)
+        Self { octets, length }
     }
 
     /// The labels in `front`, which has no final zero, before the name `rest`; `None` when that is
@@ -179,6 +196,36 @@ impl QName {
     #[must_use]
     pub fn as_wire(&self) -> &[u8] {
         self.octets.get(..usize::from(self.length)).unwrap_or(&[0])
+    }
+
+    /// The name as a hostname is written: without the final dot. Every logged answer needs it, so
+    /// names of letters and digits, nearly all there are, do without the general way.
+    #[must_use]
+    pub fn to_host(&self) -> Arc<str> {
+        let mut text = [0; NAME_MAX];
+        let short = self.plain_host(&mut text).and_then(|host| str::from_utf8(host).ok());
+        short.map_or_else(|| self.to_name().to_host().into(), Arc::from)
+    }
+
+    /// The hostname in `text`, when nothing in it has to be escaped.
+    fn plain_host<'t>(&self, text: &'t mut [u8; NAME_MAX]) -> Option<&'t [u8]> {
+        let labels = self.as_wire().split_last()?.1;
+        let text = text.get_mut(..labels.len().checked_sub(1)?)?;
+        text.copy_from_slice(labels.get(1..)?);
+        let mut at = usize::from(*labels.first()?);
+        // Where a label's length stood is a dot now.
+        while let Some(place) = text.get_mut(at) {
+            at += 1 + usize::from(std::mem::replace(place, b'.'));
+        }
+        let plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+        let dots = text.iter().filter(|octet| **octet == b'.').count();
+        let others = text.iter().filter(|octet| !plain(octet)).count();
+        // A dot inside a label is not one between labels.
+        (others == dots && dots + 1 == self.labels()).then_some(text)
+    }
+
+    fn labels(&self) -> usize {
+        suffixes(self.as_wire()).count() - 1
     }
 
     /// The same as a name of its own.
@@ -223,6 +270,32 @@ mod tests {
         assert!(!name("wwwexample").is_within(&name("example")));
         assert_eq!(name("example").below("WWW"), Some(www));
         assert_eq!(name("example").below(""), None);
+    }
+
+    #[test]
+    fn hosts() {
+        let read = |wire: &[u8]| QName::read(wire).unwrap().to_host();
+        let plain: [(&[u8], &str); 4] = [
+            (b"\x03www\x07example\0", "www.example"),
+            (b"\x04_dns\x03a-b\0", "_dns.a-b"),
+            (b"\x01x\0", "x"),
+            (b"\0", "."),
+        ];
+        for (wire, host) in plain {
+            assert_eq!(&*read(wire), host);
+        }
+        // What has to be escaped, a dot inside a label, an octet that is no letter.
+        let odd: [&[u8]; 4] =
+            [b"\x03a.b\x01c\0", b"\x02a\\\0", b"\x01\xff\x01a\0", b"\x01*\x02a \0"];
+        for wire in odd {
+            assert_eq!(*read(wire), *Name::from_wire(wire).unwrap().to_host(), "{wire:?}");
+        }
+        // Every octet, in front of another label.
+        for octet in 0..=255 {
+            let wire = [1, octet, 1, b'a', 0];
+            let name = QName::read(&wire).unwrap();
+            assert_eq!(*name.to_host(), *name.to_name().to_host(), "{octet}");
+        }
     }
 
     #[test]

@@ -99,14 +99,13 @@ pub fn parse_query(packet: &[u8]) -> Parsed<'_> {
     if u16::from_be_bytes([q0, q1]) != 1 || u16::from_be_bytes([a0, a1]) != 0 {
         return Parsed::Refuse(refusal);
     }
-    let Some((qname, qtype, qclass, length)) = question(packet) else {
+    let Some((name, qtype, qclass, question)) = question(packet) else {
         return Parsed::Refuse(refusal);
     };
-    let question = packet.get(HEADER..HEADER + length).unwrap_or_default();
     let refusal = Refusal { question, ..refusal };
     let records =
         usize::from(u16::from_be_bytes([n0, n1])) + usize::from(u16::from_be_bytes([r0, r1]));
-    let rest = packet.get(HEADER + length..).unwrap_or_default();
+    let rest = packet.get(HEADER + question.len()..).unwrap_or_default();
     let Some(edns) = find_opt(rest, records) else { return Parsed::Refuse(refusal) };
     if edns.is_some_and(|edns| edns.version != 0) {
         return Parsed::Refuse(Refusal { rcode: Rcode::BADVERS, edns: true, ..refusal });
@@ -115,17 +114,19 @@ pub fn parse_query(packet: &[u8]) -> Parsed<'_> {
     if qtype == Rtype::OPT {
         return Parsed::Refuse(Refusal { edns: edns.is_some(), ..refusal });
     }
+    // Copied only here, to where it stays.
+    let qname = QName::lowered(name);
     Parsed::Query(Query { id, flags, question, qname, qtype, qclass, edns })
 }
 
-fn question(packet: &[u8]) -> Option<(QName, Rtype, Class, usize)> {
+/// The name, the type and the class, and the whole question that they are in.
+fn question(packet: &[u8]) -> Option<(&[u8], Rtype, Class, &[u8])> {
     let octets = packet.get(HEADER..)?;
-    let qname = QName::read(octets)?;
-    let length = qname.as_wire().len();
-    let [t0, t1, c0, c1] = *octets.get(length..)?.first_chunk::<4>()?;
+    let (name, rest) = octets.split_at_checked(QName::span(octets)?)?;
+    let [t0, t1, c0, c1] = *rest.first_chunk::<4>()?;
     let qtype = Rtype::from_int(u16::from_be_bytes([t0, t1]));
     let qclass = Class::from_int(u16::from_be_bytes([c0, c1]));
-    Some((qname, qtype, qclass, length + 4))
+    Some((name, qtype, qclass, octets.get(..name.len() + 4)?))
 }
 
 /// Walks the records after the question. `None`: malformed; `Some(None)`: fine, without EDNS.

@@ -150,7 +150,8 @@ impl<'b> Writer<'b> {
     #[must_use]
     pub fn finish(mut self) -> usize {
         let [answers, authority, additional] = self.counts;
-        if let Some(edns) = self.edns {
+        let edns = self.edns.take();
+        if let Some(edns) = &edns {
             self.limit += edns.size();
             let padding = edns.padding(self.length + edns.size(), self.limit);
             let high = u8::try_from(self.rcode.to_int() >> 4).unwrap_or(0);
@@ -159,9 +160,11 @@ impl<'b> Writer<'b> {
                 let _ = self.put(octets);
             });
         }
-        let additional = additional + u16::from(self.edns.is_some());
-        for (at, count) in [(6, answers), (8, authority), (10, additional)] {
-            self.overwrite(at, count);
+        let additional = additional + u16::from(edns.is_some());
+        let ([a0, a1], [n0, n1]) = (answers.to_be_bytes(), authority.to_be_bytes());
+        let [r0, r1] = additional.to_be_bytes();
+        if let Some(counts) = self.buffer.get_mut(6..HEADER) {
+            counts.copy_from_slice(&[a0, a1, n0, n1, r0, r1]);
         }
         self.length
     }
@@ -173,14 +176,16 @@ impl<'b> Writer<'b> {
         ttl: u32,
         rdata: &[u8],
     ) -> Result<(), Full> {
-        match owner {
-            Owner::Question => self.put(&[0xc0, 12])?,
-            Owner::Name(name) => self.name(name)?,
-        }
         let [t0, t1] = rtype.to_int().to_be_bytes();
         let [s0, s1, s2, s3] = ttl.to_be_bytes();
-        let length_at = self.length + 8;
-        self.put(&[t0, t1, 0, 1, s0, s1, s2, s3, 0, 0])?;
+        match owner {
+            Owner::Question => self.put(&[0xc0, 12, t0, t1, 0, 1, s0, s1, s2, s3, 0, 0])?,
+            Owner::Name(name) => {
+                self.name(name)?;
+                self.put(&[t0, t1, 0, 1, s0, s1, s2, s3, 0, 0])?;
+            }
+        }
+        let length_at = self.length - 2;
         self.rdata(rtype, rdata)?;
         let length = u16::try_from(self.length - length_at - 2).map_err(|_| Full)?;
         self.overwrite(length_at, length);

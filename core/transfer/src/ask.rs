@@ -68,8 +68,8 @@ pub(crate) fn question(message: &[u8]) -> &[u8] {
         return &[];
     }
     let rest = message.get(HEADER..).unwrap_or_default();
-    let name = popnet_dns::QName::read(rest).map_or(usize::MAX - 4, |name| name.as_wire().len());
-    rest.get(..name.saturating_add(4)).unwrap_or_default()
+    let name = popnet_dns::QName::span(rest);
+    name.and_then(|length| rest.get(..length + 4)).unwrap_or_default()
 }
 
 #[cfg(test)]

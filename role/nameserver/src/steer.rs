@@ -156,7 +156,7 @@ impl Story<'_> {
             resolver: self.asker.resolver,
             ecs: self.asker.subnet,
             client: self.unit,
-            qname: self.query.qname.to_name().to_host().into(),
+            qname: self.query.qname.to_host(),
             qtype: self.query.qtype.to_int(),
             site: self.site.name.clone(),
             policy: self.rules.policy.clone(),
