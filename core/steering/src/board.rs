@@ -11,17 +11,19 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use popnet_config::network::Network;
-use popnet_terms::{Micros, NodeName, PopId, Removed, TargetId, Timestamp};
+use popnet_terms::{Micros, NodeName, PopId, TargetId, Timestamp};
 use popnet_wire::probing::{Finding, Report, Sample, Subject};
 use popnet_wire::rollout::Epoch;
 
+use crate::assess::{Assessor, Fence};
 use crate::atlas::Atlas;
 use crate::confidence::Ageing;
 use crate::geo::{self, Models, Pair};
-use crate::health::{Machine, Opinion, Word, Words, judge};
+use crate::guard::{Guard, Seen};
+use crate::health::{Word, Words};
 use crate::latency::{Book, Word as Said};
 use crate::plan::Plan;
-use crate::view::{Connect, Standing, Verdict, View, seconds};
+use crate::view::{Connect, GuardHold, Standing, Verdict, View};
 
 /// What became of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,25 +46,28 @@ pub struct Board {
     atlas: Atlas,
     models: Arc<Models>,
     to_probes: BTreeMap<PopId, Micros>,
-    standings: BTreeMap<TargetId, (Standing, Timestamp)>,
+    guard: Guard,
+    tracks: BTreeMap<TargetId, Track>,
     generation: u64,
 }
 
-/// The configuration that targets should serve by.
-#[derive(Clone, Copy, Debug)]
-struct Fence {
-    epoch: Epoch,
-    since: Timestamp,
+/// What a verdict needs of those before it.
+#[derive(Clone, Debug)]
+struct Track {
+    /// The last verdict that was told.
+    told: Arc<Verdict>,
+    /// When it came back, while it is on its way to its full weight.
+    returned: Option<Timestamp>,
 }
+
+/// The share of its weight that a target has when it has just come back, in thousandths.
+const RAMP_FROM: u128 = 100;
 
 /// Words older than this are dropped; long before, they count for nothing.
 const WORD_KEEP: Duration = Duration::from_mins(30);
 
 /// Client units that a model of distances rests on.
 const MODEL_UNITS: usize = 4_096;
-
-/// A target has this long to follow a new configuration.
-const FENCE_GRACE: Duration = Duration::from_secs(5);
 
 /// No sample lies longer than this at its publisher: a larger difference is a clock that jumped.
 const HELD_MAX: Duration = Duration::from_mins(5);
@@ -134,7 +139,7 @@ impl Board {
         let pops: Vec<PopId> = self.plan.publishers.iter().map(NodeName::pop).collect();
         self.latency.forget(Ageing::path(), now, |pop| pops.contains(pop));
         self.to_probes.retain(|pop, _| pops.contains(pop));
-        self.standings.retain(|target, _| self.plan.targets.contains_key(target));
+        self.tracks.retain(|target, _| self.plan.targets.contains_key(target));
     }
 
     /// What is known at `now`.
@@ -142,28 +147,18 @@ impl Board {
         // Ages, expiry and schedules are counted in whole seconds.
         let now = Timestamp(now.unix_seconds().saturating_mul(1_000_000));
         self.generation += 1;
-        let mut verdicts = BTreeMap::new();
         let mut connect: BTreeMap<PopId, BTreeMap<TargetId, Connect>> = BTreeMap::new();
         for (target, subjects) in &self.plan.targets {
-            let verdict = self.verdict(target, subjects, now);
-            verdicts.insert(target.clone(), verdict);
             for subject in subjects {
                 self.add_connects(target, subject, &mut connect);
             }
         }
-        for (target, verdict) in &mut verdicts {
-            let entry = self.standings.entry(target.clone()).or_insert((verdict.standing, now));
-            if entry.0 != verdict.standing {
-                *entry = (verdict.standing, now);
-            }
-            verdict.since = entry.1;
-        }
-        let shared = verdicts.into_iter().map(|(target, verdict)| (target, Arc::new(verdict)));
+        let (verdicts, guard) = self.verdicts(now);
         View {
             at: now,
             generation: self.generation,
-            guard: None,
-            verdicts: Arc::new(shared.collect()),
+            guard: guard.map(Arc::new),
+            verdicts: Arc::new(verdicts),
             latency: self.latency.table().clone(),
             latency_ageing: self.plan.latency(),
             atlas: self.atlas.clone(),
@@ -274,88 +269,45 @@ impl Board {
         }
     }
 
-    fn verdict(&self, target: &TargetId, subjects: &[Subject], now: Timestamp) -> Verdict {
-        let machines: Vec<(&Subject, Machine)> = subjects
-            .iter()
-            .map(|subject| (subject, judge(&self.plan, subject, self.words.get(subject), now)))
-            .collect();
-        let standing_of = |machine: &Machine| match &machine.opinion {
-            Opinion::Down { .. } => Standing::Down,
-            Opinion::Unknown { .. } => Standing::Unknown,
-            Opinion::Up | Opinion::Unwatched if self.is_behind(machine, now) => Standing::Behind,
-            Opinion::Unwatched => Standing::Unwatched,
-            Opinion::Up => Standing::Up,
-        };
-        // A target is as well as its best machine; the others are not named.
-        let best = machines.iter().map(|(_, machine)| standing_of(machine)).min();
-        let best = best.unwrap_or(Standing::Unknown);
-        let serving = |machine: &Machine| standing_of(machine) == best;
-        let spokesman = machines.iter().map(|(_, machine)| machine).find(|m| serving(m));
-        let out = machines.iter().filter(|(_, machine)| !serving(machine));
-        let out = out.filter_map(|(subject, _)| match subject {
-            Subject::Node(node) => Some(node.clone()),
-            Subject::Origin(_) => None,
+    /// The verdicts at `now`: what the words say, save for those who are held up; and who these
+    /// are.
+    fn verdicts(
+        &mut self,
+        now: Timestamp,
+    ) -> (BTreeMap<TargetId, Arc<Verdict>>, Option<GuardHold>) {
+        let (plan, words, fence) = (&self.plan, &self.words, self.fence);
+        let assessor = Assessor { plan, fence, words, now };
+        let by_words = plan.targets.iter();
+        let by_words = by_words.map(|(id, subjects)| (id.clone(), assessor.verdict(id, subjects)));
+        let mut verdicts: BTreeMap<TargetId, Verdict> = by_words.collect();
+        let seen = verdicts.iter().map(|(target, verdict)| Seen {
+            target,
+            down: (verdict.standing == Standing::Down).then_some(verdict.seen_by.as_slice()),
+            was_up: self.tracks.get(target).is_some_and(|t| t.told.standing < Standing::Unknown),
         });
-        let out: Vec<NodeName> = out.collect();
-        let loads = machines.iter().filter(|(_, m)| serving(m)).filter_map(|(_, m)| m.load);
-        let loads: Vec<u16> = loads.collect();
-        let drained = self.plan.drained.contains(target) && best != Standing::Down;
-        let (reason, why, seen_by) = self.grounds(best, spokesman, drained);
-        let age = machines.iter().filter_map(|(_, machine)| machine.at).max();
-        Verdict {
-            standing: if drained { Standing::Draining } else { best },
-            since: now,
-            reason,
-            why,
-            age: age.map(|at| seconds(now, at)),
-            seen_by,
-            load: mean(&loads),
-            epoch: machines.iter().filter_map(|(_, m)| Some(m.epoch?.0)).min(),
-            response: spokesman.and_then(|machine| machine.response),
-            dissent: spokesman.map_or(0, |machine| machine.dissent),
-            out,
-            shed: 0,
-            ramp: 1_000,
-            regions: [].into(),
-            bandwidth: None,
-            used: None,
-        }
-    }
-
-    /// Reason, words and witnesses for a standing.
-    fn grounds(
-        &self,
-        standing: Standing,
-        spokesman: Option<&Machine>,
-        drained: bool,
-    ) -> (Option<Removed>, Arc<str>, Vec<PopId>) {
-        if drained {
-            return (Some(Removed::Drained), "drained by the operator".into(), Vec::new());
-        }
-        if standing == Standing::Behind {
-            let theirs = spokesman.and_then(|machine| machine.epoch).map_or(Epoch(0), |e| e.0);
-            let ours = self.fence.map_or(Epoch(0), |fence| fence.epoch);
-            let why = format!("serves by {theirs}, {ours} is in force");
-            return (Some(Removed::ConfigBehind), why.into(), Vec::new());
-        }
-        match spokesman.map(|machine| &machine.opinion) {
-            Some(Opinion::Down { reason, why, seen_by }) => {
-                (Some(*reason), why.clone(), seen_by.clone())
+        let guard = self.guard.review(plan, seen, now);
+        for target in guard.iter().flat_map(|hold| &hold.targets) {
+            let before = self.tracks.get(target).map(|track| &track.told);
+            if let Some((before, verdict)) = before.zip(verdicts.get_mut(target)) {
+                *verdict = Verdict { age: verdict.age, load: verdict.load, ..(**before).clone() };
             }
-            Some(Opinion::Unknown { reason, why }) => (*reason, why.clone(), Vec::new()),
-            Some(Opinion::Unwatched) => (None, "no probe watches it".into(), Vec::new()),
-            Some(Opinion::Up) | None => (None, "".into(), Vec::new()),
         }
-    }
-
-    /// Whether a machine said, after it had time to follow, that it serves by an older
-    /// configuration than ours. One that says nothing is not judged.
-    fn is_behind(&self, machine: &Machine, now: Timestamp) -> bool {
-        let (Some(fence), Some((epoch, said_at))) = (self.fence, machine.epoch) else {
-            return false;
-        };
-        let late = fence.since.after(FENCE_GRACE);
-        epoch < fence.epoch && now > late && said_at > late
+        let told = verdicts.into_iter().map(|(target, mut verdict)| {
+            let before = self.tracks.get(&target);
+            verdict.since = match before {
+                Some(track) if track.told.standing == verdict.standing => track.told.since,
+                Some(_) | None => now,
+            };
+            let returned = before.and_then(|track| returned(track, &verdict, now));
+            let ramp = plan.ramps.get(&target).copied().unwrap_or_default();
+            verdict.ramp = returned.map_or(1_000, |at| share_back(now.since(at), ramp));
+            let returned = returned.filter(|_| verdict.ramp < 1_000);
+            let verdict = Arc::new(verdict);
+            let track = Track { told: Arc::clone(&verdict), returned };
+            self.tracks.insert(target.clone(), track);
+            (target, verdict)
+        });
+        (told.collect(), guard)
     }
 
     /// The newest time to connect of each POP: the least over the target's machines.
@@ -381,8 +333,18 @@ impl Board {
     }
 }
 
-fn mean(loads: &[u16]) -> Option<u16> {
-    let sum: u64 = loads.iter().copied().map(u64::from).sum();
-    let count = u64::try_from(loads.len()).ok()?;
-    u16::try_from(sum.checked_div(count)?).ok()
+/// When a target came back from being down, if it is `verdict` that says so or it still counts.
+fn returned(before: &Track, verdict: &Verdict, now: Timestamp) -> Option<Timestamp> {
+    let is_out = |standing| matches!(standing, Standing::Down | Standing::Damped);
+    match (is_out(before.told.standing), is_out(verdict.standing)) {
+        (_, true) => None,
+        (true, false) => Some(now),
+        (false, false) => before.returned,
+    }
+}
+
+/// The share of its weight that a target has so long after it came back, in thousandths.
+fn share_back(age: Duration, whole: Duration) -> u16 {
+    let gained = age.as_millis() * (1_000 - RAMP_FROM) / whole.as_millis().max(1);
+    u16::try_from(RAMP_FROM + gained.min(1_000)).map_or(1_000, |share| share.min(1_000))
 }

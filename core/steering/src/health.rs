@@ -1,5 +1,9 @@
-//! From the POPs' words to one verdict on a machine (steering model, section 4): down when as
-//! many POPs as the probe asks for say so, up when one says so, else not known.
+//! From the POPs' words to one verdict on a machine, for the world and for each region that has
+//! enough probes of its own (steering model, section 4).
+//!
+//! A region with two fresh POPs or more calls down what two thirds of their weight call down.
+//! Everywhere else, what more than half of the world's weight calls down is down; or, where the
+//! probe's configuration names how many POPs have to agree, what as many call down.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +12,7 @@ use popnet_terms::{Micros, NodeName, PopId, ProbeId, Removed, Timestamp};
 use popnet_wire::probing::{Cause, Health, Service, Subject};
 use popnet_wire::rollout::Epoch;
 
+use crate::confidence::HALF;
 use crate::plan::{Plan, ProbePlan};
 
 /// One publisher's newest word on one subject by one probe.
@@ -27,6 +32,8 @@ pub(crate) type Words = BTreeMap<ProbeId, BTreeMap<NodeName, Word>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     pub(crate) opinion: Opinion,
+    /// What regions say by themselves, where their own probes are enough.
+    pub(crate) regions: BTreeMap<Arc<str>, Call>,
     /// Share of the POPs that call an up machine down, in thousandths.
     pub(crate) dissent: u16,
     /// When the newest word was formed.
@@ -48,6 +55,11 @@ pub(crate) enum Opinion {
         reason: Option<Removed>,
         why: Arc<str>,
     },
+    /// Held back for flapping; the last probes were good.
+    Damped {
+        why: Arc<str>,
+        seen_by: Vec<PopId>,
+    },
     Down {
         reason: Removed,
         why: Arc<str>,
@@ -55,8 +67,33 @@ pub(crate) enum Opinion {
     },
 }
 
+/// An opinion without its grounds, worse ones later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    Unwatched,
+    Unknown,
+    Up,
+    Damped,
+    Down,
+}
+
+impl Opinion {
+    pub(crate) fn call(&self) -> Call {
+        match self {
+            Self::Up => Call::Up,
+            Self::Unwatched => Call::Unwatched,
+            Self::Unknown { .. } => Call::Unknown,
+            Self::Damped { .. } => Call::Damped,
+            Self::Down { .. } => Call::Down,
+        }
+    }
+}
+
 /// Loads older than this say nothing about now.
 const LOAD_EXPIRE_SECONDS: u64 = 60;
+
+/// Fresh POPs that a region needs to speak for itself.
+const REGION_POPS: usize = 2;
 
 /// The verdict on `subject`.
 pub(crate) fn judge(
@@ -68,15 +105,21 @@ pub(crate) fn judge(
     let probes = plan.watched.get(subject).map(Vec::as_slice).unwrap_or_default();
     let none = BTreeMap::new();
     let mut opinion = Opinion::Unwatched;
+    let mut regional: Vec<(Call, BTreeMap<Arc<str>, Call>)> = Vec::new();
     let mut dissent = 0;
     let mut heard: Vec<&Word> = Vec::new();
     for (id, probe) in probes.iter().filter_map(|id| Some((id, plan.probes.get(id)?))) {
         let said = words.and_then(|words| words.get(id)).unwrap_or(&none);
         let mine: Vec<(&NodeName, &Word)> =
             said.iter().filter(|(from, _)| probe.hears(&from.pop())).collect();
-        let (of_probe, share) = agreed(probe, &mine, now);
-        opinion = worse(opinion, of_probe);
-        dissent = dissent.max(share);
+        let agreed = agreed(plan, probe, &mine, now);
+        regional.push((agreed.opinion.call(), agreed.regions));
+        // Of two probes of one machine the worse counts: a machine is up when every check that
+        // says anything says so.
+        if agreed.opinion.call() > opinion.call() {
+            opinion = agreed.opinion;
+        }
+        dissent = dissent.max(agreed.dissent);
         heard.extend(mine.into_iter().map(|(_, word)| word));
     }
     heard.sort_by_key(|word| std::cmp::Reverse((word.at, word.service.probe.clone())));
@@ -85,6 +128,7 @@ pub(crate) fn judge(
     totals.sort();
     Machine {
         opinion,
+        regions: over_probes(&regional),
         dissent,
         at: heard.first().map(|word| word.at),
         load: heard.iter().filter(recent).find_map(|word| word.service.load),
@@ -93,30 +137,129 @@ pub(crate) fn judge(
     }
 }
 
-/// What one probe's publishers say together, and the share of POPs that call it down although it
-/// is not.
-fn agreed(probe: &ProbePlan, words: &[(&NodeName, &Word)], now: Timestamp) -> (Opinion, u16) {
-    let fresh = |word: &Word| probe.ageing.confidence(now.since(word.at)) > 0;
-    let mut by_pop: BTreeMap<PopId, &Word> = BTreeMap::new();
-    for (from, word) in words.iter().filter(|(_, word)| fresh(word)) {
-        // Several probes in one POP: one that can reach the subject outweighs one that cannot.
-        let best = by_pop.entry(from.pop()).or_insert(word);
-        if rank(word.service.health) < rank(best.service.health) {
-            *best = word;
+/// The worst call of each region; a probe on which a region has no say of its own counts there as
+/// it does everywhere.
+fn over_probes(probes: &[(Call, BTreeMap<Arc<str>, Call>)]) -> BTreeMap<Arc<str>, Call> {
+    let named = probes.iter().flat_map(|(_, regions)| regions.keys());
+    let worst = |name: &Arc<str>| {
+        let calls = probes.iter().map(|(all, own)| own.get(name).copied().unwrap_or(*all));
+        calls.max().unwrap_or(Call::Unwatched)
+    };
+    named.map(|name| (Arc::clone(name), worst(name))).collect()
+}
+
+/// What one probe's publishers say together.
+struct Agreed {
+    opinion: Opinion,
+    regions: BTreeMap<Arc<str>, Call>,
+    /// The share of POPs that call it down although it is not.
+    dissent: u16,
+}
+
+/// Weights, in thousandths of a fresh POP.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    up: u64,
+    down: u64,
+    /// The part of `down` whose last probes were good.
+    held: u64,
+    pops: usize,
+    pops_down: usize,
+    pops_held: usize,
+    fresh: usize,
+}
+
+impl Tally {
+    fn add(&mut self, probe: &ProbePlan, word: &Word, confidence: u16) {
+        self.pops += 1;
+        self.fresh += usize::from(confidence >= HALF);
+        match word.service.health {
+            Health::Up => self.up += u64::from(confidence),
+            Health::Unknown => {}
+            Health::Down => {
+                self.down += u64::from(confidence);
+                self.pops_down += 1;
+                if is_held(probe, word) {
+                    self.held += u64::from(confidence);
+                    self.pops_held += 1;
+                }
+            }
         }
     }
-    let saying = |health| by_pop.iter().filter(move |(_, word)| word.service.health == health);
-    let down: Vec<(&PopId, &&Word)> = saying(Health::Down).collect();
-    // Fewer POPs may be left than have to agree: then all that are left decide.
-    let needed = probe.agree.min(by_pop.len()).max(1);
-    if down.len() >= needed {
-        return (down_together(probe, &down), 0);
+
+    /// Down or not, by `rule`; or down only because those who flap are held back.
+    fn call(self, rule: impl Fn(Self) -> bool) -> Call {
+        let without_held = Self {
+            up: self.up + self.held,
+            down: self.down - self.held,
+            pops_down: self.pops_down - self.pops_held,
+            ..self
+        };
+        match (rule(self), rule(without_held)) {
+            (true, true) => Call::Down,
+            (true, false) => Call::Damped,
+            (false, _) if self.up > 0 => Call::Up,
+            (false, _) => Call::Unknown,
+        }
     }
-    let share = down.len() * 1_000 / by_pop.len().max(1);
-    if saying(Health::Up).next().is_some() {
-        return (Opinion::Up, u16::try_from(share).unwrap_or(1_000));
+
+    /// Two thirds of a region's own weight.
+    fn is_down_in_region(self) -> bool {
+        self.down > 0 && self.down * 3 >= (self.down + self.up) * 2
     }
-    (unknown(probe, words, by_pop.is_empty(), now), 0)
+
+    /// More than half of the world's; or as many POPs as are asked for. Fewer may be left than
+    /// have to agree: then all that are left decide.
+    fn is_down(self, agree: Option<usize>) -> bool {
+        match agree {
+            Some(agree) => self.pops_down >= agree.min(self.pops).max(1),
+            None => self.down * 2 > self.down + self.up,
+        }
+    }
+}
+
+/// Whether a word says down of what answers well: its probe holds it back.
+fn is_held(probe: &ProbePlan, word: &Word) -> bool {
+    let service = &word.service;
+    service.health == Health::Down
+        && service.cause == Cause::Passed
+        && service.streak >= probe.rise.max(1)
+}
+
+fn agreed(plan: &Plan, probe: &ProbePlan, words: &[(&NodeName, &Word)], now: Timestamp) -> Agreed {
+    let mut by_pop: BTreeMap<PopId, (&Word, u16)> = BTreeMap::new();
+    for (from, word) in words {
+        let confidence = probe.ageing.confidence(now.since(word.at));
+        if confidence == 0 {
+            continue;
+        }
+        // Several probes in one POP: one that can reach the subject outweighs one that cannot.
+        let best = by_pop.entry(from.pop()).or_insert((word, confidence));
+        if rank(word.service.health) < rank(best.0.service.health) {
+            *best = (word, confidence);
+        }
+    }
+    let mut world = Tally::default();
+    let mut regional: BTreeMap<&Arc<str>, Tally> = BTreeMap::new();
+    for (pop, (word, confidence)) in &by_pop {
+        world.add(probe, word, *confidence);
+        if let Some(region) = plan.regions.get(pop) {
+            regional.entry(region).or_default().add(probe, word, *confidence);
+        }
+    }
+    let own = regional.into_iter().filter(|(_, tally)| tally.fresh >= REGION_POPS);
+    let own = own.map(|(name, tally)| (Arc::clone(name), tally.call(Tally::is_down_in_region)));
+    let regions: BTreeMap<Arc<str>, Call> = own.collect();
+    let down = || by_pop.iter().filter(|(_, (word, _))| word.service.health == Health::Down);
+    let grounds = || down().map(|(pop, (word, _))| (pop, *word)).collect::<Vec<_>>();
+    let share = u16::try_from(world.pops_down * 1_000 / world.pops.max(1)).unwrap_or(1_000);
+    let (opinion, dissent) = match world.call(|tally| tally.is_down(probe.agree)) {
+        Call::Down => (down_together(probe, &grounds()), 0),
+        Call::Damped => (damped_together(&grounds()), 0),
+        Call::Up => (Opinion::Up, share),
+        Call::Unknown | Call::Unwatched => (unknown(probe, words, by_pop.is_empty(), now), 0),
+    };
+    Agreed { opinion, regions, dissent }
 }
 
 fn rank(health: Health) -> u8 {
@@ -127,7 +270,16 @@ fn rank(health: Health) -> u8 {
     }
 }
 
-fn down_together(probe: &ProbePlan, down: &[(&PopId, &&Word)]) -> Opinion {
+fn damped_together(down: &[(&PopId, &Word)]) -> Opinion {
+    let passed = down.iter().filter(|(_, word)| word.service.cause == Cause::Passed);
+    let streak = passed.map(|(_, word)| word.service.streak).max().unwrap_or(0);
+    Opinion::Damped {
+        why: format!("held back for flapping, {streak} passed since it was last down").into(),
+        seen_by: down.iter().map(|(pop, _)| (*pop).clone()).collect(),
+    }
+}
+
+fn down_together(probe: &ProbePlan, down: &[(&PopId, &Word)]) -> Opinion {
     let count = |cause: Cause| down.iter().filter(|(_, w)| w.service.cause == cause).count();
     // The cause that most POPs name; of equals the one that is most specific.
     let causes = [
@@ -175,16 +327,4 @@ fn unknown(
         Some(_) => (Some(Removed::Warming), "not enough probes yet".to_owned()),
     };
     Opinion::Unknown { reason, why: why.into() }
-}
-
-/// Of two probes of one machine the worse counts: a machine is up when every check that says
-/// anything says so.
-fn worse(a: Opinion, b: Opinion) -> Opinion {
-    let badness = |opinion: &Opinion| match opinion {
-        Opinion::Unwatched => 0,
-        Opinion::Unknown { .. } => 1,
-        Opinion::Up => 2,
-        Opinion::Down { .. } => 3,
-    };
-    if badness(&b) > badness(&a) { b } else { a }
 }

@@ -13,6 +13,7 @@
 //! Left out here: damping after flaps, shedding control, the mass-failure guard and client
 //! databases (network, country). Their reasons exist in the dictionary and are never given.
 
+mod assess;
 mod atlas;
 mod board;
 mod choice;
@@ -20,6 +21,7 @@ mod choose;
 mod confidence;
 mod distance;
 mod geo;
+mod guard;
 mod health;
 mod latency;
 mod plan;

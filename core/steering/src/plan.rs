@@ -1,13 +1,15 @@
 //! What the board needs of the configuration: who watches what, and how soon words age.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use popnet_config::network::{Location, Network, Probe, ProbeKind, selects};
+use popnet_config::network::{Capacity, Location, Network, Probe, ProbeKind, selects};
 use popnet_terms::{NodeName, OriginId, PopId, ProbeId, Role, Span, TargetId};
 use popnet_wire::probing::Subject;
 
 use crate::confidence::Ageing;
+use crate::rules::Rules;
 
 /// Who watches what.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +27,27 @@ pub(crate) struct Plan {
     pub(crate) drained: BTreeSet<TargetId>,
     /// Where POPs stand.
     pub(crate) places: BTreeMap<PopId, Location>,
+    /// The region of each POP that has one.
+    pub(crate) regions: BTreeMap<PopId, Arc<str>>,
+    /// What targets may carry, in bits a second.
+    pub(crate) bandwidths: BTreeMap<TargetId, u64>,
+    /// How long a target is on its way back to its full weight.
+    pub(crate) ramps: BTreeMap<TargetId, Duration>,
+    /// Who serves together, with what each can carry beside the others; each such list once.
+    pub(crate) domains: BTreeSet<Vec<(TargetId, u64)>>,
 }
+
+/// Nobody is back at once: a cache is cold.
+const RAMP_MIN: Duration = Duration::from_mins(1);
 
 /// What the board needs of one service probe.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbePlan {
     pub(crate) ageing: Ageing,
     pub(crate) fall: u16,
-    pub(crate) agree: usize,
+    pub(crate) rise: u16,
+    /// How many POPs have to agree, where the configuration says so.
+    pub(crate) agree: Option<usize>,
     pops: Vec<String>,
 }
 
@@ -42,7 +57,8 @@ impl ProbePlan {
         Self {
             ageing: Ageing::health(probe.interval().duration()),
             fall: probe.fall(),
-            agree: usize::from(probe.agree().max(1)),
+            rise: probe.rise(),
+            agree: probe.from.as_ref().and_then(|from| from.agree).map(usize::from),
             pops: probe.from.as_ref().map_or_else(everywhere, |from| from.pops.clone()),
         }
     }
@@ -58,6 +74,11 @@ impl Plan {
         let mut plan = Self::default();
         let placed = network.pops.iter().filter_map(|(id, pop)| Some((id, pop.location.as_ref()?)));
         plan.places = placed.map(|(id, place)| (id.clone(), place.clone())).collect();
+        let regions = plan.places.iter();
+        let regions =
+            regions.filter_map(|(id, place)| Some((id.clone(), place.region.as_deref()?)));
+        plan.regions = regions.map(|(id, region)| (id, region.into())).collect();
+        plan.add_sites(network);
         for (name, pop, node) in network.nodes() {
             if node.runs(Role::Netprobe) {
                 plan.publishers.insert(name.clone());
@@ -68,15 +89,19 @@ impl Plan {
             }
         }
         for (id, pop) in &network.pops {
+            let target = TargetId::Pop(id.clone());
+            plan.add_bandwidth(&target, pop.capacity.as_ref());
             if pop.drain {
-                plan.drained.insert(TargetId::Pop(id.clone()));
+                plan.drained.insert(target);
             }
         }
         for (group, servers) in &network.origin_groups {
             for (key, server) in &servers.servers {
                 let id = OriginId { group: group.clone(), server: key.as_str().into() };
                 let subject = Subject::Origin(id.clone());
-                plan.targets.entry(TargetId::Origin(id)).or_default().push(subject.clone());
+                let target = TargetId::Origin(id);
+                plan.add_bandwidth(&target, server.capacity.as_ref());
+                plan.targets.entry(target).or_default().push(subject.clone());
                 // A server's own probe; probes that name its whole group follow below.
                 if let Some(probe) = &server.probe {
                     plan.watch(subject, probe);
@@ -91,6 +116,24 @@ impl Plan {
             probes.retain(|probe| known.contains_key(probe));
         }
         plan
+    }
+
+    /// Who serves together, and for how long answers name them.
+    fn add_sites(&mut self, network: &Network) {
+        for site in Rules::compile(network).sites() {
+            let together = site.targets.iter().map(|target| (target.id.clone(), target.capacity));
+            self.domains.insert(together.collect());
+            let ramp = Duration::from_secs(2 * u64::from(site.ttl_max.0)).max(RAMP_MIN);
+            for target in &site.targets {
+                let longest = self.ramps.entry(target.id.clone()).or_insert(ramp);
+                *longest = ramp.max(*longest);
+            }
+        }
+    }
+
+    fn add_bandwidth(&mut self, target: &TargetId, capacity: Option<&Capacity>) {
+        let bandwidth = capacity.and_then(|capacity| capacity.bandwidth);
+        self.bandwidths.extend(bandwidth.map(|rate| (target.clone(), rate.0)));
     }
 
     fn add_probe(&mut self, network: &Network, id: &ProbeId, probe: &Probe) {

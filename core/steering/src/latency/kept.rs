@@ -32,7 +32,7 @@ pub(super) fn write(part: &Part, speakers: &Speakers) -> Vec<u8> {
     let mut octets = postcard::to_allocvec(&head).unwrap_or_default();
     octets.reserve(rows.len() * ROW_OCTETS);
     for row in rows {
-        octets.extend_from_slice(&row.octets());
+        row.write(&mut octets);
     }
     octets
 }

@@ -346,15 +346,18 @@ impl Book {
             let number = numbers.get(usize::from(row.speaker)).copied().flatten()?;
             Some(row.said_by(number))
         };
-        let mut by_part: BTreeMap<usize, Vec<Row>> = BTreeMap::new();
-        for row in rows.filter_map(renumbered) {
-            by_part.entry(part_of(row.key.net())).or_default().push(row);
-        }
-        let mut taken = 0;
-        for (at, rows) in by_part {
-            taken += self.lay(at, rows);
-        }
-        Some(taken)
+        let mut rows = rows.filter_map(renumbered).peekable();
+        let Some(first) = rows.peek().map(|row| row.key) else { return Some(0) };
+        let (at, mut last) = (part_of(first.net()), first);
+        // Rows that belong to another part were not written by us.
+        let is_its = |row: &Row| {
+            let is_beside = row.key.is_beside(last);
+            last = row.key;
+            is_beside || part_of(row.key.net()) == at
+        };
+        let mut kept = Vec::with_capacity(octets.len() / row::ROW_OCTETS);
+        kept.extend(rows.filter(is_its));
+        Some(self.lay(at, kept))
     }
 
     /// Lays kept rows into the part at `at`.
@@ -367,14 +370,15 @@ impl Book {
         }
         rows.sort_by_key(|row| (row.key, row.speaker));
         let taken = rows.len();
-        let (before, units) = (slot.len(), slot.units());
         let old = std::mem::replace(slot, Arc::new(Part::of(rows)));
-        let part = Arc::make_mut(slot);
-        for row in old.rows() {
-            part.insert(*row, &self.table.speakers);
+        if old.len() > 0 {
+            let part = Arc::make_mut(slot);
+            for row in old.rows() {
+                part.insert(*row, &self.table.speakers);
+            }
         }
-        self.table.rows = (self.table.rows + part.len()).saturating_sub(before);
-        self.table.units = (self.table.units + part.units()).saturating_sub(units);
+        self.table.rows = (self.table.rows + slot.len()).saturating_sub(old.len());
+        self.table.units = (self.table.units + slot.units()).saturating_sub(old.units());
         taken
     }
 }

@@ -19,14 +19,14 @@ pub(crate) type OfUnit = SmallVec<[Row; 4]>;
 /// Rows in order of their unit, then of their speaker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
-    settled: Arc<[Row]>,
+    settled: Arc<Vec<Row>>,
     fresh: BTreeMap<(Key, u16), Row>,
 }
 
 impl Part {
     /// A part with these rows, which are in order.
     pub(crate) fn of(rows: Vec<Row>) -> Self {
-        Self { settled: rows.into(), fresh: BTreeMap::new() }
+        Self { settled: Arc::new(rows), fresh: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {

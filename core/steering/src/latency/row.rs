@@ -58,10 +58,19 @@ impl Key {
         xxh3_64(&self.0.to_le_bytes())
     }
 
-    /// Whether this is a key that [`Key::of`] makes.
+    /// Whether this is a key that [`Key::of`] makes: nothing above the family, no longer than a
+    /// unit, no bit of the address below its length.
     fn is_sound(self) -> bool {
         let longest = if self.0 & FAMILY == 0 { 24 } else { 48 };
-        self.length() <= longest && Self::of(self.net()) == self
+        let below = (1_u64 << (54 - u64::from(self.length().min(48)))) - 1;
+        self.0 < FAMILY << 1 && self.length() <= longest && self.0 & below & !LENGTH == 0
+    }
+
+    /// All units in one /16 or /32 lie side by side in one part of the table.
+    pub(crate) fn is_beside(self, other: Self) -> bool {
+        let wide = if self.0 & FAMILY == 0 { 16 } else { 32 };
+        let is_leaf = self.length() >= wide && other.length() >= wide;
+        is_leaf && (self.0 ^ other.0) >> (54 - wide) == 0
     }
 }
 
@@ -144,18 +153,17 @@ impl Row {
         Timestamp(i64::from(self.at) * 1_000_000)
     }
 
-    pub(crate) fn octets(&self) -> [u8; ROW_OCTETS] {
-        let mut octets = [0; ROW_OCTETS];
-        let [a, b] = self.country;
-        let fields = self.key.0.to_le_bytes().into_iter();
-        let fields = fields.chain(self.at.to_le_bytes()).chain(self.seq.to_le_bytes());
-        let fields = fields.chain(self.rtt.to_le_bytes()).chain(self.asn.to_le_bytes());
-        let fields = fields.chain([a, b]).chain(self.speaker.to_le_bytes());
-        let fields = fields.chain(self.loss.to_le_bytes()).chain(self.spread.to_le_bytes());
-        for (to, from) in octets.iter_mut().zip(fields) {
-            *to = from;
-        }
-        octets
+    /// Writes its [`ROW_OCTETS`].
+    pub(crate) fn write(&self, octets: &mut Vec<u8>) {
+        octets.extend_from_slice(&self.key.0.to_le_bytes());
+        octets.extend_from_slice(&self.at.to_le_bytes());
+        octets.extend_from_slice(&self.seq.to_le_bytes());
+        octets.extend_from_slice(&self.rtt.to_le_bytes());
+        octets.extend_from_slice(&self.asn.to_le_bytes());
+        octets.extend_from_slice(&self.country);
+        octets.extend_from_slice(&self.speaker.to_le_bytes());
+        octets.extend_from_slice(&self.loss.to_le_bytes());
+        octets.extend_from_slice(&self.spread.to_le_bytes());
     }
 
     /// `None`: no row has these octets.
@@ -208,6 +216,13 @@ mod tests {
         let back: Vec<IpNet> = keys.iter().map(|key| key.net()).collect();
         assert_eq!(back, nets);
         assert_eq!(Key::of("192.0.2.77/32".parse().unwrap()).net().to_string(), "192.0.2.0/24");
+        for key in &keys {
+            assert!(
+                key.is_sound() && !Key(key.0 | 1 << 20).is_sound() && !Key(key.0 | 63).is_sound()
+            );
+        }
+        let beside: Vec<bool> = keys.iter().map(|key| key.is_beside(keys[1])).collect();
+        assert_eq!(beside, [false, true, true, true, false]);
         let (first, last) = Key::span("10.0.0.0/16".parse().unwrap());
         let inside: Vec<bool> = keys.iter().map(|key| (first..=last).contains(key)).collect();
         assert_eq!(inside, [false, true, true, true, false]);
@@ -228,7 +243,10 @@ mod tests {
         };
         let mut row = Row::new(&finding, Timestamp(1_700_000_000_999_999), 77, 5);
         (row.asn, row.country) = (64_500, *b"DE");
-        assert_eq!(Row::from_octets(&row.octets()), Some(row));
+        let mut octets = Vec::new();
+        row.write(&mut octets);
+        let octets: &[u8; ROW_OCTETS] = octets.as_slice().try_into().unwrap();
+        assert_eq!(Row::from_octets(octets), Some(row));
         assert_eq!(
             (row.rtt(), row.loss(), row.spread()),
             (Some(Micros(12_345)), 333, Micros(1_700))
