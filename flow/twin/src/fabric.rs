@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use popnet_config::network::{Network, Policy, SiteKind};
+use popnet_config::network::{Network, Policy, Probe, ProbeKind, SiteKind};
 use popnet_terms::{NodeName, PopId, Role, SiteName, TargetId};
 
 use crate::chance::noise;
@@ -20,6 +20,8 @@ pub(crate) struct Fabric {
     pub(crate) pops: Vec<Site>,
     /// Nodes that probe, with their POP's place.
     pub(crate) probes: Vec<(NodeName, usize)>,
+    /// POPs whose probes watch caches.
+    pub(crate) watchers: Vec<usize>,
     /// Nodes that answer, with their POP's place.
     pub(crate) servers: Vec<(NodeName, usize)>,
     /// Sites that are steered.
@@ -95,7 +97,12 @@ impl Fabric {
             let nodes = network.nodes().filter(|(_, _, node)| node.runs(role));
             nodes.map(|(name, pop, _)| (name, at(pop))).collect()
         };
+        let service = |probe: &&Probe| probe.kind != ProbeKind::Latency;
+        let watches = |pop: &PopId| network.probes.values().filter(service).any(|p| p.is_from(pop));
         let (probes, servers) = (of_role(Role::Netprobe), of_role(Role::Nameserver));
+        let watching = probes.iter().filter(|(name, _)| watches(&name.pop()));
+        let mut watchers: Vec<usize> = watching.map(|(_, pop)| *pop).collect();
+        watchers.dedup();
         let mut by_target = BTreeMap::new();
         let mut by_address = BTreeMap::new();
         for (_, pop, node) in network.nodes().filter(|(_, _, node)| node.runs(Role::Webcache)) {
@@ -114,7 +121,7 @@ impl Fabric {
         if let Some((_, what)) = lacks.iter().find(|(lacking, _)| *lacking) {
             return Err(format!("the network has not {what}: nothing can be steered"));
         }
-        Ok(Self { pops, probes, servers, sites, by_target, by_address, network })
+        Ok(Self { pops, probes, watchers, servers, sites, by_target, by_address, network })
     }
 
     /// Whose caches `target` is.

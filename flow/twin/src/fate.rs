@@ -82,7 +82,7 @@ pub(crate) fn turns(
         let mut round = 0;
         let mut begin = start.after(fault.at.duration());
         while begin < end {
-            let pops = chosen(fault, &named, &busiest, round);
+            let pops = chosen(fault, &named, (&busiest, &fabric.watchers), round);
             let turn =
                 |at_time, begins| Turn { at: at_time, fault: at, begins, pops: pops.clone() };
             turns.push(turn(begin, true));
@@ -98,14 +98,21 @@ pub(crate) fn turns(
     Ok(turns)
 }
 
-fn chosen(fault: &Fault, named: &[usize], busiest: &[usize], round: usize) -> Vec<usize> {
+fn chosen(
+    fault: &Fault,
+    named: &[usize],
+    (busiest, watchers): (&[usize], &[usize]),
+    round: usize,
+) -> Vec<usize> {
     if fault.kind == FaultKind::Loss {
         return Vec::new();
     }
-    if fault.busiest > 0 {
-        let some = place(fault.busiest.into());
-        let all = busiest.iter().cycle().skip(round * some % busiest.len().max(1));
-        return all.take(some.min(busiest.len())).copied().collect();
+    for (some, of) in [(fault.busiest, busiest), (fault.watchers, watchers)] {
+        let some = place(some.into());
+        if some > 0 {
+            let all = of.iter().cycle().skip(round * some % of.len().max(1));
+            return all.take(some.min(of.len())).copied().collect();
+        }
     }
     if fault.every.is_some() {
         return named.iter().cycle().skip(round).take(1).copied().collect();

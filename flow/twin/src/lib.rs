@@ -17,6 +17,8 @@ mod fabric;
 mod fate;
 mod figures;
 mod gauge;
+mod globe;
+mod mmdb;
 mod num;
 mod oracle;
 mod places;

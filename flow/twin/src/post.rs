@@ -11,8 +11,10 @@ use crate::scenario::Wire;
 /// The longest that a late packet is held up.
 const LATE_MAX_US: f64 = 1_000_000.0;
 
-/// A TCP packet is sent again after so long, then twice as long.
+/// A packet that opens a TCP connection is sent again after so long, then twice as long (RFC 6298
+/// section 2); what follows after two round trips, but not sooner than that.
 const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_LATER: Duration = Duration::from_millis(200);
 
 /// The wire between everybody.
 #[derive(Clone, Debug)]
@@ -65,10 +67,20 @@ impl Post {
         (!there && !back).then(|| Duration::from_micros(whole(time)))
     }
 
-    /// The same over TCP, which sends again, until `limit`.
+    /// The opening of a TCP connection, until `limit`.
     pub(crate) fn handshake(&mut self, trip_us: u32, limit: Duration) -> Option<Duration> {
-        let mut waited = Duration::ZERO;
-        let mut pause = AGAIN;
+        self.insist(trip_us, AGAIN, limit)
+    }
+
+    /// A question and its answer over a TCP connection, until `limit`.
+    pub(crate) fn request(&mut self, trip_us: u32, limit: Duration) -> Option<Duration> {
+        let pause = Duration::from_micros(u64::from(trip_us) * 2).max(AGAIN_LATER);
+        self.insist(trip_us, pause, limit)
+    }
+
+    /// Sends again, after longer and longer pauses.
+    fn insist(&mut self, trip_us: u32, first: Duration, limit: Duration) -> Option<Duration> {
+        let (mut waited, mut pause) = (Duration::ZERO, first);
         while waited < limit {
             if let Some(time) = self.exchange(trip_us) {
                 return Some(waited + time).filter(|time| *time < limit);

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::fabric::Fabric;
 use crate::figures::{Figure, Measured};
 use crate::gauge::{Context, Series};
+use crate::globe::databases;
 use crate::num::{count, place};
 use crate::oracle::{Ideals, bill, ideals};
 use crate::places::Atlas;
@@ -129,7 +130,8 @@ fn simulate(
     let mut fabric = Fabric::new(&scenario.network, network, policy, &atlas, seed)?;
     let world = World::new(&scenario.crowd, scenario.network.capacity, &fabric, &atlas, seed);
     fabric.set_capacity(&world.capacity);
-    let mut twin = Twin::new(scenario, &fabric, &world, seed)?;
+    let globe = databases(&world, &atlas, seed)?;
+    let mut twin = Twin::new(scenario, &fabric, &world, &globe, seed)?;
     twin.run(progress);
     let compared = [Figure::OverBest, Figure::UnderGlobe, Figure::UnderTurns];
     let wanted = scenario.expect.iter().any(|wish| compared.contains(&wish.figure));

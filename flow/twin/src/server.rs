@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use popnet_config::network::Network;
-use popnet_steering::{Board, View};
+use popnet_steering::{Atlas, Board, View};
 use popnet_terms::{NodeName, PopId, Timestamp};
 use popnet_wire::frame::{Conversation, encode};
 use popnet_wire::probing::{Datagram, Need, Needs, Report};
@@ -44,10 +44,14 @@ pub(crate) struct Server {
     waiting: VecDeque<Need>,
     asked: BTreeMap<IpNet, Timestamp>,
     disk: Vec<(Timestamp, Report)>,
+    /// Latencies on disk, by the number of their part.
+    parts: BTreeMap<u16, Vec<u8>>,
+    /// What it knows of where clients are.
+    atlas: Atlas,
 }
 
 impl Server {
-    pub(crate) fn new(name: NodeName, pop: usize) -> Self {
+    pub(crate) fn new(name: NodeName, pop: usize, atlas: Atlas) -> Self {
         let mut board = Board::new();
         let view = Arc::new(board.view(Timestamp(0)));
         Self {
@@ -62,6 +66,8 @@ impl Server {
             waiting: VecDeque::new(),
             asked: BTreeMap::new(),
             disk: Vec::new(),
+            parts: BTreeMap::new(),
+            atlas,
         }
     }
 
@@ -77,6 +83,11 @@ impl Server {
         let kept = std::mem::take(&mut self.disk);
         self.board.import(&kept);
         self.disk = kept;
+        for octets in self.parts.values() {
+            self.board.restore_latencies(octets);
+        }
+        self.board.use_atlas(self.atlas.clone());
+        self.fit(now);
         self.publish(now);
     }
 
@@ -94,8 +105,16 @@ impl Server {
         self.view = Arc::new(self.board.view(self.local(now)));
     }
 
+    /// Writes to disk.
     pub(crate) fn keep(&mut self) {
         self.disk = self.board.export();
+        self.parts.extend(self.board.changed_latencies(usize::from(Board::LATENCY_PARTS)));
+    }
+
+    /// Learns anew how distance becomes time.
+    pub(crate) fn fit(&mut self, now: Timestamp) {
+        let now = self.local(now);
+        self.board.fit_models(now);
     }
 
     /// Leaves a wish; a client for whom one waits or was sent lately has enough.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_probe::{JobId, Outcome};
-use popnet_steering::{Rules, SiteRules};
+use popnet_steering::{Atlas, Rules, SiteRules};
 use popnet_terms::{TargetId, Timestamp};
 use popnet_wire::probing::{Needs, Report};
 
@@ -98,6 +98,7 @@ impl<'a> Twin<'a> {
         scenario: &'a Scenario,
         fabric: &'a Fabric,
         world: &'a World,
+        globe: &Atlas,
         seed: u64,
     ) -> Result<Self, String> {
         let end = START.after(scenario.length.duration());
@@ -111,7 +112,8 @@ impl<'a> Twin<'a> {
         let sites = probes
             .map(|(n, (name, pop))| ProbeSite::new(name.clone(), *pop, seed ^ (count(n) << 32)))
             .collect();
-        let servers = fabric.servers.iter().map(|(name, pop)| Server::new(name.clone(), *pop));
+        let servers = fabric.servers.iter();
+        let servers = servers.map(|(name, pop)| Server::new(name.clone(), *pop, globe.clone()));
         let from = START.after(scenario.warm_up.duration());
         Ok(Self {
             scenario,

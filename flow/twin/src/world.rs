@@ -42,6 +42,8 @@ pub(crate) struct Unit {
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) units: Vec<Unit>,
+    /// The region that each prefix is in.
+    pub(crate) homes: Vec<usize>,
     per_prefix: u32,
     seed: u64,
     /// Round trips from regions to POPs, row by row, without what is the client's own.
@@ -117,6 +119,7 @@ impl World {
         let pops = fabric.pops.len();
         let mut world = Self {
             units: Vec::new(),
+            homes: Vec::new(),
             per_prefix: crowd.per_prefix.max(1),
             seed,
             base,
@@ -144,6 +147,9 @@ impl World {
                 left < 0.0
             })
         };
+        let prefixes = u64::from(crowd.units.div_ceil(self.per_prefix));
+        let home = |prefix: u64| city(noise(seed, REGION << 8, prefix)).unwrap_or(0);
+        self.homes = (0..prefixes).map(home).collect();
         for n in 0..crowd.units {
             let prefix = n / self.per_prefix;
             let (id, of_prefix) = (u64::from(n), u64::from(prefix));

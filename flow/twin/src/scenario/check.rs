@@ -104,12 +104,14 @@ impl Checker<'_> {
         let path = |key: &str| format!("faults.{at}.{key}");
         self.range(&path("at"), fault.at.0, 0, length, "within `length`");
         let everywhere = fault.kind == FaultKind::Loss;
-        if !everywhere && fault.pops.is_empty() && fault.busiest == 0 {
-            let help = "add pops = [\"*\"], names, or busiest = 1";
+        let some = fault.busiest.saturating_add(fault.watchers);
+        if !everywhere && fault.pops.is_empty() && some == 0 {
+            let help = "add pops = [\"*\"], names, busiest = 1 or watchers = 1";
             self.at("E0703", "the fault names no POP", &path("kind"), help);
         }
         let missing = match fault.kind {
-            FaultKind::Demand | FaultKind::Loss if fault.factor.is_none() => Some("factor"),
+            FaultKind::Demand if fault.factor.or(fault.to).is_none() => Some("factor"),
+            FaultKind::Loss if fault.factor.is_none() => Some("factor"),
             FaultKind::Clock if fault.seconds.is_none() => Some("seconds"),
             FaultKind::Slow if fault.ms.is_none() => Some("ms"),
             FaultKind::Lie if fault.says.is_none() => Some("says"),
@@ -131,6 +133,9 @@ impl Checker<'_> {
         if let Some(factor) = fault.factor {
             let most = if everywhere { 1.0 } else { 100.0 };
             self.number(&path("factor"), factor, 0.0, most, "0 to 100; a loss 0 to 1");
+        }
+        if let Some(to) = fault.to {
+            self.number(&path("to"), to, 0.0, 100.0, "0 to 100");
         }
         if let Some(seconds) = fault.seconds {
             let days = seconds.unsigned_abs();

@@ -14,14 +14,21 @@ pub struct Fault {
     /// How long it lasts; unset: to the end.
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
-    /// Which POPs: their names, or `*`. Not needed with `busiest` or for the wire.
+    /// Which POPs: their names, or `*`. Not needed with `busiest` or `watchers`,
+    /// or for the wire.
     #[serde(default)]
     pub pops: Vec<String>,
     /// So many of the POPs that the most demand is nearest to.
     #[serde(default)]
     pub busiest: u32,
+    /// So many of the POPs whose probes watch caches.
+    #[serde(default)]
+    pub watchers: u32,
     /// `demand`: the factor. `loss`: the share of packets.
     pub factor: Option<f64>,
+    /// `demand`, instead of a factor: what becomes of the demand nearest to each POP, as a share
+    /// of what the POP can carry.
+    pub to: Option<f64>,
     /// `clock`: seconds forward, or back when negative.
     pub seconds: Option<i64>,
     /// `slow`: milliseconds on every way to these POPs.

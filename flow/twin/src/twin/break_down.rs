@@ -23,8 +23,11 @@ impl Twin<'_> {
             return;
         }
         for pop in turn.pops.iter().copied() {
+            let of = |list: &[f64]| list.get(pop).copied().unwrap_or(1.0);
+            let full = of(&self.world.capacity) / of(&self.world.natural).max(f64::MIN_POSITIVE);
+            let factor = fault.to.map(|to| to * full).or(fault.factor).unwrap_or(1.0);
             let Some(fate) = self.fates.get_mut(pop) else { continue };
-            change(fate, &fault, turn.begins, now);
+            change(fate, &fault, turn.begins, factor, now);
             match fault.kind {
                 FaultKind::Crash => self.servers_of(pop, turn.begins, now),
                 FaultKind::Quit => self.probes_of(pop, turn.begins, now),
@@ -121,7 +124,7 @@ impl Twin<'_> {
     }
 }
 
-fn change(fate: &mut Fate, fault: &Fault, begins: bool, now: Timestamp) {
+fn change(fate: &mut Fate, fault: &Fault, begins: bool, factor: f64, now: Timestamp) {
     let served = fate.serves();
     let counted = |value: u32| if begins { value + 1 } else { value.saturating_sub(1) };
     match fault.kind {
@@ -139,7 +142,7 @@ fn change(fate: &mut Fate, fault: &Fault, begins: bool, now: Timestamp) {
             let by = fault.seconds.unwrap_or(0).saturating_mul(1_000_000);
             fate.clock_us += if begins { by } else { -by };
         }
-        FaultKind::Demand => fate.demand = if begins { fault.factor.unwrap_or(1.0) } else { 1.0 },
+        FaultKind::Demand => fate.demand = if begins { factor } else { 1.0 },
         FaultKind::Slow => {
             let by = fault.ms.unwrap_or(0).saturating_mul(1_000);
             fate.slow_us = if begins { by } else { 0 };

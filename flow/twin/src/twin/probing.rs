@@ -41,6 +41,7 @@ impl Twin<'_> {
             }
         }
         for server in &mut self.servers {
+            server.fit(START);
             server.publish(START);
         }
     }
@@ -189,7 +190,7 @@ impl Twin<'_> {
         }
         let answered = opened.and_then(|opened| {
             let rest = job.timeout.checked_sub(opened + SERVICE)?;
-            Some((opened, opened + SERVICE + self.post.handshake(trip, rest)?))
+            Some((opened, opened + SERVICE + self.post.request(trip, rest)?))
         });
         let Some((connect, total)) = answered else {
             let failed = failure(Cause::Timeout, "no answer", job.timeout);
