@@ -82,10 +82,16 @@ impl Gate {
         Self { all, domain, nodes, zones: own.collect() }
     }
 
+    /// Whether everybody may ask for everything.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.zones.is_empty() && self.all.is_none()
+    }
+
     /// Whether `asker` may ask for `qname`, which is in wire form and lower case.
     #[must_use]
     pub fn admits(&self, asker: IpAddr, qname: &[u8]) -> bool {
-        if self.zones.is_empty() && self.all.is_none() {
+        if self.is_open() {
             return true;
         }
         // The deepest zone with a list of its own goes first.

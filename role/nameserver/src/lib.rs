@@ -2,6 +2,7 @@
 //!
 //! - `serve`: one packet in, one answer out; the same path for UDP, TCP and "why?".
 //! - `udp`: plain threads that take and send packets in batches and wait for nobody.
+//! - `ready`, `memo`: answers given and choices made lately, each thread's own.
 //! - `transport`: connections: DNS over TCP, TLS, HTTPS and QUIC.
 //! - `meet`, `limit`: what stands before the answers: cookies, access lists, rate limits.
 //! - `table`: what a configuration means here; built aside and published whole. `zones`: the zone
@@ -24,6 +25,7 @@ mod meet;
 mod memo;
 mod needs;
 mod notes;
+mod ready;
 mod serve;
 mod shared;
 mod sign;

@@ -1,6 +1,7 @@
 //! What a batch of answers leaves to be told elsewhere. Kept by each thread for itself and handed
 //! on once a batch, so that no answer waits for it. Beside it the choices that the thread has made.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use popnet_answer::SiteIndex;
@@ -9,8 +10,12 @@ use popnet_wire::logging::{Decision, Record};
 use popnet_wire::probing::Need;
 
 use crate::memo::Memo;
+use crate::ready::Ready;
 use crate::shared::Shared;
 use crate::table::Table;
+
+/// Numbers of decisions drawn at once.
+const BLOCK: u64 = 256;
 
 /// One thread's notes.
 #[derive(Debug, Default)]
@@ -24,6 +29,10 @@ pub(crate) struct Notes {
     needs: Vec<Need>,
     /// Empty where questions are few.
     pub(crate) memo: Memo,
+    /// Empty where questions are few.
+    pub(crate) ready: Ready,
+    /// Numbers of decisions that are this thread's.
+    numbers: Range<u64>,
 }
 
 impl Notes {
@@ -34,7 +43,7 @@ impl Notes {
 
     /// Empty notes of a thread that keeps so many choices.
     pub(crate) fn remembering(choices: usize) -> Self {
-        Self { memo: Memo::new(choices), ..Self::default() }
+        Self { memo: Memo::new(choices), ready: Ready::new(), ..Self::default() }
     }
 
     pub(crate) fn query(&mut self) {
@@ -55,6 +64,16 @@ impl Notes {
 
     pub(crate) fn decision(&mut self, customer: CustomerId, decision: Decision) {
         self.decisions.push((customer, decision));
+    }
+
+    /// The number of the next decision. Drawn in blocks: workers would wait for each other's
+    /// cache line.
+    pub(crate) fn number(&mut self, shared: &Shared) -> u64 {
+        let next = self.numbers.next();
+        next.unwrap_or_else(|| {
+            self.numbers = shared.decisions(BLOCK);
+            self.numbers.next().unwrap_or_default()
+        })
     }
 
     pub(crate) fn need(&mut self, need: Need) {

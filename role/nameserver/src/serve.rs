@@ -7,7 +7,7 @@ use std::sync::Arc;
 use popnet_answer::{
     Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, respond_signed,
 };
-use popnet_dns::{Envelope, Parsed, Query, Rcode, parse_query};
+use popnet_dns::{Edns, Envelope, Parsed, Query, Rcode, parse_query};
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
 use popnet_wire::logging::Decision;
@@ -18,6 +18,7 @@ use crate::limit::Shield;
 use crate::meet::{Form, Welcome};
 use crate::memo::{Key, Memo};
 use crate::notes::Notes;
+use crate::ready::Chosen;
 use crate::shared::Shared;
 use crate::steer::{Asker, Story, for_pop, for_unit};
 use crate::table::Table;
@@ -47,7 +48,7 @@ impl Transport {
 /// What an answer is made from: taken once a batch.
 pub(crate) struct Desk<'a> {
     pub(crate) shared: &'a Shared,
-    pub(crate) table: &'a Table,
+    pub(crate) table: &'a Arc<Table>,
     pub(crate) view: &'a View,
     pub(crate) shield: &'a Shield,
 }
@@ -63,12 +64,22 @@ impl Desk<'_> {
         out: &mut [u8],
     ) -> usize {
         notes.query();
+        if let Some(length) = self.again(packet, from, transport, notes, out) {
+            return length;
+        }
         // Looked at where it is: a query is some hundred octets, which nobody needs twice.
         match &parse_query(packet) {
             Parsed::Query(query) => {
                 let met = self.meet(query, from, transport, notes.now);
                 let length = match met.welcome {
-                    Welcome::Asked => self.answer_query(query, from, met.form, notes, out),
+                    Welcome::Asked => {
+                        let (length, due) = self.answer_query(query, from, met.form, notes, out);
+                        if transport == Transport::Udp {
+                            let answer = out.get(..length).unwrap_or_default();
+                            self.keep(packet, query, from, &due, notes, answer);
+                        }
+                        length
+                    }
                     Welcome::BadCookie | Welcome::Prohibited => self.turn_away(query, &met, out),
                 };
                 self.limit(Some((query, &met)), from, notes.now, length, out)
@@ -90,20 +101,21 @@ impl Desk<'_> {
         }
     }
 
-    fn answer_query(
-        &self,
-        query: &Query<'_>,
+    /// Gives the answer's length, and what is due when it is given again.
+    fn answer_query<'q>(
+        &'q self,
+        query: &'q Query<'q>,
         from: IpAddr,
         form: Form,
         notes: &mut Notes,
         out: &mut [u8],
-    ) -> usize {
+    ) -> (usize, Due<'q>) {
         let found = lookup(&self.table.catalog, query);
         let asker = Asker::of(query, from);
         match found.outcome {
             Outcome::Steered { site, .. } => {
                 let story = self.choose_target(query, asker, site, &mut notes.memo);
-                let Some(story) = story else { return 0 };
+                let Some(story) = story else { return (0, Due::Unique) };
                 let length = self.write_steered(&story, &found, form, out);
                 notes.hit(site);
                 notes.steered();
@@ -112,20 +124,24 @@ impl Desk<'_> {
                     notes.need(Need { resolver: from, client });
                 }
                 self.write_down(&story, notes);
-                length
+                // What is wished for is wished for with each answer.
+                let is_settled = !story.steered.choice.needs_measurement;
+                (length, if is_settled { Due::Chosen(site, story) } else { Due::Unique })
             }
             Outcome::Origin { site, pop, .. } => {
-                let Some(story) = self.choose_origin(query, asker, site, pop) else { return 0 };
+                let story = self.choose_origin(query, asker, site, pop);
+                let Some(story) = story else { return (0, Due::Unique) };
                 let choice = &story.steered.choice;
                 let services = self.services(choice);
                 let filling = Filling::Services { services: &services, ttl: choice.ttl.0 };
                 let length = self.write(query, &found, &filling, 0, form, out);
                 self.write_down(&story, notes);
-                length
+                (length, Due::Unique)
             }
             Outcome::Whoami => {
                 let texts = whoami(&asker, self.shared);
-                self.write(query, &found, &Filling::Texts(&texts), 0, form, out)
+                let texts = Filling::Texts(&texts);
+                (self.write(query, &found, &texts, 0, form, out), Due::Unique)
             }
             Outcome::Records(_)
             | Outcome::Minimal
@@ -136,8 +152,78 @@ impl Desk<'_> {
             | Outcome::TooLong
             | Outcome::Endless
             | Outcome::Lacking
-            | Outcome::Refused => self.write(query, &found, &Filling::Nothing, 0, form, out),
+            | Outcome::Refused => {
+                (self.write(query, &found, &Filling::Nothing, 0, form, out), Due::Nothing)
+            }
         }
+    }
+
+    /// The answer that the very same question got before, when it is ready.
+    fn again(
+        &self,
+        packet: &[u8],
+        from: IpAddr,
+        transport: Transport,
+        notes: &mut Notes,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        if transport != Transport::Udp || !self.shield.is_open() {
+            return None;
+        }
+        notes.ready.follow(self.table);
+        let (answer, chosen) = notes.ready.find(packet, from, self.view.generation)?;
+        let (number, rest) = out.split_first_chunk_mut::<2>()?;
+        *number = *packet.first_chunk()?;
+        rest.get_mut(..answer.len())?.copy_from_slice(answer);
+        let length = 2 + answer.len();
+        if let Some(Chosen { site, story, .. }) = chosen {
+            let (site, story) = (*site, story.clone());
+            notes.hit(site);
+            notes.steered();
+            let id = notes.number(self.shared);
+            if let Some((customer, decision)) = story.filter(|_| is_sampled(id, self.table.sample))
+            {
+                let now = notes.now;
+                notes.decision(customer, Decision { id, ts: now, resolver: from, ..decision });
+            }
+        }
+        Some(length)
+    }
+
+    /// Keeps an answer for the same question, when nothing else went into it. Signatures end, and
+    /// cookies are of a time and an address.
+    fn keep(
+        &self,
+        packet: &[u8],
+        query: &Query<'_>,
+        from: IpAddr,
+        due: &Due<'_>,
+        notes: &mut Notes,
+        answer: &[u8],
+    ) {
+        let special = |edns: &Edns| edns.cookie.is_some() || edns.dnssec_ok;
+        if answer.is_empty() || !self.shield.is_open() || query.edns.as_ref().is_some_and(special) {
+            return;
+        }
+        let unit = match due {
+            Due::Unique => return,
+            Due::Nothing => None,
+            Due::Chosen(..) => Some(from),
+        };
+        if !notes.ready.is_wanted(packet, unit) {
+            return;
+        }
+        let chosen = match due {
+            Due::Chosen(site, story) => {
+                let told = story.site.is_logged.then(|| {
+                    let decision = story.tell(self.shared, self.table, 0, notes.now);
+                    (story.site.customer.clone(), decision)
+                });
+                Some(Chosen::new(from, self.view.generation, *site, told))
+            }
+            Due::Unique | Due::Nothing => None,
+        };
+        notes.ready.keep(packet, from, answer, chosen);
     }
 
     fn write(
@@ -234,7 +320,7 @@ impl Desk<'_> {
 
     /// Notes a decision down, when it is one of those that are.
     fn write_down(&self, story: &Story<'_>, notes: &mut Notes) {
-        let id = self.shared.next_decision();
+        let id = notes.number(self.shared);
         if story.site.is_logged && is_sampled(id, self.table.sample) {
             let decision = story.tell(self.shared, self.table, id, notes.now);
             notes.decision(story.site.customer.clone(), decision);
@@ -276,12 +362,22 @@ impl Desk<'_> {
             | Outcome::Lacking
             | Outcome::Refused => {
                 let mut unheard = Notes::at(notes.now);
-                let length = self.answer_query(query, from, form, &mut unheard, &mut out);
+                let (length, _) = self.answer_query(query, from, form, &mut unheard, &mut out);
                 out.truncate(length);
                 Explained::Octets(found.outcome, out)
             }
         }
     }
+}
+
+/// What is due whenever an answer is given again.
+enum Due<'q> {
+    /// It is not: it holds for this one question only.
+    Unique,
+    /// Nothing: everybody gets it.
+    Nothing,
+    /// It was chosen for the unit of one resolver: counted, and written down.
+    Chosen(SiteIndex, Story<'q>),
 }
 
 /// What a question would lead to.

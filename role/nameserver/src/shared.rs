@@ -1,5 +1,6 @@
 //! What every thread of the role sees: the published tables, counters, and the ways out.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,8 +78,10 @@ impl Shared {
         })
     }
 
-    /// The number of the next decision.
-    pub(crate) fn next_decision(&self) -> u64 {
-        self.decisions.fetch_add(1, Ordering::Relaxed)
+    /// Numbers for so many decisions. After 2^64 of them they begin anew.
+    pub(crate) fn decisions(&self, count: u64) -> Range<u64> {
+        let first = self.decisions.fetch_add(count, Ordering::Relaxed);
+        // A block at the end of the range would be empty: one number again harms nobody.
+        first..first.checked_add(count).unwrap_or(u64::MAX)
     }
 }
