@@ -198,10 +198,11 @@ async fn load(zones: Zones, held: Arc<Held>) -> Option<(Zones, table::Table)> {
 
 /// What reading took is free now, but the allocator gives it back to the system only when it is
 /// next asked for something, and that a second later at the soonest. While a name server answers,
-/// it asks for nothing.
+/// it asks for nothing. And most of the program's text is needed for reading only.
 async fn settle() {
     tokio::time::sleep(SETTLE).await;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
+    popnet_runtime::text::let_go();
 }
 
 /// Builds the next table on each change of the configuration; answers flow from the old one

@@ -7,7 +7,7 @@
 //! - [`quic`]: the same trust for measurements (datagrams) and logs (streams).
 //! - [`bind`]: ports, with the holder's name when one is taken.
 //! - [`files`], [`journal`], [`pidfile`]: what must survive or be found by other processes.
-//! - [`publish`], [`clock`], [`backoff`], [`descriptors`]: small tools.
+//! - [`publish`], [`clock`], [`backoff`], [`descriptors`], [`text`]: small tools.
 //!
 //! Nothing here knows what an answer, a cache or a probe is.
 
@@ -27,6 +27,7 @@ pub mod publish;
 pub mod quic;
 pub mod ship;
 pub mod socket_path;
+pub mod text;
 mod trust;
 
 pub use context::{Context, Ended, Running, StartError};
