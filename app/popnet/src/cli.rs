@@ -65,6 +65,8 @@ pub(crate) enum Command {
     /// Take over another name server's configuration
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Simulate a network with the real decisions; exit 8 when a figure misses its limit
+    Simulate(SimulateArguments),
     /// People who may use NetView
     #[command(subcommand)]
     User(UserCommand),
@@ -119,6 +121,18 @@ pub(crate) enum DemoCommand {
     Reset,
     /// Stop a demo that runs in another window
     Down,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArguments {
+    /// What is simulated: a file as in examples/scenarios
+    pub(crate) scenario: PathBuf,
+    /// Draw everything that happens by chance from this number (default: the scenario's)
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Draw what happened over time as SVG files in DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod fetch;
 mod import;
 pub(crate) mod map;
 mod purge;
+mod simulate;
 mod status;
 mod user;
 mod zone;
@@ -39,6 +40,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Authority(command) => authority::execute(&command, style),
         Command::User(command) => wait_for(user::execute(&command, context, style)),
         Command::Import(command) => import::execute(&command, style),
+        Command::Simulate(simulate) => simulate::execute(&simulate, style),
         Command::Zone(command) => wait_for(zone::execute(&command, context, style)),
         Command::Status => wait_for(status::execute(context, style)),
         Command::Config(command) => wait_for(config::execute(command, context, style)),
