@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use popnet_probe::{Prober, load_in};
 use popnet_runtime::{files, identity, journal, link, ship};
-use popnet_steering::Board;
+use popnet_steering::{Atlas, Board};
 use popnet_store::{Limits, Recovery, SegmentId, read_head, segment};
 use popnet_terms::Timestamp;
 use popnet_wire::control::{Ask, Reply};
@@ -129,5 +129,27 @@ pub fn kept_state(octets: &[u8]) {
         board.configure(&NETWORK, None, now);
         let _ = board.import(&kept);
         let _ = (board.view(now), board.export());
+    }
+    latencies(octets);
+}
+
+/// A part of the kept latencies, and a database of places by which they are grouped.
+fn latencies(octets: &[u8]) {
+    let now = Timestamp(1_700_049_600_000_000);
+    let mut board = Board::new();
+    board.configure(&NETWORK, None, now);
+    if board.restore_latencies(octets).is_some_and(|rows| rows > 0) {
+        board.forget(now);
+        let parts = board.changed_latencies(usize::from(Board::LATENCY_PARTS));
+        for (_, part) in parts {
+            assert!(board.restore_latencies(&part).is_some());
+        }
+    }
+    if let Ok(atlas) = Atlas::read(Some(octets.to_vec()), Some(octets.to_vec())) {
+        for client in ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/48", "0.0.0.0/0"] {
+            let _ = client.parse().ok().and_then(|client| atlas.place(client));
+        }
+        board.use_atlas(atlas);
+        board.fit_models(now);
     }
 }
