@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use popnet_terms::{Micros, NodeName, OriginId, ProbeId, SiteName, Timestamp};
+use popnet_terms::{Micros, NodeName, OriginId, ProbeId, SiteName, TargetId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Epoch;
@@ -22,6 +22,74 @@ pub enum Datagram {
     Needs(Needs),
     /// A name server's hits a site since its last such message (N17).
     Hits(Hits),
+    /// What a publisher has said so far, so that losses are seen.
+    Digest(Digest),
+    /// What of it did not come.
+    Repair(Repair),
+    /// A name server's bindings, to the other name servers (N7).
+    Bound(Bound),
+}
+
+/// What a publisher has said since its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Whose words.
+    pub publisher: NodeName,
+    /// Of which start.
+    pub boot: u64,
+    /// The oldest number that can be had again.
+    pub low: u64,
+    /// The newest number; below `low` when there is none yet.
+    pub high: u64,
+}
+
+/// Asks a publisher for what did not come, or came so late that it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// Who asks.
+    pub asker: NodeName,
+    /// Of which start of the publisher.
+    pub boot: u64,
+    /// First and last number of each gap; at most [`RANGES_MAX`].
+    pub ranges: Vec<(u64, u64)>,
+    /// Everything that is in force, whatever its numbers: the asker has just come.
+    pub all: bool,
+}
+
+/// Gaps in one datagram.
+pub const RANGES_MAX: usize = 32;
+
+/// Bindings made by a name server or known to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Whose word it is.
+    pub publisher: NodeName,
+    /// Chosen anew at each start.
+    pub boot: u64,
+    /// Grows by one a message; 0: said again, and counts for no gap.
+    pub seq: u64,
+    /// The rows.
+    pub rows: Vec<Binding>,
+}
+
+/// A client that stays with a target (N7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// For which site.
+    pub site: SiteName,
+    /// Which client.
+    pub client: IpNet,
+    /// With whom.
+    pub target: TargetId,
+    /// When it was made, by the clock of its maker: of two for one client the earlier counts.
+    pub issued: Timestamp,
+    /// Its maker; of two made at one moment the one whose maker comes first counts.
+    pub issuer: NodeName,
+    /// How often the client was bound anew because its target could not be kept: of two the
+    /// greater counts before all else.
+    pub round: u32,
+    /// How long it still holds, in seconds from when this was sent: clocks need not agree.
+    pub left: u32,
 }
 
 /// Results of one probe.
@@ -57,6 +125,22 @@ pub enum Finding {
     Service(Service),
     /// Time and loss from the probe's POP to a client unit.
     Latency(Latency),
+    /// Clients that a target asks to be sent elsewhere.
+    Shed(Shed),
+}
+
+/// What a target sheds. The probes of its own POP speak for it, those of every POP for a
+/// customer's server; of several that do, the one whose name comes first counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shed {
+    /// Who sheds.
+    pub target: TargetId,
+    /// Share of new clients, in thousandths.
+    pub shed: u16,
+    /// The load behind it, in thousandths, where it is known now.
+    pub load: Option<u16>,
+    /// Time between two steps of the share, in seconds.
+    pub period: u32,
 }
 
 /// What was probed for service.

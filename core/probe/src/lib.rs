@@ -25,7 +25,9 @@ mod shed;
 mod simulate;
 mod watch;
 mod wishes;
+mod relief;
 
+mod ring;
 pub use action::{
     Action, Address, Answer, Burst, Change, Failure, HttpJob, JobId, MeasureJob, Outcome, TcpJob,
 };
@@ -35,3 +37,4 @@ pub use prober::{Prober, Tallies};
 pub use publish::Level;
 pub use report::pack;
 pub use shed::{ShedRules, Shedder, gain_bound};
+pub use ring::Ring;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use popnet_config::network::{Network, Simulate};
 use popnet_terms::{PopId, SiteName, Span, Timestamp, client_unit};
-use popnet_wire::probing::{Cause, Hits, Needs, Sample};
+use popnet_wire::probing::{Cause, Hits, Needs, Sample, Service};
 
 use crate::action::{Action, Burst, Change, Failure, JobId, MeasureJob, Outcome, Wish};
 use crate::plan::{self, Bursts, Key};
+use crate::relief::Relief;
 use crate::simulate;
 use crate::watch::{Watch, sample_of};
 use crate::wishes::{Taken, Wishes};
@@ -66,6 +67,9 @@ pub struct Prober {
     /// Simulated units that were wished for beyond those that the table names.
     simulated: BTreeMap<IpNet, Wish>,
     hits: BTreeMap<SiteName, u64>,
+    relief: Relief,
+    /// A share of what is shed has changed.
+    relieved: bool,
     fresh: BTreeSet<Key>,
     news_at: Option<Timestamp>,
     full_at: Timestamp,
@@ -90,6 +94,8 @@ impl Prober {
             simulate: None,
             simulated: BTreeMap::new(),
             hits: BTreeMap::new(),
+            relief: Relief::default(),
+            relieved: false,
             fresh: BTreeSet::new(),
             news_at: None,
             full_at: Timestamp(0),
@@ -126,6 +132,7 @@ impl Prober {
             self.latency_expire = expire;
         }
         self.bursts = latency.map(|(bursts, _)| bursts);
+        self.relief.configure(network, &self.pop);
         self.simulate.clone_from(&network.simulate);
         // Everybody learns at once what has changed, simulated distances above all.
         self.full_at = now;
@@ -151,6 +158,9 @@ impl Prober {
             self.tallies.failures += 1;
         }
         let customer = watch.spec.customer.clone();
+        let load = self.service(&key).and_then(|(service, _)| service.load);
+        self.relief.load(&key.1, load, now);
+        self.relieve(now);
         self.fresh.insert(key.clone());
         let Some(transition) = transition else {
             self.news(now.after(NEWS_WAIT));
@@ -217,6 +227,7 @@ impl Prober {
         self.give_up(now);
         self.start_watches(now);
         self.start_bursts(now);
+        self.relieve(now);
         if self.full_at <= now {
             self.report_all(now);
         } else if self.news_at.is_some_and(|at| at <= now) {
@@ -257,6 +268,7 @@ impl Prober {
         let mut samples = self.services(&keys);
         samples.extend(self.wishes.samples(true, now));
         samples.extend(self.simulated_samples(now));
+        samples.extend(self.relief.samples(now));
         samples
     }
 
@@ -265,6 +277,7 @@ impl Prober {
         self.wishes.forget(self.latency_expire, now);
         let samples = self.everything(now);
         self.fresh.clear();
+        self.relieved = false;
         self.news_at = None;
         self.report(samples);
     }
@@ -276,6 +289,9 @@ impl Prober {
         if self.wishes.has_news() {
             samples.extend(self.wishes.samples(false, now));
         }
+        if std::mem::take(&mut self.relieved) {
+            samples.extend(self.relief.samples(now));
+        }
         self.report(samples);
     }
 
@@ -286,15 +302,26 @@ impl Prober {
     }
 
     fn services(&self, keys: &[Key]) -> Vec<Sample> {
-        let of = |key: &Key| {
-            let watch = self.watches.get(key)?;
-            let mut service = watch.sample(key)?;
-            if let Some(table) = &self.simulate {
-                simulate::apply(table, &self.pop, &mut service);
-            }
-            Some(sample_of(service, watch.last_at()?))
-        };
+        let of = |key: &Key| self.service(key).map(|(service, at)| sample_of(service, at));
         keys.iter().filter_map(of).collect()
+    }
+
+    /// What is to be reported of one subject, and when it was learnt.
+    fn service(&self, key: &Key) -> Option<(Service, Timestamp)> {
+        let watch = self.watches.get(key)?;
+        let mut service = watch.sample(key)?;
+        if let Some(table) = &self.simulate {
+            simulate::apply(table, &self.pop, &mut service);
+        }
+        Some((service, watch.last_at()?))
+    }
+
+    /// Takes the steps of what is shed.
+    fn relieve(&mut self, now: Timestamp) {
+        if self.relief.step(now) {
+            self.relieved = true;
+            self.news(now.after(NEWS_WAIT));
+        }
     }
 
     /// What the lab's table says of this wish.

@@ -141,6 +141,7 @@ fn shown(action: &Action) -> String {
             let (id, at) = (job.id.0, &job.address);
             format!("  {id}: {} {scheme}://{at}{} host {}", job.method, job.path, job.host)
         }
+        Action::Try(job) => format!("  {}: try {} {:?}", job.id.0, job.address, job.task),
         Action::Tcp(job) => format!("  {}: open {}", job.id.0, job.address),
         Action::Measure(job) => {
             let (id, samples) = (job.id.0, job.samples);
@@ -189,6 +190,10 @@ fn reported(sample: &Sample) -> String {
             latency.loss,
             latency.samples,
             latency.method
+        ),
+        Finding::Shed(shed) => format!(
+            "  report {} sheds {} at load {:?} every {} s at {at}",
+            shed.target, shed.shed, shed.load, shed.period
         ),
     }
 }

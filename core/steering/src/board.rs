@@ -23,6 +23,7 @@ use crate::guard::{Guard, Seen};
 use crate::health::{Word, Words};
 use crate::latency::{Book, Word as Said};
 use crate::plan::Plan;
+use crate::sheds::Sheds;
 use crate::view::{Connect, GuardHold, Standing, Verdict, View};
 
 /// What became of a report.
@@ -46,6 +47,7 @@ pub struct Board {
     atlas: Atlas,
     models: Arc<Models>,
     to_probes: BTreeMap<PopId, Micros>,
+    sheds: Sheds,
     guard: Guard,
     tracks: BTreeMap<TargetId, Track>,
     generation: u64,
@@ -69,8 +71,13 @@ const WORD_KEEP: Duration = Duration::from_mins(30);
 /// Client units that a model of distances rests on.
 const MODEL_UNITS: usize = 4_096;
 
-/// No sample lies longer than this at its publisher: a larger difference is a clock that jumped.
+/// No service word lies longer than this at its publisher, and no latency longer than a day: a
+/// larger difference is a clock that jumped.
 const HELD_MAX: Duration = Duration::from_mins(5);
+const LATENCY_HELD_MAX: Duration = Duration::from_hours(24);
+
+/// A sample from after its own report is from a clock that goes wrong, or forged.
+const AHEAD_MAX: Duration = Duration::from_secs(1);
 
 impl Board {
     /// How many parts the latencies are kept in.
@@ -106,8 +113,16 @@ impl Board {
             return recorded;
         }
         for sample in &report.samples {
+            if sample.at.since(report.sent) > AHEAD_MAX {
+                recorded.foreign += 1;
+                continue;
+            }
             let held = report.sent.since(sample.at);
-            let held = if held > HELD_MAX { Duration::ZERO } else { held };
+            let held_max = match sample.finding {
+                Finding::Latency(_) => LATENCY_HELD_MAX,
+                Finding::Service(_) | Finding::Shed(_) => HELD_MAX,
+            };
+            let held = if held > held_max { Duration::ZERO } else { held };
             let held = i64::try_from(held.as_micros()).unwrap_or(0);
             let at = Timestamp(received.0.saturating_sub(held));
             match self.record_sample(report, sample, at) {
@@ -140,6 +155,8 @@ impl Board {
         self.latency.forget(Ageing::path(), now, |pop| pops.contains(pop));
         self.to_probes.retain(|pop, _| pops.contains(pop));
         self.tracks.retain(|target, _| self.plan.targets.contains_key(target));
+        let plan = &self.plan;
+        self.sheds.forget(now, |target, pop| plan.may_speak_for(target, pop));
     }
 
     /// What is known at `now`.
@@ -266,6 +283,11 @@ impl Board {
                 let place = self.atlas.place(latency.client);
                 Some(self.latency.record(latency, word, place.as_ref()))
             }
+            Finding::Shed(shed) => {
+                let pop = report.publisher.pop();
+                self.plan.may_speak_for(&shed.target, &pop).then_some(())?;
+                Some(self.sheds.record(&report.publisher, (boot, seq), at, shed))
+            }
         }
     }
 
@@ -300,6 +322,7 @@ impl Board {
             };
             let returned = before.and_then(|track| returned(track, &verdict, now));
             let ramp = plan.ramps.get(&target).copied().unwrap_or_default();
+            verdict.shed = self.sheds.of(&target, now);
             verdict.ramp = returned.map_or(1_000, |at| share_back(now.since(at), ramp));
             let returned = returned.filter(|_| verdict.ramp < 1_000);
             let verdict = Arc::new(verdict);

@@ -15,10 +15,12 @@
 
 mod assess;
 mod atlas;
+mod bindings;
 mod board;
 mod choice;
 mod choose;
 mod confidence;
+mod digest;
 mod distance;
 mod geo;
 mod guard;
@@ -28,11 +30,14 @@ mod plan;
 mod rank;
 mod rules;
 mod score;
+mod sheds;
 mod view;
 
 pub use atlas::{Atlas, AtlasError, Place};
+pub use bindings::{Bindings, Bound, Held, ROWS_MAX, Took};
 pub use board::{Board, Recorded};
 pub use choice::{Choice, Chosen, Client, Family, Question};
 pub use choose::choose;
+pub use digest::{Ledger, Missing};
 pub use rules::{Rules, SiteRules, Target, TargetNode};
 pub use view::{GuardHold, Standing, Verdict, View};

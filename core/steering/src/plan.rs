@@ -178,5 +178,14 @@ impl Plan {
     /// Whether a word of this probe about this subject is expected.
     pub(crate) fn expects(&self, subject: &Subject, probe: &ProbeId) -> bool {
         self.watched.get(subject).is_some_and(|probes| probes.contains(probe))
+    /// Whether the probes of `pop` say what `target` sheds.
+    pub(crate) fn may_speak_for(&self, target: &TargetId, pop: &PopId) -> bool {
+        let is_own = match target {
+            TargetId::Pop(own) => own == pop,
+            TargetId::Origin(_) => true,
+        };
+        is_own && self.targets.contains_key(target)
+    }
+
     }
 }

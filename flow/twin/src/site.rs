@@ -102,7 +102,9 @@ fn lie_in(sample: &mut Sample, says: Says) {
             latency.rtt = Some(Micros(1_000));
             latency.loss = 0;
         }
-        (Finding::Service(_), Says::Near) | (Finding::Latency(_), Says::Down | Says::Up) => {}
+        (Finding::Service(_), Says::Near)
+        | (Finding::Latency(_), Says::Down | Says::Up)
+        | (Finding::Shed(_), _) => {}
     }
 }
 

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use popnet_config::Held;
+use popnet_runtime::Context;
+use popnet_runtime::clock::Steady;
 use popnet_runtime::quic::{Connection, Endpoint};
-use popnet_runtime::{Context, clock};
-use popnet_steering::Board;
-use popnet_terms::{Micros, NodeName, PopId, Role, SiteName};
+use popnet_steering::{Board, GuardHold, Ledger};
+use popnet_terms::{CustomerId, Micros, NodeName, PopId, Role, SiteName};
 use popnet_wire::frame::{Conversation, decode, encode};
-use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Hits, Need, Report};
+use popnet_wire::logging::{Event, Record};
+use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Digest, Hits, Need, Repair, Report};
 use popnet_wire::rollout::Epoch;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -38,6 +40,8 @@ const COALESCE: Duration = Duration::from_millis(50);
 const VIEW_MAX: Duration = Duration::from_secs(1);
 /// One slot of wishes.
 const NEEDS_SLOT: Duration = Duration::from_millis(100);
+/// How often probes are asked for what did not come.
+const REPAIR_SLOT: Duration = Duration::from_millis(250);
 /// How often probes are told how busy sites are.
 const HITS_SLOT: Duration = Duration::from_secs(10);
 /// How often the paths to the probes are looked at.
@@ -77,6 +81,9 @@ pub(crate) fn start(
         .collect();
     let mut desk = BoardDesk {
         board: Board::new(),
+        ledger: Ledger::default(),
+        steady: Steady::default(),
+        guard: None,
         shared,
         probes,
         pending: Pending::default(),
@@ -156,7 +163,7 @@ struct Door {
     config: watch::Receiver<Arc<Held>>,
     shared: Arc<Shared>,
     probes: Arc<Probes>,
-    sender: mpsc::Sender<Report>,
+    sender: mpsc::Sender<Word>,
     shutdown: CancellationToken,
 }
 
@@ -200,16 +207,16 @@ async fn listen(name: NodeName, connection: Connection, door: Arc<Door>) {
             read = connection.read_datagram() => read,
         };
         let Ok(octets) = read else { break };
-        let Some(report) = report_in(&octets) else {
+        let Some(word) = word_in(&octets) else {
             count(&door.shared.counters.probe_junk);
             continue;
         };
         // Nobody speaks for another, and a node that is no probe any more speaks for nobody.
-        if report.publisher != name || door.probe(connection.peer()).is_none() {
+        if *word.publisher() != name || door.probe(connection.peer()).is_none() {
             count(&door.shared.counters.probe_foreign);
             continue;
         }
-        if door.sender.try_send(report).is_err() {
+        if door.sender.try_send(word).is_err() {
             count(&door.shared.counters.probe_overload);
         }
     }
@@ -218,17 +225,40 @@ async fn listen(name: NodeName, connection: Connection, door: Arc<Door>) {
     tracing::debug!(probe = %name, "left");
 }
 
-/// The report in a datagram; nothing else is for us.
-pub(crate) fn report_in(octets: &[u8]) -> Option<Report> {
+/// What a probe says.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Report(Report),
+    Digest(Digest),
+}
+
+impl Word {
+    fn publisher(&self) -> &NodeName {
+        match self {
+            Self::Report(report) => &report.publisher,
+            Self::Digest(digest) => &digest.publisher,
+        }
+    }
+}
+
+/// The word of a probe in a datagram; nothing else is for us.
+pub(crate) fn word_in(octets: &[u8]) -> Option<Word> {
     match decode(Conversation::Probing, octets) {
-        Ok(Datagram::Report(report)) => Some(report),
-        Ok(Datagram::Needs(_) | Datagram::Hits(_)) | Err(_) => None,
+        Ok(Datagram::Report(report)) => Some(Word::Report(report)),
+        Ok(Datagram::Digest(digest)) => Some(Word::Digest(digest)),
+        Ok(Datagram::Needs(_) | Datagram::Hits(_) | Datagram::Repair(_) | Datagram::Bound(_))
+        | Err(_) => None,
     }
 }
 
 /// The board's one owner.
 struct BoardDesk {
     board: Board,
+    /// What of the probes' words has come.
+    ledger: Ledger,
+    steady: Steady,
+    /// Whose fall is not believed, as it was told last.
+    guard: Option<Arc<GuardHold>>,
     shared: Arc<Shared>,
     probes: Arc<Probes>,
     pending: Pending,
@@ -242,7 +272,7 @@ struct BoardDesk {
 impl BoardDesk {
     async fn run(
         &mut self,
-        mut reports: mpsc::Receiver<Report>,
+        mut words: mpsc::Receiver<Word>,
         mut wished: Wished,
         mut config: watch::Receiver<Arc<Held>>,
         shutdown: CancellationToken,
@@ -254,13 +284,14 @@ impl BoardDesk {
         self.publish();
         let (mut needs, mut hits) = (ticks(NEEDS_SLOT), ticks(HITS_SLOT));
         let (mut keep, mut forget) = (ticks(KEEP_SLOT), ticks(FORGET_SLOT));
+        let mut repair = ticks(REPAIR_SLOT);
         let (mut paths, mut atlas) = (ticks(PATHS_SLOT), ticks(ATLAS_SLOT));
         let mut next_view = Instant::now() + VIEW_MAX;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(report) = reports.recv() => {
-                    if self.record(&report) {
+                Some(word) = words.recv() => {
+                    if self.hear(&word) {
                         next_view = next_view.min(Instant::now() + COALESCE);
                     }
                 }
@@ -277,12 +308,17 @@ impl BoardDesk {
                 }
                 _ = needs.tick() => self.send_needs(),
                 _ = hits.tick() => self.send_hits(),
+                _ = repair.tick() => self.ask_again(),
                 _ = paths.tick() => self.record_paths(),
                 _ = keep.tick() => self.keep().await,
-                _ = forget.tick() => self.board.forget(clock::now()),
+                _ = forget.tick() => {
+                    let now = self.steady.now();
+                    self.board.forget(now);
+                }
                 _ = atlas.tick() => {
                     self.open_atlas(&Arc::clone(&config.borrow()));
-                    self.board.fit_models(clock::now());
+                    let now = self.steady.now();
+                    self.board.fit_models(now);
                 }
             }
         }
@@ -294,14 +330,27 @@ impl BoardDesk {
     fn configure(&mut self, held: &Held) {
         // Epoch 0: straight from a file, nobody is ever behind it.
         let epoch = Some(held.epoch).filter(|epoch| *epoch > Epoch(0));
-        self.board.configure(&held.network, epoch, clock::now());
-        self.probes
-            .keep(|probe| held.network.node(probe).is_some_and(|node| node.runs(Role::Netprobe)));
+        let now = self.steady.now();
+        self.board.configure(&held.network, epoch, now);
+        let is_probe = |probe: &NodeName| {
+            held.network.node(probe).is_some_and(|node| node.runs(Role::Netprobe))
+        };
+        self.probes.keep(is_probe);
+        self.ledger.keep(is_probe);
     }
 
-    /// Whether the report had any news.
-    fn record(&mut self, report: &Report) -> bool {
-        let recorded = self.board.record(report, clock::now());
+    /// Whether there was any news.
+    fn hear(&mut self, word: &Word) -> bool {
+        let now = self.steady.now();
+        let report = match word {
+            Word::Report(report) => report,
+            Word::Digest(digest) => {
+                self.ledger.digest(digest, now);
+                return false;
+            }
+        };
+        self.ledger.heard(&report.publisher, report.boot, report.seq, now);
+        let recorded = self.board.record(report, now);
         let news = recorded.accepted > 0;
         self.is_kept &= !news;
         news
@@ -316,18 +365,57 @@ impl BoardDesk {
     }
 
     fn publish(&mut self) {
-        self.shared.view.store(Arc::new(self.board.view(clock::now())));
+        let now = self.steady.now();
+        let view = self.board.view(now);
+        self.alarm(view.guard.as_ref());
+        self.shared.view.store(Arc::new(view));
+    }
+
+    /// Tells people when the guard begins to hold somebody up, and when it lets go.
+    fn alarm(&mut self, guard: Option<&Arc<GuardHold>>) {
+        let targets = |hold: Option<&Arc<GuardHold>>| hold.map(|hold| hold.targets.clone());
+        if targets(self.guard.as_ref()) == targets(guard) {
+            return;
+        }
+        let words = |hold: Option<&Arc<GuardHold>>| {
+            hold.map_or_else(|| "".into(), |hold| Arc::clone(&hold.why))
+        };
+        match guard {
+            Some(hold) => tracing::error!(why = &*hold.why, "targets are held up as they were"),
+            None => tracing::warn!("no target is held up any more"),
+        }
+        let event = Event {
+            ts: popnet_runtime::clock::now(),
+            kind: "guard".into(),
+            subject: self.shared.node.to_string().into(),
+            from: words(self.guard.as_ref()),
+            to: words(guard),
+            reason: words(guard),
+        };
+        self.shared.shipper.record(&CustomerId::network(), Record::Event(event));
+        self.guard = guard.cloned();
+    }
+
+    /// Asks for what did not come.
+    fn ask_again(&mut self) {
+        for missing in self.ledger.missing(self.steady.now()) {
+            let (asker, boot) = (self.shared.node.clone(), missing.boot);
+            let repair = Repair { asker, boot, ranges: missing.ranges, all: false };
+            let octets = encode(Conversation::Probing, &Datagram::Repair(repair)).into();
+            self.probes.send(|probe| *probe == missing.publisher, &octets);
+        }
     }
 
     fn wish(&mut self, need: Need) {
-        if needs::is_probeable(need.resolver) && !self.pending.add(need, clock::now()) {
+        let now = self.steady.now();
+        if needs::is_probeable(need.resolver) && !self.pending.add(need, now) {
             count(&self.shared.counters.need_overload);
         }
     }
 
     /// Tells each POP's probes what is wished for and not known from there.
     fn send_needs(&mut self) {
-        let now = clock::now();
+        let now = self.steady.now();
         let mut by_pop: BTreeMap<PopId, Vec<Need>> = BTreeMap::new();
         for need in self.pending.take(now) {
             for pop in self.board.needs(need.client, now) {

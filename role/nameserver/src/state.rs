@@ -112,7 +112,7 @@ mod tests {
                 *octet = state.to_be_bytes()[0];
             }
             let _ = parse(&octets);
-            let _ = crate::measure::report_in(&octets);
+            let _ = crate::measure::word_in(&octets);
         }
     }
 }

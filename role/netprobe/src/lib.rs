@@ -19,7 +19,6 @@ mod boot;
 mod connect;
 mod serve;
 mod sessions;
-mod steady;
 
 use std::sync::Arc;
 

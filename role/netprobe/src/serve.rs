@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use popnet_config::Held;
 use popnet_http::roots::Trust;
-use popnet_probe::{Action, JobId, Outcome, Prober, pack};
+use popnet_probe::{Action, JobId, Outcome, Prober, Ring, pack};
+use popnet_runtime::clock::Steady;
 use popnet_runtime::link::{Present, serve_local};
 use popnet_runtime::quic::Endpoint;
 use popnet_runtime::{Context, Running, StartError, clock};
 use popnet_terms::{NodeName, Role};
 use popnet_wire::frame::{Conversation, encode};
-use popnet_wire::probing::{Datagram, Report, Sample};
+use popnet_wire::probing::{Datagram, Repair, Report, Sample};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,13 +21,16 @@ use crate::announce::Announcer;
 use crate::connect::tcp;
 use crate::resolver::{PORT, measure};
 use crate::sessions::{Message, Sessions};
-use crate::steady::Steady;
 use crate::{boot, http};
 
 /// Without anything to do the loop still looks around.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) fn start(
+/// How often name servers are told what was said, so that those who missed it ask: several times
+/// in the ten seconds in which what is lost is to be had again, because these get lost too.
+const DIGEST_SLOT: Duration = Duration::from_secs(2);
+
     context: Context,
     config: watch::Receiver<Arc<Held>>,
     trust: Trust,
@@ -40,11 +44,11 @@ pub(crate) fn start(
     let served = serve_local(&socket, Arc::new(Present(Role::Netprobe)), shutdown.clone())?;
     let (sessions, messages) = Sessions::new(endpoint, shutdown.clone());
     let probing = Probing {
-        steady: Steady::new(),
+        steady: Steady::default(),
         prober: Prober::new(context.node.pop(), seed(&context.node)),
         publisher: context.node,
         boot,
-        seq: 0,
+        ring: Ring::default(),
         config,
         sessions,
         announcer,
@@ -68,7 +72,7 @@ fn seed(node: &NodeName) -> u64 {
 struct Probing {
     publisher: NodeName,
     boot: u64,
-    seq: u64,
+    ring: Ring,
     steady: Steady,
     prober: Prober,
     config: watch::Receiver<Arc<Held>>,
@@ -83,6 +87,8 @@ impl Probing {
         self.configure();
         let mut configured = true;
         loop {
+        let mut digests = tokio::time::interval(DIGEST_SLOT);
+        digests.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             self.act();
             let wake = self.steady.instant(self.prober.poll_timeout());
             let wake = wake.min(std::time::Instant::now() + IDLE_MAX);
@@ -95,6 +101,7 @@ impl Probing {
                 },
                 Some(message) = messages.recv() => self.hear(message),
                 Some(done) = self.jobs.join_next() => {
+                _ = digests.tick() => self.send_digest(),
                     // A job that panicked has no outcome: the prober gives it up in time.
                     if let Ok((id, outcome)) = done {
                         self.prober.handle_outcome(id, &outcome, self.steady.now());
@@ -127,6 +134,38 @@ impl Probing {
             Message::Needs(needs) => self.prober.handle_needs(&needs, now),
             Message::Hits(hits) => self.prober.handle_hits(&hits),
         }
+            Message::Repair(repair) => self.repair(&repair),
+        }
+    }
+
+    /// Tells what has been said so far.
+    fn send_digest(&self) {
+        if self.ring.high() > 0 {
+            let digest = Datagram::Digest(self.ring.digest(&self.publisher, self.boot));
+            self.sessions.broadcast(encode(Conversation::Probing, &digest));
+        }
+    }
+
+    /// Says again what a name server has missed.
+    fn repair(&self, repair: &Repair) {
+        if repair.boot != self.boot {
+            return;
+        }
+        for (seq, samples) in self.ring.answer(repair) {
+            let report = Report { seq, samples: samples.to_vec(), ..self.head() };
+            let octets = encode(Conversation::Probing, &Datagram::Report(report));
+            self.sessions.send(&repair.asker, octets);
+        }
+    }
+
+    fn head(&self) -> Report {
+        Report {
+            publisher: self.publisher.clone(),
+            boot: self.boot,
+            seq: self.ring.high(),
+            epoch: self.config.borrow().epoch,
+            sent: self.steady.now(),
+            samples: Vec::new(),
     }
 
     /// Does everything that the prober wants done.
@@ -154,17 +193,10 @@ impl Probing {
     }
 
     fn report(&mut self, samples: Vec<Sample>) {
-        let head = Report {
-            publisher: self.publisher.clone(),
-            boot: self.boot,
-            seq: self.seq,
-            epoch: self.config.borrow().epoch,
-            sent: self.steady.now(),
-            samples: Vec::new(),
-        };
+        let head = self.head();
         for samples in pack(&head, samples) {
-            self.seq += 1;
-            let report = Report { samples, seq: self.seq, ..head.clone() };
+            let seq = self.ring.add(samples.as_slice().into(), head.sent);
+            let report = Report { samples, seq, ..head.clone() };
             let datagram = Datagram::Report(report);
             self.sessions.broadcast(encode(Conversation::Probing, &datagram));
         }

@@ -13,7 +13,7 @@ use popnet_runtime::backoff::Backoff;
 use popnet_runtime::quic::{Connection, Endpoint};
 use popnet_terms::{NodeName, Role};
 use popnet_wire::frame::{Conversation, FrameError};
-use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Hits, Needs};
+use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Hits, Needs, Repair};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +33,22 @@ pub(crate) enum Message {
     Joined,
     Needs(Needs),
     Hits(Hits),
+    Repair(Repair),
+}
+
+/// A datagram on its way out.
+#[derive(Clone, Debug)]
+struct Parcel {
+    /// For this name server only.
+    to: Option<NodeName>,
+    octets: Bytes,
 }
 
 /// The connections.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     endpoint: Arc<Endpoint>,
-    reports: broadcast::Sender<Bytes>,
+    reports: broadcast::Sender<Parcel>,
     inbox: mpsc::Sender<Message>,
     foreign: Arc<AtomicU64>,
     open: BTreeMap<NodeName, Session>,
@@ -96,6 +105,7 @@ impl Sessions {
             }
             let stop = self.shutdown.child_token();
             let line = Line {
+                name: name.clone(),
                 endpoint: Arc::clone(&self.endpoint),
                 address,
                 hostname: network.hostname(&name),
@@ -112,7 +122,12 @@ impl Sessions {
     /// Sends one datagram to every name server that is connected.
     pub(crate) fn broadcast(&self, datagram: Vec<u8>) {
         // Nobody connected: the next one to join is told everything.
-        let _ = self.reports.send(datagram.into());
+        let _ = self.reports.send(Parcel { to: None, octets: datagram.into() });
+    }
+
+    /// Sends one datagram to one name server, if it is connected.
+    pub(crate) fn send(&self, to: &NodeName, datagram: Vec<u8>) {
+        let _ = self.reports.send(Parcel { to: Some(to.clone()), octets: datagram.into() });
     }
 
     /// Datagrams that were none of ours.
@@ -138,10 +153,11 @@ fn nameservers(network: &Network) -> impl Iterator<Item = (NodeName, SocketAddr)
 
 /// The way to one name server.
 struct Line {
+    name: NodeName,
     endpoint: Arc<Endpoint>,
     address: SocketAddr,
     hostname: String,
-    reports: broadcast::Sender<Bytes>,
+    reports: broadcast::Sender<Parcel>,
     inbox: mpsc::Sender<Message>,
     foreign: Arc<AtomicU64>,
     stop: CancellationToken,
@@ -182,7 +198,10 @@ impl Line {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 report = reports.recv() => match report {
-                    Ok(octets) => self.send(connection, octets),
+                    Ok(parcel) if parcel.to.as_ref().is_none_or(|to| *to == self.name) => {
+                        self.send(connection, parcel.octets);
+                    }
+                    Ok(_) => {}
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
@@ -208,7 +227,8 @@ impl Line {
         let message = match decode(octets) {
             Ok(Datagram::Needs(needs)) if speaks(&needs.asker) => Message::Needs(needs),
             Ok(Datagram::Hits(hits)) if speaks(&hits.asker) => Message::Hits(hits),
-            Ok(Datagram::Needs(_) | Datagram::Hits(_) | Datagram::Report(_)) | Err(_) => {
+            Ok(Datagram::Repair(repair)) if speaks(&repair.asker) => Message::Repair(repair),
+            Ok(_) | Err(_) => {
                 self.foreign.fetch_add(1, Ordering::Relaxed);
                 return;
             }

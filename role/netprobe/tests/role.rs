@@ -183,10 +183,14 @@ async fn cache(good: Arc<AtomicBool>) -> SocketAddr {
 
 /// The next report's samples, checked for what every report has to be.
 async fn samples(connection: &Connection) -> Vec<Sample> {
-    let octets = timeout(PATIENCE, connection.read_datagram()).await.unwrap().unwrap();
-    assert!(octets.len() <= DATAGRAM_MAX);
-    let Ok(Datagram::Report(report)) = popnet_netprobe::decode(&octets) else {
-        panic!("no report");
+    let report = loop {
+        let octets = timeout(PATIENCE, connection.read_datagram()).await.unwrap().unwrap();
+        assert!(octets.len() <= DATAGRAM_MAX);
+        match popnet_netprobe::decode(&octets) {
+            Ok(Datagram::Report(report)) => break report,
+            Ok(Datagram::Digest(digest)) => assert!(digest.high >= digest.low),
+            other => panic!("{other:?}"),
+        }
     };
     let Report { publisher, boot, seq, epoch, samples, .. } = report;
     assert_eq!((publisher, epoch), (NodeName::new("probe1.east"), Epoch(3)));
@@ -222,7 +226,7 @@ impl Ear {
     async fn service(&mut self, health: Health) -> Service {
         self.wait_for(|finding| match finding {
             Finding::Service(service) if service.health == health => Some(service.clone()),
-            Finding::Service(_) | Finding::Latency(_) => None,
+            Finding::Service(_) | Finding::Latency(_) | Finding::Shed(_) => None,
         })
         .await
     }
@@ -232,7 +236,7 @@ impl Ear {
             Finding::Latency(latency) if latency.client.to_string() == client => {
                 Some(latency.clone())
             }
-            Finding::Latency(_) | Finding::Service(_) => None,
+            Finding::Latency(_) | Finding::Service(_) | Finding::Shed(_) => None,
         })
         .await
     }

@@ -16,8 +16,8 @@ use popnet_wire::logging::{
     Score,
 };
 use popnet_wire::probing::{
-    Cause, Datagram, Finding, Health, Hits, Latency, Method, Need, Needs, Report, Sample, Service,
-    Subject,
+    Binding, Bound, Cause, Datagram, Digest as Said, Finding, Health, Hits, Latency, Method, Need,
+    Needs, Repair, Report, Sample, Service, Shed, Subject,
 };
 use popnet_wire::purging::{Purge, PurgeId, PurgeKind, PurgeOrder, PurgeWhat};
 use popnet_wire::rollout::{Digest, Down, Epoch, Outcome, Up, Version};
@@ -134,10 +134,34 @@ fn datagrams() -> Vec<Seed> {
         asker: "ns1.fra1".into(),
         sites: vec![("static.acme.test".into(), 12), ("*".into(), 1)],
     };
+    let digest = Said { publisher: "edge1.fra1".into(), boot: 7, low: 2, high: 90 };
+    let ranges = vec![(3, 3), (17, 90)];
+    let repair = Repair { asker: "ns1.fra1".into(), boot: 7, ranges, all: false };
+    let bound = Bound {
+        publisher: "ns1.fra1".into(),
+        boot: 7,
+        seq: 3,
+        rows: vec![Binding {
+            site: "static.acme.test".into(),
+            client: "198.51.100.0/24".parse().unwrap(),
+            target: TargetId::Pop("fra1".into()),
+            issued: NOON,
+            issuer: "ns1.fra1".into(),
+            round: 0,
+            left: 1_800,
+        }],
+    };
+    let target = TargetId::Pop("fra1".into());
+    let shed = Finding::Shed(Shed { target, shed: 120, load: Some(870), period: 150 });
+    let shed = Report { samples: vec![Sample { at: NOON, finding: shed }], ..report() };
     let datagrams = [
         ("report.bin", Datagram::Report(report())),
         ("needs.bin", Datagram::Needs(needs)),
         ("hits.bin", Datagram::Hits(hits)),
+        ("digest.bin", Datagram::Digest(digest)),
+        ("repair.bin", Datagram::Repair(repair)),
+        ("bound.bin", Datagram::Bound(bound)),
+        ("shed.bin", Datagram::Report(shed)),
     ];
     datagrams.map(|(name, one)| ("measurements", name, encode(Conversation::Probing, &one))).into()
 }

@@ -267,6 +267,6 @@ fn micros(time: Duration) -> Micros {
 fn report_in(octets: &[u8]) -> Option<Report> {
     match decode(Conversation::Probing, octets) {
         Ok(Datagram::Report(report)) => Some(report),
-        Ok(Datagram::Needs(_) | Datagram::Hits(_)) | Err(_) => None,
+        Ok(_) | Err(_) => None,
     }
 }
