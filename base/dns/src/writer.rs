@@ -51,7 +51,8 @@ pub struct Writer<'b> {
     edns: Option<EdnsReply<'b>>,
     rcode: Rcode,
     counts: [u16; 3],
-    targets: [u16; TARGETS],
+    /// Where names begin, and how long each is in wire form.
+    targets: [(u16, u8); TARGETS],
     known: usize,
 }
 
@@ -76,7 +77,7 @@ impl<'b> Writer<'b> {
             edns,
             rcode: Rcode::NOERROR,
             counts: [0; 3],
-            targets: [0; TARGETS],
+            targets: [(0, 0); TARGETS],
             known: 0,
         };
         let [i0, i1] = id.to_be_bytes();
@@ -232,7 +233,12 @@ impl<'b> Writer<'b> {
     }
 
     fn find(&self, suffix: &[u8]) -> Option<u16> {
-        self.targets.iter().take(self.known).copied().find(|at| self.stands_at(suffix, *at))
+        // Few names are as long as each other: most need no look at all.
+        let mut known = self.targets.iter().take(self.known);
+        let found = known.find(|(at, length)| {
+            usize::from(*length) == suffix.len() && self.stands_at(suffix, *at)
+        });
+        found.map(|(at, _)| *at)
     }
 
     /// Whether the name at `at` in the message is `wire`.
@@ -252,7 +258,8 @@ impl<'b> Writer<'b> {
             else {
                 return false;
             };
-            if !ours.eq_ignore_ascii_case(theirs) {
+            // Capitals stand in questions only.
+            if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
                 return false;
             }
             if length == 0 {
@@ -276,7 +283,10 @@ impl<'b> Writer<'b> {
                 break;
             }
             let Some(place) = self.targets.get_mut(self.known) else { break };
-            *place = u16::try_from(at).unwrap_or(0);
+            let (Ok(at), Ok(length)) = (u16::try_from(at), u8::try_from(suffix.len())) else {
+                break;
+            };
+            *place = (at, length);
             self.known += 1;
         }
     }

@@ -94,8 +94,13 @@ impl Notes {
                 counter.queries = counter.queries.saturating_add(u64::from(count));
             });
         }
-        for (customer, decision) in self.decisions.drain(..) {
-            shared.shipper.record(&customer, Record::Decision(decision));
+        let mut decisions = self.decisions.drain(..).peekable();
+        while let Some((customer, first)) = decisions.next() {
+            let more = std::iter::from_fn(|| {
+                decisions.next_if(|(other, _)| *other == customer).map(|(_, decision)| decision)
+            });
+            let records = std::iter::once(first).chain(more).map(Record::Decision);
+            shared.shipper.record_all(&customer, records);
         }
         for need in self.needs.drain(..) {
             shared.wishes.wish(need, &shared.counters);

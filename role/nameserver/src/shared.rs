@@ -82,6 +82,6 @@ impl Shared {
     pub(crate) fn decisions(&self, count: u64) -> Range<u64> {
         let first = self.decisions.fetch_add(count, Ordering::Relaxed);
         // A block at the end of the range would be empty: one number again harms nobody.
-        first..first.checked_add(count).unwrap_or(u64::MAX)
+        first..first.saturating_add(count)
     }
 }

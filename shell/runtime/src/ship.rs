@@ -36,7 +36,7 @@ mod spool;
 
 use closer::{Closer, Yard};
 use courier::Lines;
-use ring::{Fit, Ring};
+use ring::Ring;
 use spool::Totals;
 
 pub use batch::{PACKED_MAX, UnpackError, folder_name, pack, unpack};
@@ -139,13 +139,18 @@ impl Shipper {
     /// Leaves a detail record. Never waits; when there is no room the record is dropped and
     /// counted.
     pub fn record(&self, customer: &CustomerId, record: Record) {
+        self.record_all(customer, [record]);
+    }
+
+    /// Leaves detail records of one customer: for many, less than leaving each.
+    pub fn record_all(&self, customer: &CustomerId, records: impl IntoIterator<Item = Record>) {
         let Some(inner) = &self.inner else { return };
-        match inner.yard.ring.record(customer, record) {
-            Fit::Kept => {}
-            Fit::KeptAndPressing => inner.closer.unpark(),
-            Fit::Dropped => {
-                inner.yard.totals.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        let fit = inner.yard.ring.record(customer, records);
+        if fit.dropped > 0 {
+            inner.yard.totals.dropped.fetch_add(fit.dropped, Ordering::Relaxed);
+        }
+        if fit.is_pressing {
+            inner.closer.unpark();
         }
     }
 

@@ -93,15 +93,13 @@ pub(super) struct Ring {
     shards: Vec<Mutex<Shard>>,
 }
 
-/// What became of a record.
+/// What became of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
-    /// It waits for the next batch.
-    Kept,
-    /// It waits, and the shard is half full: close a batch now.
-    KeptAndPressing,
-    /// No room: counted only.
-    Dropped,
+pub(super) struct Fit {
+    /// So many found no room: they are counted only.
+    pub(super) dropped: u64,
+    /// The shard is half full now: close a batch.
+    pub(super) is_pressing: bool,
 }
 
 impl Ring {
@@ -119,18 +117,24 @@ impl Ring {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves a detail record.
-    pub(super) fn record(&self, customer: &CustomerId, record: Record) -> Fit {
+    /// Leaves detail records.
+    pub(super) fn record(
+        &self,
+        customer: &CustomerId,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Fit {
         let mut shard = self.shard();
-        if shard.records >= SHARD_RECORDS_MAX {
-            let pending = shard.of(customer);
-            pending.dropped = pending.dropped.saturating_add(1);
-            return Fit::Dropped;
-        }
-        shard.records += 1;
-        let pressing = shard.records == SHARD_RECORDS_MAX / 2;
-        shard.of(customer).records.push(record);
-        if pressing { Fit::KeptAndPressing } else { Fit::Kept }
+        let before = shard.records;
+        let room = SHARD_RECORDS_MAX.saturating_sub(before);
+        let (pending, mut records) = (shard.of(customer), records.into_iter());
+        let held = pending.records.len();
+        pending.records.extend(records.by_ref().take(room));
+        let kept = pending.records.len() - held;
+        let dropped = u64::try_from(records.count()).unwrap_or(u64::MAX);
+        pending.dropped = pending.dropped.saturating_add(dropped);
+        shard.records = before + kept;
+        let half = SHARD_RECORDS_MAX / 2;
+        Fit { dropped, is_pressing: before < half && shard.records >= half }
     }
 
     /// Adds to the counter of `site` in `minute`.
@@ -224,14 +228,22 @@ mod tests {
     fn a_full_shard_drops_records_and_keeps_counting() {
         let ring = Ring::new("lab".into());
         let acme = CustomerId::new("acme");
-        let fits: Vec<Fit> =
-            (0..SHARD_RECORDS_MAX + 5).map(|_| ring.record(&acme, event())).collect();
-        assert_eq!(fits.iter().filter(|fit| **fit == Fit::Dropped).count(), 5);
-        assert_eq!(fits.iter().filter(|fit| **fit == Fit::KeptAndPressing).count(), 1);
+        // A batch of records at a time; the last finds room for some.
+        let batches = SHARD_RECORDS_MAX / 7 + 1;
+        let fits: Vec<Fit> = (0..batches)
+            .map(|_| ring.record(&acme, std::array::from_fn::<_, 7, _>(|_| event())))
+            .collect();
+        let surplus = 7 * batches - SHARD_RECORDS_MAX;
+        assert_eq!(fits.iter().map(|fit| fit.dropped).sum::<u64>(), surplus as u64);
+        assert_eq!(fits.iter().filter(|fit| fit.is_pressing).count(), 1);
+        assert_eq!(ring.record(&acme, [event()]), Fit { dropped: 1, is_pressing: false });
         ring.count(&acme, &"a.test".into(), 1, |c| c.queries += 1);
         let mut whole = ring.take();
         let pending = whole.get_mut(&acme).unwrap();
-        assert_eq!((pending.records.len(), pending.dropped), (SHARD_RECORDS_MAX, 5));
+        assert_eq!(
+            (pending.records.len(), pending.dropped),
+            (SHARD_RECORDS_MAX, surplus as u64 + 1)
+        );
         assert_eq!(pending.take_counters()[0].queries, 1);
     }
 }
