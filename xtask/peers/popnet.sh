@@ -1,4 +1,5 @@
-# popnet for the harness that compares name servers; POPNET_BIN and POPNET_WORKERS come from xtask.
+# popnet for the harness that compares name servers; POPNET_BIN, POPNET_WORKERS and
+# POPNET_SITES come from xtask.
 have() { [ -x "${POPNET_BIN:-}" ]; }
 version() { "$POPNET_BIN" --version; }
 caps() { echo "wrr"; }
@@ -17,11 +18,12 @@ workers = { dns = ${POPNET_WORKERS:-1} }
 [zones."$ZONE"]
 file = "$ZFILE"
 T
-  if [ "$(basename "$ZFILE")" = small ]; then
+  if [ "$(basename "$ZFILE")" = small ] && [ "${POPNET_SITES:-1}" = 1 ]; then
     cat >>popnet.toml <<T
 [customers.c]
 [policies.shares]
 preset = "weighted"
+persist = { mode = "hash", by = "resolver" }
 [origin_groups.app.servers]
 a = { address = "192.0.2.1", weight = 10 }
 b = { address = "192.0.2.2", weight = 20 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use popnet_answer::{
     Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, respond_signed,
 };
+use popnet_config::network::PersistMode;
 use popnet_dns::{Edns, Envelope, Parsed, Query, Rcode, parse_query};
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
@@ -124,8 +125,10 @@ impl Desk<'_> {
                     notes.need(Need { resolver: from, client });
                 }
                 self.write_down(&story, notes);
-                // What is wished for is wished for with each answer.
-                let is_settled = !story.steered.choice.needs_measurement;
+                // What is wished for is wished for with each answer, and rows come and go.
+                let persist = story.rules.persist.as_ref().map(|persist| persist.mode);
+                let is_settled = !story.steered.choice.needs_measurement
+                    && persist != Some(PersistMode::Bound);
                 (length, if is_settled { Due::Chosen(site, story) } else { Due::Unique })
             }
             Outcome::Origin { site, pop, .. } => {

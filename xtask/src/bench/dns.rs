@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::page::Row;
+use super::page::{self, Row};
 use super::{Fallible, Server, measure as repeat, median, need, pinned, wait_until};
 
 /// Where the harness is, when not beside the project.
@@ -44,10 +44,17 @@ pub(super) fn measure(root: &Path, popnet: &Path, work: &Path) -> Fallible<Vec<R
     };
     let mut rows = harness.run("compare", &["www", "nx", "wrr"], &PEERS, &[])?;
     rows.extend(harness.run("large", &["scale"], &LOADERS, &[])?);
-    // Both on both cores: the rate means nothing then, CPU time does.
-    let two = [("POPNET_WORKERS", "2"), ("PIN", "0,1"), ("LOAD_CPU", "0,1")];
-    let with_two = harness.run("two", &["www"], &["popnet"], &two)?;
-    rows.extend(with_two.into_iter().map(|row| Row { work: "static, two workers".into(), ..row }));
+    let named = |work: &str, rows: Vec<Row>| -> Vec<Row> {
+        rows.into_iter().map(|row| Row { work: work.to_owned(), ..row }).collect()
+    };
+    let alone = [("POPNET_SITES", "0")];
+    rows.extend(named(page::SMALL, harness.run("small", &["www"], &["popnet"], &alone)?));
+    // Server and load share both cores, with one worker and with two: what differs between the two
+    // is the second worker alone.
+    for (name, work, workers) in [("one", page::ONE, "1"), ("two", page::TWO, "2")] {
+        let both = [("POPNET_WORKERS", workers), ("PIN", "0,1"), ("LOAD_CPU", "0,1")];
+        rows.extend(named(work, harness.run(name, &["www"], &["popnet"], &both)?));
+    }
     rows.extend(with_subnet(popnet, &harness, work)?);
     Ok(rows)
 }
@@ -231,6 +238,7 @@ file = "example.test.zone"
 [customers.c]
 [policies.shares]
 preset = "weighted"
+persist = {{ mode = "hash", by = "subnet" }}
 [origin_groups.app.servers]
 a = {{ address = "192.0.2.1", weight = 10 }}
 b = {{ address = "192.0.2.2", weight = 20 }}

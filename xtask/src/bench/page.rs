@@ -189,7 +189,10 @@ fn works(rows: &[Row]) -> Vec<&str> {
 }
 
 const LARGE: &str = "1,000,000 names";
-const TWO: &str = "static, two workers";
+/// A small zone and nothing else.
+pub(super) const SMALL: &str = "static, no sites";
+pub(super) const ONE: &str = "static, one worker, both cores";
+pub(super) const TWO: &str = "static, two workers, both cores";
 
 /// CPU time an answer of each work and server.
 fn comparison(rows: &[Row]) -> String {
@@ -197,7 +200,8 @@ fn comparison(rows: &[Row]) -> String {
         "| work | server | answers/s | CPU µs/answer | ÷ floor | popnet's ÷ this | MiB |\n\
          | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    for work in works(rows).into_iter().filter(|work| *work != LARGE && *work != TWO) {
+    let apart = [LARGE, SMALL, ONE, TWO];
+    for work in works(rows).into_iter().filter(|work| !apart.contains(work)) {
         let mut of_work: Vec<&Row> = rows.iter().filter(|row| row.work == work).collect();
         of_work.sort_by(|a, b| {
             let cpu = |row: &Row| row.value("cpu_us").unwrap_or(f64::MAX);
@@ -255,17 +259,27 @@ fn large_zone(rows: &[Row]) -> String {
     text
 }
 
-/// What a second worker brings, from CPU time where the load needs the cores, too.
+/// What a second worker brings: both runs share both cores with the load.
 fn workers(rows: &[Row]) -> String {
-    let cpu = |work: &str| {
+    let value = |work: &str, what: &str| {
         let found = rows.iter().find(|row| row.work == work && row.server == OURS);
-        found.and_then(|row| row.value("cpu_us"))
+        found.and_then(|row| row.value(what))
     };
-    let (Some(one), Some(two)) = (cpu("static"), cpu(TWO)) else { return String::new() };
-    format!(
-        "\nTwo workers need {two:.2} µs an answer where one needs {one:.2} µs, so two cores of their own \
-         answer {:.2} times as many. This is reckoned from CPU time: on a machine of two cores the load \
-         generator needs them, too, and is the limit of any rate that could be measured with both.\n",
-        2.0 * one / two
-    )
+    let mut text = String::new();
+    if let Some(memory) = value(SMALL, "pss_mib") {
+        text.push_str(&format!(
+            "\nWith the zone of 1,000 names and no steered ones popnet holds {memory:.0} MiB after the load.\n"
+        ));
+    }
+    let cpu = |work| value(work, "cpu_us").zip(value(work, "rate"));
+    if let (Some((one, slow)), Some((two, fast))) = (cpu(ONE), cpu(TWO)) {
+        text.push_str(&format!(
+            "\nServer and load on both cores: one worker needs {one:.2} µs an answer and gives {slow:.0} \
+             answers/s, two workers need {two:.2} µs and give {fast:.0}/s. The load generator, which takes \
+             its share of the same two cores, is the limit of that second rate. With cores of their own \
+             two workers answer {:.2} times as many as one, as far as the CPU time of an answer tells.\n",
+            2.0 * one / two
+        ));
+    }
+    text
 }
