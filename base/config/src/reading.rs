@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::nearest::nearest;
-use crate::network::{Peer, Who};
+use crate::network::{Peer, Pin, Who};
 use crate::path::TreePath;
 use crate::schema::{Form, Shape};
 use crate::tree::{Entry, Kind, Node};
@@ -346,7 +346,12 @@ fn wrong_text(text: &str, format: Option<&str>) -> Option<(&'static str, String,
         "popnet-who" => plain(
             text.parse::<Who>().is_err(),
             "an address, a network, a key or \"any\"",
-            "\"192.0.2.1\", \"192.0.2.0/24\", \"key:NAME\" or \"any\"",
+            "\"192.0.2.1\", \"192.0.2.0/24\", \"key:NAME\", \"tls:NAME\", \"pin:BASE64\" or \"any\"",
+        ),
+        "popnet-pin" => plain(
+            text.parse::<Pin>().is_err(),
+            "a pin, the SHA-256 of a public key in base64",
+            "\"d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=\"",
         ),
         "popnet-network" => plain(
             text.parse::<IpNet>().is_err(),
@@ -381,6 +386,7 @@ fn placeholder(shape: Shape) -> Value {
             Some("popnet-bandwidth") => "0 bps",
             Some("popnet-rate") => "0/h",
             Some("ip" | "popnet-peer" | "popnet-who") => "0.0.0.0",
+            Some("popnet-pin") => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
             Some("popnet-socket") => "0.0.0.0:0",
             Some("popnet-network") => "0.0.0.0/0",
             Some(_) | None => "",

@@ -1,4 +1,4 @@
-//! Who may do something: by address, by key, or everybody.
+//! Who may do something: by address, by key, by what is shown over TLS, or everybody.
 
 use std::net::IpAddr;
 
@@ -14,6 +14,10 @@ pub struct Access {
     pub nets: Vec<IpNet>,
     /// Who signs with one of these keys may.
     pub keys: Vec<Name>,
+    /// Who shows a certificate for one of these names may.
+    pub tls_names: Vec<String>,
+    /// Who shows a certificate with one of these public keys may: the SHA-256 of each.
+    pub pins: Vec<[u8; 32]>,
 }
 
 impl Access {
@@ -24,6 +28,13 @@ impl Access {
         self.anyone
             || self.nets.iter().any(|net| net.contains(&from))
             || key.is_some_and(|key| self.keys.contains(key))
+    }
+
+    /// Whether somebody may who showed a certificate with the public key `pin`, of which `is_for`
+    /// says whether it is good for a name (RFC 9103 9.3.3).
+    #[must_use]
+    pub fn allows_shown(&self, pin: &[u8; 32], is_for: impl Fn(&str) -> bool) -> bool {
+        self.pins.contains(pin) || self.tls_names.iter().any(|name| is_for(name))
     }
 
     /// Whether nobody may.
@@ -44,6 +55,7 @@ mod tests {
             anyone: false,
             nets: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             keys: vec![name("xfr")],
+            ..Access::default()
         };
         let cases = [
             ("192.0.2.9", None, true),
@@ -58,6 +70,10 @@ mod tests {
         }
         assert!(Access::default().is_empty());
         assert!(!Access::default().allows("127.0.0.1".parse().unwrap(), None));
+        let shown = Access { tls_names: vec!["ns2.test".into()], pins: vec![[7; 32]], ..access };
+        assert!(shown.allows_shown(&[7; 32], |_| false));
+        assert!(shown.allows_shown(&[8; 32], |name| name == "ns2.test"));
+        assert!(!shown.allows_shown(&[8; 32], |name| name == "ns3.test"));
         assert!(Access { anyone: true, ..Access::default() }.allows([9, 9, 9, 9].into(), None));
     }
 }

@@ -52,6 +52,17 @@ impl History {
         Some(self.steps.iter().skip(first).cloned().collect())
     }
 
+    /// All steps, the newest last.
+    pub fn steps(&self) -> impl Iterator<Item = &Arc<Difference>> {
+        self.steps.iter()
+    }
+
+    /// The serial number that the newest step leads to.
+    #[must_use]
+    pub fn end(&self) -> Option<Serial> {
+        self.steps.back().map(|step| step.to())
+    }
+
     /// Octets of all steps.
     #[must_use]
     pub fn octets(&self) -> usize {

@@ -221,6 +221,12 @@ impl Rejection {
         }
     }
 
+    /// Whether the key is none of ours, and nothing else is wrong: it may be another server's.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        self.error == BADKEY
+    }
+
     /// The word of the error (RFC 8945 8).
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -27,7 +27,7 @@ use crate::transfer;
 /// touches would no longer fit into the nearest cache.
 const BATCH: usize = 32;
 /// No query of any use is longer; what is cut off here is malformed.
-const QUERY_MAX: usize = 1_500;
+pub(crate) const QUERY_MAX: usize = 1_500;
 /// Choices kept: of each of some sites for the units that ask most, at about a kilobyte each.
 const CHOICES: usize = 4_096;
 /// How often an idle worker looks whether it should end.
@@ -161,7 +161,8 @@ impl<A: Asker> Worker<A> {
                 continue;
             };
             let query = packet.iovs().next().unwrap_or_default();
-            *length = answer_one(&desk, query, from.place(), socket, notes, answer);
+            let back = || transfer::Way::datagram(socket, from.place());
+            *length = answer_one(&desk, query, from.place(), back, notes, answer);
             *receiver = Some(from);
             // Silence leaves its place to the next.
             filled += usize::from(*length > 0);
@@ -197,16 +198,18 @@ impl<A: Asker> Worker<A> {
     }
 }
 
-fn answer_one(
+/// Answers one datagram into `answer`; gives the answer's length, 0 for none now. `back` is the
+/// way for an answer that comes later.
+pub(crate) fn answer_one(
     desk: &Desk<'_>,
     query: &[u8],
     from: SocketAddr,
-    socket: &UdpSocket,
+    back: impl FnOnce() -> Option<transfer::Way>,
     notes: &mut Notes,
     answer: &mut [u8],
 ) -> usize {
     if transfer::concern(query).is_some() {
-        return transfer::datagram(desk, query, from, socket, notes, answer);
+        return transfer::datagram(desk, query, from.ip(), back, notes, answer);
     }
     desk.answer(query, from.ip(), Transport::Udp, notes, answer)
 }

@@ -98,7 +98,7 @@ fn zones(checker: &mut Checker<'_>) {
             let found = checker.error("E0333", message, &path, At::Key);
             found.help = "remove it, or give network.domain a name of its own below it".into();
         }
-        if zone.file.is_some() != zone.primaries.is_empty() {
+        if zone.file.is_some() == zone.is_secondary() {
             let both = zone.file.is_some();
             let what =
                 if both { "both a file and primaries" } else { "neither a file nor primaries" };

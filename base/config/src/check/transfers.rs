@@ -12,6 +12,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let path = TreePath::of(["zones", name]);
         keys(checker, zone, &path);
         peers(checker, zone, &path);
+        tls(checker, zone, &path);
         for (at, grant) in zone.allow_update.iter().enumerate() {
             let path = path.key("allow_update").index(at);
             self::grant(checker, name, grant, &path);
@@ -19,9 +20,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         if zone.file.is_none() && !zone.allow_update.is_empty() {
             let message = format!("zone {name} is transferred: it cannot be updated here");
             let found = checker.error("E0432", message, &path.key("allow_update"), At::Key);
-            found.help = "send updates to the primary, or give the zone a file".into();
+            found.help =
+                "send updates to the primary, or let forward_updates = true do that".into();
         }
-        if zone.catalog && zone.primaries.is_empty() {
+        if zone.forward_updates && !zone.is_secondary() {
+            let message = format!("zone {name} has no primary to pass updates on to");
+            let found = checker.error("E0428", message, &path.key("forward_updates"), At::Key);
+            found.help = "say in allow_update who may change it here".into();
+        }
+        if zone.catalog && !zone.is_secondary() {
             let message = format!("catalog {name} has no primaries to have its zones from");
             let found = checker.error("E0436", message, &path.key("catalog"), At::Key);
             found.help = "a catalog is transferred, and so are the zones that it lists".into();
@@ -75,6 +82,47 @@ fn peers(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
             let found = checker.error("E0431", message, &path, At::Value);
             found.help = "a server has a zone from us, or we have it from it".into();
         }
+    }
+}
+
+/// Over TLS everybody must be known: a name without an authority proves nothing.
+fn tls(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
+    let network = checker.network;
+    let has_authority = network.dns.transfer_ca.is_some();
+    let mut named: Vec<TreePath> = Vec::new();
+    for (at, tls) in zone.tls_primaries.iter().enumerate() {
+        let path = path.key("tls_primaries").index(at);
+        if tls.name.is_none() && tls.pins.is_empty() {
+            let message = "whoever answers at this address would be believed";
+            let found = checker.error("E0437", message, &path, At::Value);
+            found.help = "give name = \"NAME\" and dns.transfer_ca, or pins = [\"BASE64\"]".into();
+        }
+        if let Some(name) = tls.certificate.as_ref()
+            && !network.certificates.contains_key(name)
+        {
+            let message = format!("there is no certificate {name}");
+            let found = checker.error("E0439", message, &path.key("certificate"), At::Value);
+            found.help = format!("write [certificates.{name}] with its chain and key");
+        }
+        named.extend(tls.name.iter().map(|_| path.key("name")));
+    }
+    for (at, who) in zone.allow_transfer.iter().enumerate() {
+        if let Who::Tls(_) = who {
+            named.push(path.key("allow_transfer").index(at));
+        }
+    }
+    for (at, who) in zone.allow_notify.iter().enumerate() {
+        if let Who::Tls(_) | Who::Pin(_) = who {
+            let message = "notifications do not come over TLS";
+            let path = path.key("allow_notify").index(at);
+            let found = checker.error("E0429", message, &path, At::Value);
+            found.help = "name addresses, or a key as \"key:NAME\"".into();
+        }
+    }
+    for path in named.iter().filter(|_| !has_authority) {
+        let message = "nobody says whose certificates for this name count";
+        let found = checker.error("E0438", message, path, At::Value);
+        found.help = "write transfer_ca = \"FILE.pem\" under [dns], or use pins".into();
     }
 }
 

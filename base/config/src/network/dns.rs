@@ -1,5 +1,7 @@
 //! How name servers meet those who ask: who may, how often, and over what.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use popnet_terms::{PerTime, Span};
 use schemars::JsonSchema;
@@ -22,6 +24,10 @@ pub struct Dns {
     /// Certificate for DoT, DoH and DoQ; unset: one of the network's own authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// Authorities (PEM, relative to the configuration file) whose certificates count in zone
+    /// transfers over TLS: of `tls_primaries` with a `name`, and of askers in `"tls:NAME"` lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer_ca: Option<PathBuf>,
     /// Askers that show a cookie must show one of ours over UDP, else they get BADCOOKIE.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_cookie: bool,

@@ -41,7 +41,7 @@ pub use simulate::{City, Simulate};
 pub use sites::{
     CacheSettings, CookieRule, Preload, QueryRules, Rule, RuleAction, Site, SiteKind, SiteTls,
 };
-pub use transfers::{Peer, PeerError, UpdateGrant, Who, WhoError};
+pub use transfers::{Peer, PeerError, Pin, PinError, TlsPrimary, UpdateGrant, Who, WhoError};
 pub use zones::{CertificateFiles, Zone, ZonesFrom};
 
 /// The global configuration of a network.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use data_encoding::BASE64;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -53,8 +54,59 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Somebody in an access list: `"any"`, an address, a network, or `"key:NAME"` for whoever signs
-/// with that key.
+/// The SHA-256 of a certificate's public key (its SubjectPublicKeyInfo), in base64 (RFC 7858 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pin(pub [u8; 32]);
+
+/// A text that is no pin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no pin: 44 characters of base64, the SHA-256 of a public key")]
+pub struct PinError(String);
+
+impl FromStr for Pin {
+    type Err = PinError;
+
+    fn from_str(text: &str) -> Result<Self, PinError> {
+        let octets = BASE64.decode(text.as_bytes()).ok();
+        let pin = octets.and_then(|octets| octets.try_into().ok());
+        pin.map(Self).ok_or_else(|| PinError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(&self.0))
+    }
+}
+
+/// A server to transfer from over TLS (RFC 9103): it must be who it says, by name or by key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsPrimary {
+    /// Its address; the port is 853 when unset.
+    pub address: Peer,
+    /// Its name, which its certificate must be for, of an authority in `dns.transfer_ca`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its public keys: the SHA-256 of each, in base64. Its certificate must have one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
+    /// The certificate that is shown to it, one of `certificates`; unset: none is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+impl TlsPrimary {
+    /// Address and port.
+    #[must_use]
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address.address, self.address.port.unwrap_or(853))
+    }
+}
+
+/// Somebody in an access list: `"any"`, an address, a network, `"key:NAME"` for whoever signs
+/// with that key, or over TLS `"tls:NAME"` for whoever shows a certificate for that name of an
+/// authority in `dns.transfer_ca`, and `"pin:BASE64"` for whoever shows one with that public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// Everybody.
@@ -63,11 +115,17 @@ pub enum Who {
     Net(IpNet),
     /// Who signs with this key.
     Key(String),
+    /// Who shows a certificate for this name.
+    Tls(String),
+    /// Who shows a certificate with this public key.
+    Pin(Pin),
 }
 
 /// A text that names nobody.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an address, nor a network, nor \"key:NAME\", nor \"any\"")]
+#[error(
+    "{0:?} is neither an address, nor a network, \"key:NAME\", \"tls:NAME\", \"pin:BASE64\" or \"any\""
+)]
 pub struct WhoError(String);
 
 impl FromStr for Who {
@@ -79,6 +137,12 @@ impl FromStr for Who {
         }
         if let Some(name) = text.strip_prefix("key:").filter(|name| !name.is_empty()) {
             return Ok(Self::Key(name.to_owned()));
+        }
+        if let Some(name) = text.strip_prefix("tls:").filter(|name| !name.is_empty()) {
+            return Ok(Self::Tls(name.to_owned()));
+        }
+        if let Some(pin) = text.strip_prefix("pin:") {
+            return pin.parse().map(Self::Pin).map_err(|_| WhoError(text.to_owned()));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Net(address.into()));
@@ -94,6 +158,8 @@ impl fmt::Display for Who {
             Self::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
             Self::Net(net) => net.fmt(f),
             Self::Key(name) => write!(f, "key:{name}"),
+            Self::Tls(name) => write!(f, "tls:{name}"),
+            Self::Pin(pin) => write!(f, "pin:{pin}"),
         }
     }
 }
@@ -132,6 +198,7 @@ macro_rules! as_text {
 
 as_text!(Peer, "popnet-peer");
 as_text!(Who, "popnet-who");
+as_text!(Pin, "popnet-pin");
 
 /// Lets somebody change records from afar (RFC 2136).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -164,10 +231,17 @@ mod tests {
         for text in ["ns1.example", "192.0.2.1:", "192.0.2.1:99999", "", "[::1]"] {
             assert!(text.parse::<Peer>().is_err(), "{text}");
         }
-        for text in ["any", "192.0.2.1", "192.0.2.0/24", "2001:db8::/32", "key:xfr"] {
+        for text in ["any", "192.0.2.1", "192.0.2.0/24", "2001:db8::/32", "key:xfr", "tls:ns.test"]
+        {
             assert_eq!(text.parse::<Who>().unwrap().to_string(), text);
         }
         for text in ["key:", "all", "192.0.2.0/33", ""] {
+            assert!(text.parse::<Who>().is_err(), "{text}");
+        }
+        let pin = format!("pin:{}=", "A".repeat(43));
+        assert_eq!(pin.parse::<Who>().unwrap(), Who::Pin(Pin([0; 32])));
+        assert_eq!(pin.parse::<Who>().unwrap().to_string(), pin);
+        for text in ["pin:", "pin:AAAA", "tls:"] {
             assert!(text.parse::<Who>().is_err(), "{text}");
         }
     }

@@ -7,9 +7,9 @@ use popnet_terms::Octets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dnssec, Peer, UpdateGrant, Who, networks};
+use super::{Dnssec, Peer, TlsPrimary, UpdateGrant, Who, networks};
 
-/// An ordinary DNS zone: either `file` or `primaries`.
+/// An ordinary DNS zone: either `file`, or `primaries` and `tls_primaries`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
@@ -19,6 +19,10 @@ pub struct Zone {
     /// Servers to transfer it from, such as `"192.0.2.1"` or `"192.0.2.1:5301"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primaries: Vec<Peer>,
+    /// Servers to transfer it from over TLS, such as
+    /// `{ address = "192.0.2.1", name = "ns1.example" }`; asked before `primaries`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_primaries: Vec<TlsPrimary>,
     /// Servers that are notified and may transfer it: signed with `tsig_key`, when there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secondaries: Vec<Peer>,
@@ -28,7 +32,8 @@ pub struct Zone {
     /// It lists zones (RFC 9432), which are transferred from the same primaries as it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub catalog: bool,
-    /// Who else may transfer it: `"any"`, addresses, networks, `"key:NAME"`.
+    /// Who else may transfer it: `"any"`, addresses, networks, `"key:NAME"`; over TLS `"tls:NAME"`
+    /// and `"pin:BASE64"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_transfer: Vec<Who>,
     /// Who else, beside its primaries, may say that it has changed.
@@ -37,6 +42,9 @@ pub struct Zone {
     /// Who may change which records from afar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_update: Vec<UpdateGrant>,
+    /// Signed updates go on to its primary, which decides about them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forward_updates: bool,
     /// Most records that a transfer or an update may make of it; 10 million when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records: Option<u64>,
@@ -53,6 +61,14 @@ pub struct Zone {
     /// Signing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dnssec: Option<Dnssec>,
+}
+
+impl Zone {
+    /// Whether it is transferred from other servers.
+    #[must_use]
+    pub fn is_secondary(&self) -> bool {
+        !self.primaries.is_empty() || !self.tls_primaries.is_empty()
+    }
 }
 
 /// A folder of zone files.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_config::Held;
-use popnet_config::network::{Peer, UpdateGrant, Who, Zone};
+use popnet_config::network::{Network, Peer, TlsPrimary, UpdateGrant, Who, Zone};
 use popnet_dns::Name;
 use popnet_transfer::{Access, Grant, Grants, Key, Keys, Limits};
 
 use super::Members;
+use super::tls::{Authorities, TlsRule};
 use crate::zones::ZoneProblem;
 
 /// No key file is longer.
@@ -28,14 +29,28 @@ const HISTORY: u64 = 4 << 20;
 pub(crate) struct Book {
     zones: BTreeMap<Name, Arc<ZoneBook>>,
     pub(crate) keys: Keys,
-    /// Keys that are not as they should be.
+    /// Whose certificates count.
+    pub(crate) authorities: Option<Arc<Authorities>>,
+    /// Whether a certificate of a client could be of use.
+    pub(crate) asks_certificates: bool,
+    /// Whether updates of any zone are passed on.
+    pub(crate) forwards: bool,
+    /// Keys and authorities that are not as they should be.
     pub(crate) problems: Vec<ZoneProblem>,
+}
+
+/// A primary, and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) at: SocketAddr,
+    /// `None`: without TLS.
+    pub(crate) tls: Option<TlsRule>,
 }
 
 /// What is agreed about one zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ZoneBook {
-    pub(crate) primaries: Vec<SocketAddr>,
+    pub(crate) primaries: Vec<Source>,
     pub(crate) secondaries: Vec<SocketAddr>,
     /// The key between primaries and secondaries.
     pub(crate) key: Option<Name>,
@@ -47,6 +62,8 @@ pub(crate) struct ZoneBook {
     pub(crate) history: usize,
     /// It lists zones.
     pub(crate) is_catalog: bool,
+    /// Updates are passed on to a primary.
+    pub(crate) forwards: bool,
 }
 
 impl Book {
@@ -57,7 +74,10 @@ impl Book {
         let mut named = BTreeSet::new();
         for (name, zone) in &held.network.zones {
             let Ok(apex) = name.parse::<Name>() else { continue };
-            let zone = ZoneBook::of(zone);
+            let zone = ZoneBook::of(zone, held);
+            let shown = &zone.transfer;
+            book.forwards |= zone.forwards;
+            book.asks_certificates |= !shown.tls_names.is_empty() || !shown.pins.is_empty();
             named.extend(zone.keys().cloned());
             book.zones.insert(apex, Arc::new(zone));
         }
@@ -66,6 +86,22 @@ impl Book {
             let rules = Arc::new(ZoneBook { is_catalog: false, ..(**rules).clone() });
             // A zone that the configuration names goes before what a catalog says.
             book.zones.entry(member.clone()).or_insert(rules);
+        }
+        if let Some(path) = &held.network.dns.transfer_ca {
+            let path = held.base_dir.join(path);
+            match Authorities::read(&path) {
+                Ok(authorities) => book.authorities = Some(Arc::new(authorities)),
+                Err(why) => {
+                    let what = format!(
+                        "{}: {why}; nobody is known by name in transfers over TLS; next: put the \
+                         authorities' certificates there as PEM",
+                        path.display()
+                    );
+                    tracing::error!("{what}");
+                    let zone = "dns.transfer_ca".to_owned();
+                    book.problems.push(ZoneProblem { zone, mistakes: vec![what], kept: false });
+                }
+            }
         }
         for name in named {
             let path = keys.join(format!("{}.key", super::file_name(&name)));
@@ -101,19 +137,22 @@ impl Book {
 }
 
 impl ZoneBook {
-    fn of(zone: &Zone) -> Self {
-        let sockets = |peers: &[Peer]| peers.iter().map(Peer::socket).collect::<Vec<_>>();
-        let (primaries, secondaries) = (sockets(&zone.primaries), sockets(&zone.secondaries));
+    fn of(zone: &Zone, held: &Held) -> Self {
+        let secondaries: Vec<SocketAddr> = zone.secondaries.iter().map(Peer::socket).collect();
+        let plain = zone.primaries.iter().map(|peer| Source { at: peer.socket(), tls: None });
+        let over_tls = zone.tls_primaries.iter().map(|primary| source(primary, held));
+        let primaries: Vec<Source> = over_tls.chain(plain).collect();
         let key: Option<Name> = zone.tsig_key.as_deref().and_then(|key| key.parse().ok());
         let mut transfer = access(&zone.allow_transfer);
         transfer.keys.extend(key.clone());
-        if key.is_none() {
+        // Where something is shown or signed, an address alone counts for nothing.
+        if key.is_none() && transfer.tls_names.is_empty() && transfer.pins.is_empty() {
             transfer.nets.extend(secondaries.iter().map(|peer| IpNet::from(peer.ip())));
         }
         let mut notify = access(&zone.allow_notify);
         notify.keys.extend(key.clone());
         // What a notification leads to is a question to the primary, which is signed.
-        notify.nets.extend(primaries.iter().map(|peer| IpNet::from(peer.ip())));
+        notify.nets.extend(primaries.iter().map(|primary| IpNet::from(primary.at.ip())));
         let number = |value: Option<u64>, usual: u64| {
             usize::try_from(value.unwrap_or(usual)).unwrap_or(usize::MAX)
         };
@@ -130,6 +169,7 @@ impl ZoneBook {
             },
             history: number(zone.history.map(|size| size.0), HISTORY),
             is_catalog: zone.catalog,
+            forwards: zone.forward_updates && zone.is_secondary(),
         }
     }
 
@@ -148,6 +188,18 @@ impl ZoneBook {
     }
 }
 
+fn source(primary: &TlsPrimary, held: &Held) -> Source {
+    let Network { certificates, .. } = &held.network;
+    let own = primary.certificate.as_ref().and_then(|name| certificates.get(name));
+    let place = |path: &Path| held.base_dir.join(path);
+    let tls = TlsRule {
+        name: primary.name.clone(),
+        pins: primary.pins.iter().map(|pin| pin.0).collect(),
+        own: own.map(|files| (place(&files.chain), place(&files.key))),
+    };
+    Source { at: primary.socket(), tls: Some(tls) }
+}
+
 fn access(list: &[Who]) -> Access {
     let mut access = Access::default();
     for who in list {
@@ -155,6 +207,8 @@ fn access(list: &[Who]) -> Access {
             Who::Any => access.anyone = true,
             Who::Net(net) => access.nets.push(*net),
             Who::Key(key) => access.keys.extend(key.parse::<Name>().ok()),
+            Who::Tls(name) => access.tls_names.push(name.clone()),
+            Who::Pin(pin) => access.pins.push(pin.0),
         }
     }
     access

@@ -23,11 +23,12 @@ pub(super) type Dynamics = Arc<Mutex<BTreeMap<Name, Dynamic>>>;
 /// One such zone.
 #[derive(Debug)]
 pub(super) struct Dynamic {
-    content: Content,
+    pub(super) content: Content,
     store: Store,
 }
 
 /// An update that waits.
+#[derive(Debug)]
 pub(super) struct Order {
     pub(super) opened: Opened,
     pub(super) from: IpAddr,
@@ -35,9 +36,25 @@ pub(super) struct Order {
 }
 
 /// The way back.
-pub(super) enum Way {
+#[derive(Debug)]
+pub(crate) enum Way {
     Datagram(UdpSocket, SocketAddr),
     Connection(oneshot::Sender<Vec<u8>>),
+}
+
+impl Way {
+    /// Over `socket` to who asked. `None`: the machine has no descriptor for it.
+    pub(crate) fn datagram(socket: &UdpSocket, to: SocketAddr) -> Option<Self> {
+        Some(Self::Datagram(socket.try_clone().ok()?, to))
+    }
+
+    /// Sends `answer`; whether it arrives the asker knows.
+    pub(super) fn answer(self, answer: Vec<u8>) {
+        match self {
+            Self::Datagram(socket, to) => drop(socket.send_to(&answer, to)),
+            Self::Connection(way) => drop(way.send(answer)),
+        }
+    }
 }
 
 /// Carries updates out until the role ends.
@@ -53,19 +70,21 @@ pub(super) async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Order>)
         // The disk is waited for: not on a thread that others need.
         let carried = tokio::task::spawn_blocking(move || {
             let mut dynamics = dynamics;
-            let Order { mut opened, from, way } = order;
-            let code = carry_out(&shared, &mut dynamics, &opened, from);
-            let mut answer = reply(&opened.message, code);
-            opened.seal(&mut answer);
-            match way {
-                Way::Datagram(socket, to) => drop(socket.send_to(&answer, to)),
-                Way::Connection(way) => drop(way.send(answer)),
-            }
+            settle(&shared, &mut dynamics, order);
         });
         if let Err(error) = carried.await {
             tracing::error!(%error, "an update met a mistake in the program");
         }
     }
+}
+
+/// Carries an update out and answers it.
+pub(super) fn settle(shared: &Shared, dynamics: &mut BTreeMap<Name, Dynamic>, order: Order) {
+    let Order { mut opened, from, way } = order;
+    let code = carry_out(shared, dynamics, &opened, from);
+    let mut answer = reply(&opened.message, code);
+    opened.seal(&mut answer);
+    way.answer(answer);
 }
 
 fn carry_out(
@@ -203,10 +222,10 @@ fn adopt_one(
         }
         (None, None) => return Err("there is neither a file nor a kept state".to_owned()),
     };
-    // The table was published with what was served before: mostly that is it.
+    // The next table takes it up. Mostly it is what is served already.
     let served = follow::current(shared, apex).map(|(_, soa)| soa);
     if !was_known || served != content.numbers() {
-        shared.transfers.press.zone(shared, Arc::new(compile(&content)?));
+        shared.transfers.press.lay(Arc::new(compile(&content)?));
     }
     dynamics.insert(apex.clone(), Dynamic { content, store });
     Ok(())

@@ -25,7 +25,7 @@ impl Folder {
         Self(path)
     }
 
-    fn path(&self, apex: &Name, extension: &str) -> PathBuf {
+    pub(super) fn path(&self, apex: &Name, extension: &str) -> PathBuf {
         self.0.join(format!("{}.{extension}", super::file_name(apex)))
     }
 
@@ -65,7 +65,7 @@ impl Folder {
         write_framed(&path, CONFIRMED, &now.0.to_be_bytes())
     }
 
-    fn create(&self, path: &Path) -> Result<(), FileError> {
+    pub(super) fn create(&self, path: &Path) -> Result<(), FileError> {
         let io = |source| FileError::Io { path: path.to_owned(), source };
         create_private_dir(&self.0).map_err(io)
     }

@@ -2,7 +2,8 @@
 //! is done, and the answers are signed.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_dns::{Name, Parsed, Rcode, parse_query};
@@ -12,8 +13,11 @@ use popnet_transfer::{Concern, Incoming, concern, reply};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::book::ZoneBook;
 use super::change::{Order, Way};
-use super::{follow, out};
+use super::forward::Forward;
+use super::tls::Shown;
+use super::{follow, forward, out};
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
@@ -22,6 +26,7 @@ use crate::shared::Shared;
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
 /// A request without its signature.
+#[derive(Debug)]
 pub(super) struct Opened {
     pub(super) message: Vec<u8>,
     pub(super) signer: Option<Signer>,
@@ -41,18 +46,40 @@ impl Opened {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) from: IpAddr,
+    /// The certificate that it showed over TLS.
+    pub(crate) shown: Option<Arc<Shown>>,
+}
+
 /// The time as signatures have it.
 pub(super) fn seconds() -> u64 {
     u64::try_from(clock::now().unix_seconds()).unwrap_or(0)
 }
 
+/// What becomes of a request whose signature, if any, is good.
+enum Entry {
+    Ours(Opened),
+    /// It goes to a primary, whose keys are not all ours (RFC 8945 5.5).
+    Primarys(Arc<ZoneBook>),
+}
+
 /// Checks a request's signature. `Err`: the answer that refuses it.
-fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Opened, Vec<u8>> {
+fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Entry, Vec<u8>> {
     let book = shared.transfers.book.load();
+    let forward = forward::wanted(shared, packet);
     let mut message = packet.to_vec();
-    match tsig::check(&mut message, &book.keys, seconds()) {
-        Ok(signer) => Ok(Opened { message, signer }),
-        Err(rejection) => {
+    match (tsig::check(&mut message, &book.keys, seconds()), forward) {
+        (Ok(Some(_)), Some(rules)) => Ok(Entry::Primarys(rules)),
+        (Ok(None), Some(_)) => {
+            tracing::info!(%from, "an update is refused: unsigned ones are not passed on");
+            Err(reply(packet, Rcode::REFUSED))
+        }
+        (Ok(signer), None) => Ok(Entry::Ours(Opened { message, signer })),
+        (Err(rejection), Some(rules)) if rejection.is_unknown_key() => Ok(Entry::Primarys(rules)),
+        (Err(rejection), _) => {
             tracing::debug!(%from, why = rejection.word(), "a signed message is refused");
             Err(rejection.reply(packet))
         }
@@ -60,27 +87,33 @@ fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Opened, Vec<u8>>
 }
 
 /// Answers a datagram into `out`; gives the answer's length, 0 for none now. Updates are handed
-/// on: they wait for the disk.
+/// on, with the way `back`: they wait for the disk.
 pub(crate) fn datagram(
     desk: &Desk<'_>,
     packet: &[u8],
-    from: SocketAddr,
-    socket: &UdpSocket,
+    from: IpAddr,
+    back: impl FnOnce() -> Option<Way>,
     notes: &mut Notes,
     out: &mut [u8],
 ) -> usize {
-    let mut opened = match open(desk.shared, packet, from.ip()) {
-        Ok(opened) => opened,
+    let mut opened = match open(desk.shared, packet, from) {
+        Ok(Entry::Ours(opened)) => opened,
+        Ok(Entry::Primarys(rules)) => {
+            let Ok(place) = desk.shared.transfers.forwards.try_reserve() else { return 0 };
+            let Some(way) = back() else { return 0 };
+            place.send(Forward { packet: packet.to_vec(), from, rules, way });
+            return 0;
+        }
         Err(reply) => return put(&reply, out),
     };
     let mut answer = match concern(&opened.message) {
         Some(Concern::Update) => {
-            hand_on(desk.shared, opened, from, socket);
+            hand_on(desk.shared, opened, from, back);
             return 0;
         }
-        Some(Concern::Notify) => follow::notified(desk.shared, &opened, from.ip()),
-        Some(Concern::Transfer) => out::datagram(desk.shared, &opened, from.ip()),
-        Some(Concern::Signed) | None => plain(desk, &opened, from.ip(), Transport::Udp, notes, out),
+        Some(Concern::Notify) => follow::notified(desk.shared, &opened, from),
+        Some(Concern::Transfer) => out::datagram(desk.shared, &opened, from),
+        Some(Concern::Signed) | None => plain(desk, &opened, from, Transport::Udp, notes, out),
     };
     if answer.is_empty() {
         return 0;
@@ -134,10 +167,10 @@ fn put(answer: &[u8], out: &mut [u8]) -> usize {
 }
 
 /// Updates are few; when more wait than there is room for, whoever sent one sends it again.
-fn hand_on(shared: &Shared, opened: Opened, from: SocketAddr, socket: &UdpSocket) {
+fn hand_on(shared: &Shared, opened: Opened, from: IpAddr, back: impl FnOnce() -> Option<Way>) {
     let Ok(place) = shared.transfers.updates.try_reserve() else { return };
-    let Ok(socket) = socket.try_clone() else { return };
-    place.send(Order { opened, from: from.ip(), way: Way::Datagram(socket, from) });
+    let Some(way) = back() else { return };
+    place.send(Order { opened, from, way });
 }
 
 /// Answers a message that came over a connection, as often as it wants: transfers are many
@@ -148,15 +181,20 @@ fn hand_on(shared: &Shared, opened: Opened, from: SocketAddr, socket: &UdpSocket
 pub(crate) async fn stream<W: AsyncWrite + Unpin>(
     shared: &Shared,
     packet: &[u8],
-    from: IpAddr,
+    caller: &Caller,
     to: &mut W,
 ) -> io::Result<()> {
+    let from = caller.from;
     let mut opened = match open(shared, packet, from) {
-        Ok(opened) => opened,
+        Ok(Entry::Ours(opened)) => opened,
+        Ok(Entry::Primarys(rules)) => {
+            let answer = forward::pass(shared, packet, from, &rules).await;
+            return write(to, &answer).await;
+        }
         Err(reply) => return write(to, &reply).await,
     };
     let mut answer = match concern(&opened.message) {
-        Some(Concern::Transfer) => return out::stream(shared, &mut opened, from, to).await,
+        Some(Concern::Transfer) => return out::stream(shared, &mut opened, caller, to).await,
         Some(Concern::Notify) => follow::notified(shared, &opened, from),
         Some(Concern::Update) => {
             let (way, answered) = tokio::sync::oneshot::channel();

@@ -10,11 +10,12 @@ use popnet_transfer::tsig::Checker;
 use popnet_transfer::{
     Arrival, Arrived, Incoming, Key, Limits, Progress, Rr, Serial, Soa, Wanted, ask, tsig,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::door::seconds;
+use super::tls::{self, Authorities, TlsRule};
 
 /// A primary that is silent for so long does not answer; a datagram is sent twice.
 const DATAGRAM_MAX: Duration = Duration::from_secs(2);
@@ -29,7 +30,14 @@ const TRANSFER_MAX: Duration = Duration::from_secs(3_600);
 pub(super) struct Primary {
     pub(super) at: SocketAddr,
     pub(super) key: Option<Arc<Key>>,
+    /// Who it must be, and by whose word; `None`: without TLS.
+    pub(super) tls: Option<(TlsRule, Option<Arc<Authorities>>)>,
 }
+
+/// A connection to a primary.
+trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<P: AsyncRead + AsyncWrite + Send + Unpin> Pipe for P {}
 
 /// A number that nobody guesses.
 pub(super) fn random_id() -> u16 {
@@ -42,9 +50,10 @@ impl Primary {
         self.key.as_ref().map(|key| tsig::sign(message, key, seconds()))
     }
 
-    /// What the primary's SOA record of `apex` says; over UDP, else over TCP.
+    /// What the primary's SOA record of `apex` says; over UDP, else over TCP. Who is asked over TLS
+    /// is asked nothing else without it.
     pub(super) async fn soa(&self, apex: &Name) -> Result<Soa, String> {
-        for _ in 0..2 {
+        for _ in 0..if self.tls.is_some() { 0 } else { 2 } {
             if let Some(answer) = self.datagram(apex).await? {
                 return Ok(answer);
             }
@@ -53,8 +62,8 @@ impl Primary {
         let mut message = ask(id, apex, Rtype::SOA, None);
         let mut checker = self.sign(&mut message);
         let mut stream = self.connect().await?;
-        send(&mut stream, &message).await.map_err(|error| error.to_string())?;
-        let mut answer = receive(&mut stream).await.map_err(|error| error.to_string())?;
+        send(&mut *stream, &message).await.map_err(|error| error.to_string())?;
+        let mut answer = receive(&mut *stream).await.map_err(|error| error.to_string())?;
         if let Some(checker) = &mut checker {
             checker.check(&mut answer, seconds()).map_err(|doubt| doubt.to_string())?;
         }
@@ -97,10 +106,28 @@ impl Primary {
         timeout(DATAGRAM_MAX, exchange).await.ok().flatten().transpose()
     }
 
-    async fn connect(&self) -> Result<TcpStream, String> {
+    async fn connect(&self) -> Result<Box<dyn Pipe>, String> {
         let connected = timeout(CONNECT_MAX, TcpStream::connect(self.at)).await;
         let stream = connected.map_err(|_| "no connection within 5 s".to_owned())?;
-        stream.map_err(|error| error.to_string())
+        let stream = stream.map_err(|error| error.to_string())?;
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some((rule, authorities)) => {
+                let secured = tls::connect(self.at, rule, authorities.clone(), stream).await?;
+                Ok(Box::new(secured))
+            }
+        }
+    }
+
+    /// Passes `message` on as it is; gives the answer to it as it comes.
+    pub(super) async fn pass_on(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        let mut stream = self.connect().await?;
+        send(&mut *stream, message).await.map_err(|error| error.to_string())?;
+        let answer = receive(&mut *stream).await.map_err(|error| error.to_string())?;
+        let is_its = answer.get(..2) == message.get(..2)
+            && answer.get(2).is_some_and(|bits| bits & 0xf8 == 0xa8);
+        if is_its { Ok(answer) } else { Err("an answer to another message".to_owned()) }
     }
 
     /// Transfers `apex`: what changed since `have`, else all of it.
@@ -150,10 +177,10 @@ impl Primary {
         let mut checker = self.sign(&mut message);
         let mut stream = self.connect().await?;
         let text = |error: io::Error| error.to_string();
-        send(&mut stream, &message).await.map_err(text)?;
+        send(&mut *stream, &message).await.map_err(text)?;
         let mut arrival = Arrival::new(id, apex.clone(), wanted, limits);
         loop {
-            let mut answer = receive(&mut stream).await.map_err(text)?;
+            let mut answer = receive(&mut *stream).await.map_err(text)?;
             if let Some(checker) = &mut checker {
                 checker.check(&mut answer, seconds()).map_err(|doubt| doubt.to_string())?;
             }
@@ -182,13 +209,12 @@ fn read_soa(answer: &[u8], id: u16, apex: &Name) -> Result<Soa, String> {
     })
 }
 
-async fn send(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let _ = stream.set_nodelay(true);
-    super::door::write(stream, message).await?;
+async fn send(mut stream: &mut dyn Pipe, message: &[u8]) -> io::Result<()> {
+    super::door::write(&mut stream, message).await?;
     stream.flush().await
 }
 
-async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn receive(stream: &mut dyn Pipe) -> io::Result<Vec<u8>> {
     let read = async {
         let length = stream.read_u16().await?;
         let mut message = vec![0; usize::from(length)];

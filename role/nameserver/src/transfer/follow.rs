@@ -10,12 +10,12 @@ use popnet_answer::{Image, Standing};
 use popnet_dns::{Name, Rcode};
 use popnet_runtime::clock;
 use popnet_terms::Timestamp;
-use popnet_transfer::{Arrived, Content, Secondary, Serial, Soa, is_intact, reply};
+use popnet_transfer::{Arrived, Content, Key, Secondary, Serial, Soa, is_intact, reply};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, ZoneBook};
+use super::book::{Book, Source, ZoneBook};
 use super::door::{self, Opened};
 use super::fetch::{Primary, is_news};
 use super::{change, herald};
@@ -235,8 +235,9 @@ impl Task {
     async fn look(&self) -> Result<Soa, String> {
         let mut troubles = Vec::new();
         let mut confirmed = None;
-        for at in &self.rules.primaries {
-            match self.look_at(*at).await {
+        for source in &self.rules.primaries {
+            let at = source.at;
+            match self.look_at(source).await {
                 // Another may be ahead of this one.
                 Ok(Looked::Same(soa)) => confirmed = Some(soa),
                 Ok(Looked::New(soa)) => return Ok(soa),
@@ -246,7 +247,8 @@ impl Task {
         confirmed.ok_or_else(|| troubles.join("; "))
     }
 
-    async fn look_at(&self, at: SocketAddr) -> Result<Looked, String> {
+    async fn look_at(&self, source: &Source) -> Result<Looked, String> {
+        let at = source.at;
         let key = match &self.rules.key {
             None => None,
             Some(name) => {
@@ -254,7 +256,7 @@ impl Task {
                 Some(key.ok_or_else(|| format!("key {name} is not on this node"))?)
             }
         };
-        let primary = Primary { at, key };
+        let primary = primary(&self.shared, source, key);
         let theirs = primary.soa(&self.apex).await?;
         let mut have = current(&self.shared, &self.apex);
         if have.is_none() {
@@ -335,6 +337,13 @@ impl Task {
         });
         took.await.map_err(|error| error.to_string())?
     }
+}
+
+/// A primary, ready to be asked.
+pub(super) fn primary(shared: &Shared, source: &Source, key: Option<Arc<Key>>) -> Primary {
+    let authorities = shared.transfers.book.load().authorities.clone();
+    let tls = source.tls.clone().map(|rule| (rule, authorities));
+    Primary { at: source.at, key, tls }
 }
 
 /// What a look at a primary brought.

@@ -5,9 +5,12 @@
 //! - `press`: the one place that publishes tables and zones, and remembers what changed.
 //! - `out`, `herald`: transfers and notifications that leave.
 //! - `follow`, `fetch`: secondary zones, their timers and transfers that come in.
-//! - `catalogs`: zones that list zones. `change`: updates.
+//! - `catalogs`: zones that list zones. `change`: updates. `forward`: updates passed on.
+//! - `tls`: who is who over TLS, as primary and as secondary.
+//! - `annals`: differences that outlive a restart.
 //! - `disk`: what of all this survives a restart.
 
+mod annals;
 mod book;
 mod catalogs;
 mod change;
@@ -15,9 +18,11 @@ mod disk;
 mod door;
 mod fetch;
 mod follow;
+mod forward;
 mod herald;
 mod out;
 mod press;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,13 +42,16 @@ use crate::table::Table;
 
 use book::Book;
 pub(crate) use catalogs::Members;
+pub(crate) use change::Way;
 use change::{Dynamics, Order};
 use disk::Folder;
 use follow::Followers;
+use forward::Forward;
 use press::Press;
 
-pub(crate) use door::{datagram, stream};
+pub(crate) use door::{Caller, datagram, stream};
 pub(crate) use popnet_transfer::concern;
+pub(crate) use tls::{Asking, Shown};
 
 /// Transfers that leave at a time: each holds one message and a pointer to its zone.
 const OUT_MAX: usize = 64;
@@ -67,6 +75,9 @@ pub(crate) struct Transfers {
     dynamics: Dynamics,
     followers: Mutex<Followers>,
     updates: mpsc::Sender<Order>,
+    forwards: mpsc::Sender<Forward>,
+    /// Taken once, by the task that passes updates on.
+    forwarding: Mutex<Option<mpsc::Receiver<Forward>>>,
     /// Taken once, by the task that carries updates out.
     waiting: Mutex<Option<mpsc::Receiver<Order>>>,
     shutdown: CancellationToken,
@@ -75,6 +86,7 @@ pub(crate) struct Transfers {
 impl Transfers {
     pub(crate) fn new(context: &Context) -> Self {
         let (updates, waiting) = mpsc::channel(UPDATES_MAX);
+        let (forwards, forwarding) = mpsc::channel(UPDATES_MAX);
         Self {
             book: Published::new(Arc::new(Book::default())),
             press: Press::default(),
@@ -87,6 +99,8 @@ impl Transfers {
             dynamics: Dynamics::default(),
             followers: Mutex::new(BTreeMap::new()),
             updates,
+            forwards,
+            forwarding: Mutex::new(Some(forwarding)),
             waiting: Mutex::new(Some(waiting)),
             shutdown: context.shutdown.clone(),
         }
@@ -112,8 +126,9 @@ pub(crate) async fn publish(
     });
     transfers.files.store(Arc::new(files.collect()));
     let kept = follow::restore(shared, &book).await;
-    print(shared, &book, table).await;
+    // Before the table: zones are signed and published once, in the state that was kept.
     change::adopt(shared, &book).await;
+    print(shared, &book, table).await;
     follow::start(shared, &book, kept);
 }
 
@@ -139,7 +154,10 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![
         tokio::spawn(herald::run(Arc::clone(shared))),
         tokio::spawn(catalogs::run(Arc::clone(shared))),
+        tokio::spawn(annals::run(Arc::clone(shared))),
     ];
+    let forwarding = shared.transfers.forwarding.lock().ok().and_then(|mut taken| taken.take());
+    tasks.extend(forwarding.map(|waiting| tokio::spawn(forward::run(Arc::clone(shared), waiting))));
     tasks.extend(taken.map(|waiting| tokio::spawn(change::run(Arc::clone(shared), waiting))));
     tasks
 }

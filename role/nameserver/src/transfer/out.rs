@@ -7,12 +7,15 @@ use std::sync::Arc;
 use popnet_answer::{Image, Standing};
 use popnet_dns::{Name, Parsed, Rcode, Rtype, parse_query};
 use popnet_transfer::{
-    Difference, Head, History, Incoming, Line, Parcel, Plan, Rr, Serial, Soa, pack, plan, reply,
+    Access, Difference, Head, History, Incoming, Line, Parcel, Plan, Rr, Serial, Soa, pack, plan,
+    reply,
 };
 use tokio::io::AsyncWrite;
 
-use super::door::{self, Opened};
+use super::book::Book;
+use super::door::{self, Caller, Opened};
 use super::press::lines;
+use super::tls::Shown;
 use crate::shared::Shared;
 
 /// What somebody may have, or with which code not.
@@ -23,7 +26,12 @@ struct Granted {
     qtype: Rtype,
 }
 
-fn grant(shared: &Shared, opened: &Opened, from: IpAddr) -> Result<Granted, Vec<u8>> {
+fn grant(
+    shared: &Shared,
+    opened: &Opened,
+    from: IpAddr,
+    shown: Option<&Shown>,
+) -> Result<Granted, Vec<u8>> {
     let refuse = |code| Err(reply(&opened.message, code));
     let asked = door::read(&opened.message)?;
     let Some(question) = &asked.question else { return refuse(Rcode::FORMERR) };
@@ -31,7 +39,10 @@ fn grant(shared: &Shared, opened: &Opened, from: IpAddr) -> Result<Granted, Vec<
     let table = shared.table.load();
     let Some(zone) = table.catalog.zone(&apex) else { return refuse(Rcode::NOTAUTH) };
     let book = shared.transfers.book.load();
-    let may = book.zone(&apex).is_some_and(|rules| rules.transfer.allows(from, opened.key()));
+    let may = book.zone(&apex).is_some_and(|rules| {
+        rules.transfer.allows(from, opened.key())
+            || shown.is_some_and(|shown| is_known(shown, &rules.transfer, &book))
+    });
     if !may || question.class != popnet_dns::Class::IN {
         tracing::info!(zone = %apex, %from, key = ?opened.key(), "a transfer is refused");
         return refuse(Rcode::REFUSED);
@@ -41,6 +52,15 @@ fn grant(shared: &Shared, opened: &Opened, from: IpAddr) -> Result<Granted, Vec<
         return refuse(Rcode::SERVFAIL);
     }
     Ok(Granted { apex, image, asked, qtype })
+}
+
+/// Whether what somebody showed over TLS lets it in (RFC 9103 9.3.3).
+fn is_known(shown: &Shown, list: &Access, book: &Book) -> bool {
+    let is_for = |name: &str| {
+        let authorities = book.authorities.as_ref();
+        authorities.is_some_and(|authorities| shown.is_for(name, authorities))
+    };
+    shown.pin().is_some_and(|pin| list.allows_shown(&pin, is_for))
 }
 
 impl Granted {
@@ -62,7 +82,7 @@ impl Granted {
 /// Over UDP: differences that fit, else the SOA record, after which the asker comes over TCP
 /// (RFC 1995 2). Whole zones do not travel so (RFC 5936 4.2).
 pub(super) fn datagram(shared: &Shared, opened: &Opened, from: IpAddr) -> Vec<u8> {
-    let granted = match grant(shared, opened, from) {
+    let granted = match grant(shared, opened, from, None) {
         Ok(granted) => granted,
         Err(reply) => return reply,
     };
@@ -94,10 +114,11 @@ fn head(message: &[u8], qtype: Rtype) -> Option<Head<'_>> {
 pub(super) async fn stream<W: AsyncWrite + Unpin>(
     shared: &Shared,
     opened: &mut Opened,
-    from: IpAddr,
+    caller: &Caller,
     to: &mut W,
 ) -> io::Result<()> {
-    let granted = grant(shared, opened, from);
+    let from = caller.from;
+    let granted = grant(shared, opened, from, caller.shown.as_deref());
     let place = shared.transfers.out.try_acquire();
     let (granted, _place) = match (granted, place) {
         (Ok(granted), Ok(place)) => (granted, place),

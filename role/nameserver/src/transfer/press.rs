@@ -11,6 +11,7 @@ use popnet_runtime::{Published, clock};
 use popnet_transfer::{Difference, History, Line, Serial, merge};
 use tokio::sync::watch;
 
+use super::annals;
 use crate::shared::Shared;
 use crate::table::Table;
 
@@ -94,6 +95,11 @@ impl Press {
         self.histories.load().get(apex).cloned()
     }
 
+    /// The last differences of all zones.
+    pub(super) fn histories(&self) -> Arc<BTreeMap<Name, Arc<History>>> {
+        self.histories.load_full()
+    }
+
     /// Tells of each publication.
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
@@ -117,6 +123,12 @@ fn remember(
         histories.remove(apex);
         return;
     };
+    if !histories.contains_key(apex)
+        && let Some(kept) = annals::read(&shared.transfers.folder, new, rules.history)
+    {
+        histories.insert(apex.clone(), Arc::new(kept));
+        return;
+    }
     let served = |image: &&Image| image.standing() == Standing::Served;
     let (Some(old), Some(new)) = (old.filter(served), Some(new).filter(served)) else {
         return;

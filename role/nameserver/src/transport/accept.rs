@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_guard::{FRONT_MAX, Front};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::{asker, doh, stream};
 use crate::counters::count;
 use crate::serve::Transport;
 use crate::shared::Shared;
+use crate::transfer::{Caller, Shown};
 
 /// After `accept` fails (too many open files), wait before the next attempt.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,6 +49,7 @@ pub(super) async fn run(listener: TcpListener, door: Door, shutdown: Cancellatio
         };
         match accepted {
             Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
                 let (door, shutdown) = (door.clone(), shutdown.clone());
                 tokio::spawn(async move {
                     tokio::select! {
@@ -67,8 +69,10 @@ pub(super) async fn run(listener: TcpListener, door: Door, shutdown: Cancellatio
 impl Door {
     /// Most connections are at rest in the end: what comes before and what is spoken has memory of
     /// its own, so that each holds only what it needs now.
-    async fn welcome(self, mut tcp: TcpStream, peer: SocketAddr) {
-        let _ = tcp.set_nodelay(true);
+    pub(super) async fn welcome<S>(self, mut tcp: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let mut from = peer;
         if self.shared.shield.load().proxies.has(peer.ip()) {
             match timeout(HANDSHAKE_MAX, Box::pin(behind(&mut tcp))).await {
@@ -84,7 +88,8 @@ impl Door {
         let seat = self.hall.enter(from, &self.shared.counters);
         let (acceptor, transport) = match self.way {
             Way::Plain => {
-                let plain = stream::converse(tcp, from, Transport::Tcp, seat, self.shared);
+                let caller = Caller { from, shown: None };
+                let plain = stream::converse(tcp, caller, Transport::Tcp, seat, self.shared);
                 return Box::pin(plain).await;
             }
             Way::Tls(acceptor) => (acceptor, Transport::Tls),
@@ -105,7 +110,9 @@ impl Door {
                 Box::pin(doh::converse(tls, is_h2, from, seat, self.shared)).await;
             }
             Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Quic => {
-                Box::pin(stream::converse(tls, from, transport, seat, self.shared)).await;
+                let shown = Shown::of(tls.get_ref().1.peer_certificates());
+                let caller = Caller { from, shown };
+                Box::pin(stream::converse(tls, caller, transport, seat, self.shared)).await;
             }
         }
     }

@@ -12,6 +12,7 @@ use quinn::{
     Connection, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, TokioRuntime,
     TransportConfig, VarInt,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,6 +24,7 @@ use crate::counters::count;
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
+use crate::transfer::{self, Caller, Shown};
 
 /// RFC 9250 4.3: why a connection or stream ends.
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -179,6 +181,9 @@ impl Exchange {
             return self.connection.close(PROTOCOL_ERROR, b"");
         };
         self.seat.progress();
+        if transfer::concern(message).is_some() {
+            return self.transfer(message, &mut send).await;
+        }
         let Some(answer) = self.answer(message) else {
             let _ = send.reset(INTERNAL_ERROR);
             return;
@@ -189,6 +194,21 @@ impl Exchange {
         };
         if let Ok(Ok(())) = timeout(WRITE_MAX, send.write_all(&answer)).await {
             let _ = send.finish();
+        }
+    }
+
+    /// Transfers are many messages on one stream (RFC 9250 4.2); updates and notifications come
+    /// this way, too.
+    async fn transfer(&self, message: &[u8], send: &mut SendStream) {
+        let shown = self.connection.peer_identity();
+        let shown = shown.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let shown = shown.and_then(|chain| Shown::of(Some(chain.as_slice())));
+        let caller = Caller { from: self.from, shown };
+        let sent = Box::pin(transfer::stream(&self.shared, message, &caller, send)).await;
+        self.seat.progress();
+        match sent {
+            Ok(()) => drop(send.finish()),
+            Err(_) => drop(send.reset(INTERNAL_ERROR)),
         }
     }
 

@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::transfer::Asking;
+
 /// How often the files are looked at: two calls.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -113,18 +115,22 @@ impl Keys {
     }
 }
 
-/// TLS for clients that show no certificate, for these protocols (ALPN).
+/// TLS for these protocols (ALPN). With `asking`, clients may show certificates.
 pub(super) fn server_config(
     keys: &Arc<Keys>,
     protocols: &[&[u8]],
+    asking: Option<Asking>,
 ) -> Result<Arc<ServerConfig>, StartError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .map_err(std::io::Error::other)
-        .map_err(StartError::io("TLS for DNS clients"))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::clone(keys) as _);
+        .map_err(StartError::io("TLS for DNS clients"))?;
+    let builder = match asking {
+        None => builder.with_no_client_auth(),
+        Some(asking) => builder.with_client_cert_verifier(Arc::new(asking)),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(keys) as _);
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }

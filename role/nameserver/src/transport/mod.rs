@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
+use crate::transfer::Asking;
 use hall::Hall;
 use keys::Keys;
 
@@ -94,8 +95,8 @@ pub(crate) fn start(
         let keys = Arc::clone(&keys);
         tasks.push(tokio::spawn(keys.follow(config.clone(), shutdown.clone())));
     }
-    let tls = keys::server_config(&keys, &[b"dot"])?;
-    let https = keys::server_config(&keys, &[b"h2", b"http/1.1"])?;
+    let tls = keys::server_config(&keys, &[b"dot"], Some(Asking::new(shared)))?;
+    let https = keys::server_config(&keys, &[b"h2", b"http/1.1"], None)?;
     for (listener, speech) in listeners.streams {
         let way = match speech {
             Speech::Plain => accept::Way::Plain,
@@ -106,7 +107,7 @@ pub(crate) fn start(
         tasks.push(tokio::spawn(accept::run(listener, door, shutdown.clone())));
     }
     for socket in listeners.quic {
-        let tls = keys::server_config(&keys, &[b"doq"])?;
+        let tls = keys::server_config(&keys, &[b"doq"], Some(Asking::new(shared)))?;
         let door = doq::Door {
             hall: Arc::clone(&hall),
             shared: Arc::clone(shared),

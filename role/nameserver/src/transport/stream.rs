@@ -14,7 +14,7 @@ use super::hall::{Loan, SMALL, Seat};
 use crate::notes::Notes;
 use crate::serve::{Desk, Transport};
 use crate::shared::Shared;
-use crate::transfer;
+use crate::transfer::{self, Caller};
 
 /// A client that does not take its answers for so long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const WRITE_AHEAD: usize = 16 << 10;
 /// Answers until the client leaves, says nothing for too long, or somebody else needs its place.
 pub(super) async fn converse<S>(
     mut stream: S,
-    from: IpAddr,
+    caller: Caller,
     transport: Transport,
     seat: Seat,
     shared: Arc<Shared>,
@@ -37,14 +37,19 @@ pub(super) async fn converse<S>(
 {
     tokio::select! {
         () = seat.ended() => return,
-        () = answer(&mut stream, from, transport, &seat, &shared) => {}
+        () = answer(&mut stream, &caller, transport, &seat, &shared) => {}
     }
     // Over TLS the client is told that this is the end, and nobody cut it short.
     let _ = timeout(FAREWELL, stream.shutdown()).await;
 }
 
-async fn answer<S>(stream: &mut S, from: IpAddr, transport: Transport, seat: &Seat, shared: &Shared)
-where
+async fn answer<S>(
+    stream: &mut S,
+    caller: &Caller,
+    transport: Transport,
+    seat: &Seat,
+    shared: &Shared,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut questions = BytesMut::with_capacity(RESTING);
@@ -56,7 +61,7 @@ where
         let read = timeout_at(until, stream.read_buf(&mut questions)).await;
         let Ok(Ok(1..)) = read else { return };
         loop {
-            let (answers, state) = answer_all(&mut questions, from, transport, shared);
+            let (answers, state) = answer_all(&mut questions, caller.from, transport, shared);
             if !answers.is_empty() {
                 seat.progress();
                 asked = Instant::now();
@@ -70,7 +75,7 @@ where
                 State::Foreign => return,
                 State::Concern => {
                     let Some(message) = take(&mut questions) else { return };
-                    let exchange = transfer::stream(shared, &message, from, stream);
+                    let exchange = transfer::stream(shared, &message, caller, stream);
                     // Rare and large: a connection at rest need not hold the room for it.
                     if Box::pin(exchange).await.is_err() {
                         return;

@@ -11,4 +11,5 @@ mod lies;
 mod ours;
 mod peer;
 mod peers;
+mod tls;
 mod updates;

@@ -94,6 +94,60 @@ allow_update = [{ key = "ddns" }]
     server.stop().await;
 }
 
+/// Of a zone that is updated, also a signed one, and of a secondary of it: what is asked for after
+/// a restart are differences.
+#[tokio::test(flavor = "multi_thread")]
+async fn differences_outlive_a_restart() {
+    for dnssec in ["", "dnssec = { sign = true }\n"] {
+        let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_keys(above.path());
+        std::fs::write(above.path().join("z.zone"), crate::lab::zone_file(1)).unwrap();
+        let (port, second) = (free_port(), free_port());
+        let zone = format!(
+            "[zones.\"plain.test\"]\nfile = \"z.zone\"\nallow_transfer = [\"127.0.0.1\"]\n\
+             secondaries = [\"127.0.0.1:{second}\"]\n\
+             allow_update = [{{ key = \"ddns\" }}]\n{dnssec}"
+        );
+        let of_it = format!(
+            "[zones.\"plain.test\"]\nprimaries = [\"127.0.0.1:{port}\"]\n\
+             allow_transfer = [\"127.0.0.1\"]\n"
+        );
+        let primary = start(above.path(), &zone, port).await;
+        let secondary = start(below.path(), &of_it, second).await;
+        let first = serial(port, "plain.test");
+        until("the zone is there", || serial(second, "plain.test") == first);
+        let mut last = first;
+        for n in 2..=4u8 {
+            let line = format!("update add a{n}.plain.test. 60 A 192.0.2.{n}");
+            nsupdate(port, "plain.test", Some("ddns"), &[&line]).unwrap();
+            last = serial(port, "plain.test");
+            until("the update is there", || serial(second, "plain.test") == last);
+        }
+        let ends = |folder: &Path| {
+            let path = folder.join("state/nameserver/zones/plain.test.history");
+            let octets = std::fs::read(path).unwrap_or_default();
+            // The last entry is the seal: kind, serial number, hash.
+            let at = octets.len().saturating_sub(20);
+            octets.get(at..at + 4).map(|four| u32::from_be_bytes(four.try_into().unwrap()))
+        };
+        for folder in [above.path(), below.path()] {
+            until("the differences are on disk", || ends(folder) == last);
+        }
+        primary.stop().await;
+        secondary.stop().await;
+        for (folder, zone, port) in [(above, zone, port), (below, of_it, second)] {
+            let server = start(folder.path(), &zone, port).await;
+            assert_eq!(serial(port, "plain.test"), last);
+            for since in first.unwrap()..last.unwrap() {
+                let arrived = ixfr(port, since);
+                let Arrived::Steps(steps) = arrived else { panic!("{since}: {arrived:?}") };
+                assert_eq!(steps.last().unwrap().to().0, last.unwrap());
+            }
+            server.stop().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn catalogs_list_zones() {
     let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -211,3 +211,35 @@ fn knot(folder: &Path, port: u16, part: Part) -> String {
     }
     text
 }
+
+/// A BIND with a configuration of its own.
+pub(crate) struct Process {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn bind(folder: &Path, conf: &str) -> Self {
+        let (path, log) = (folder.join("named.conf"), folder.join("named.log"));
+        std::fs::write(&path, conf).unwrap();
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let file = std::fs::File::create(&log).unwrap();
+        let mut command = Command::new("/usr/sbin/named");
+        command.args(["-g", "-n", "1", "-c"]).arg(&path);
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        Self { process: command.spawn().unwrap(), log }
+    }
+
+    /// What it said.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        let _ = nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+}

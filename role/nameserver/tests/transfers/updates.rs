@@ -7,6 +7,7 @@ use popnet_dns::Rtype;
 
 use crate::common::{Server, free_port, held, place, start_on};
 use crate::lab::{HEAD, nsupdate, serial, until, write_keys, write_zones};
+use crate::peer::{Kind, Part, Peer};
 
 const ZONE: &str = r#"
 [zones."plain.test"]
@@ -124,5 +125,42 @@ async fn a_torn_journal_counts_up_to_the_tear() {
     assert_eq!(serial(server.dns.port(), "plain.test"), Some(3));
     assert!(server.ask("t2.plain.test", Rtype::A).answers.is_empty());
     assert_eq!(server.ask("t1.plain.test", Rtype::A).answers.len(), 1);
+    server.stop().await;
+}
+
+/// Signed with a key that only BIND has, sent to our secondary, carried out by BIND.
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_are_passed_on_to_the_primary() {
+    let folder = tempfile::tempdir().unwrap();
+    write_zones(folder.path(), 1);
+    let (ours, theirs) = (free_port(), free_port());
+    let text = |rest: &str| {
+        format!("{HEAD}[zones.\"plain.test\"]\nprimaries = [\"127.0.0.1:{theirs}\"]\n{rest}")
+    };
+    let address = |port: u16| ([127, 0, 0, 1], port).into();
+    let peer = Peer::start(Kind::Bind, theirs, Part::PrimaryOf(ours), folder.path());
+    let start = |rest: &str| {
+        let text = text(rest);
+        async move {
+            let folder = tempfile::tempdir().unwrap();
+            let probe = address(free_port());
+            let server = start_on(&text, folder.path(), address(ours), probe).await;
+            until("the zone is there", || serial(ours, "plain.test").is_some());
+            (server, folder)
+        }
+    };
+    let (server, _folder) = start("forward_updates = true\n").await;
+    let line = ["update add far.plain.test. 60 A 192.0.2.99"];
+    nsupdate(ours, "plain.test", Some("ddns"), &line).unwrap();
+    until(&peer.log(), || serial(theirs, "plain.test") == Some(2));
+    until("the change is back", || serial(ours, "plain.test") == Some(2));
+    // By address nobody changes anything: the primary would see ours.
+    assert!(nsupdate(ours, "plain.test", None, &line).unwrap_err().contains("REFUSED"));
+    // Another's key: the primary's own words come back.
+    let said = nsupdate(ours, "plain.test", Some("nobody"), &line).unwrap_err();
+    assert!(said.contains("NOTAUTH") || said.contains("BADKEY"), "{said}");
+    server.stop().await;
+    let (server, _folder) = start("").await;
+    assert!(nsupdate(ours, "plain.test", Some("ddns"), &line).is_err());
     server.stop().await;
 }
