@@ -68,7 +68,11 @@ pub struct Bound {
     pub boot: u64,
     /// Grows by one a message; 0: said again, and counts for no gap.
     pub seq: u64,
-    /// The rows.
+    /// The oldest number that can be had again.
+    pub low: u64,
+    /// The newest number; below `low` when there is none yet.
+    pub high: u64,
+    /// The rows; none, when it is only to tell the numbers.
     pub rows: Vec<Binding>,
 }
 

@@ -9,14 +9,15 @@
 //!   files behind it; a broken one leaves the last good zone in place.
 //! - `sign`: keys, signatures on zones before they are published, signatures on chosen answers.
 //! - `transfer`: zones that travel: transfers, notifications, updates, secondary zones, catalogs.
+//! - `bindings`: which clients stay where, kept on disk and told to the other name servers.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
 //! - `control`: the role's own socket.
 //!
 //! Client subnets count unless a policy says `never`; the two modes that need a list of resolvers
-//! (`only-public-resolvers`, `require-trusted`) trust nobody until there is such a list. Rows for
-//! `persist.mode = "bound"` are not kept.
+//! (`only-public-resolvers`, `require-trusted`) trust nobody until there is such a list.
 
 mod atlas;
+mod bindings;
 mod control;
 mod counters;
 mod limit;
@@ -38,6 +39,7 @@ mod udp;
 mod zones;
 
 pub use limit::parse_cookie_secrets;
+pub use bindings::{Kept as KeptBinding, parse_log as parse_bindings};
 pub use sign::{KeyFolder, parse_signed, plan_of, policy_of, read_key_state};
 pub use state::parse as parse_kept;
 pub use transport::{message_in_path, message_in_stream};
@@ -114,6 +116,7 @@ pub async fn start(
     tasks.push(tokio::spawn(reload));
     tasks.push(measure::start(&context, sockets.probe, config, Arc::clone(&shared), wished));
     let shutdown = context.shutdown.clone();
+    tasks.push(bindings::start(&context, config.clone(), Arc::clone(&shared))?);
     let task = tokio::spawn(async move {
         shutdown.cancelled().await;
         // Without any log server nothing can leave, and nobody waits for it.

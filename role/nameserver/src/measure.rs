@@ -19,7 +19,7 @@ use popnet_steering::{Board, GuardHold, Ledger};
 use popnet_terms::{CustomerId, Micros, NodeName, PopId, Role, SiteName};
 use popnet_wire::frame::{Conversation, decode, encode};
 use popnet_wire::logging::{Event, Record};
-use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Digest, Hits, Need, Repair, Report};
+use popnet_wire::probing::{Bound, DATAGRAM_MAX, Datagram, Digest, Hits, Need, Repair, Report};
 use popnet_wire::rollout::Epoch;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -170,10 +170,15 @@ struct Door {
 impl Door {
     /// The node called `hostname`, when the configuration in force makes it a probe.
     fn probe(&self, hostname: &str) -> Option<NodeName> {
+        self.node(hostname, Role::Netprobe)
+    }
+
+    /// The node called `hostname`, when it has that role.
+    fn node(&self, hostname: &str, role: Role) -> Option<NodeName> {
         let held = self.config.borrow();
         let network = &held.network;
         let found = network.nodes().find(|(name, _, node)| {
-            node.runs(Role::Netprobe) && network.hostname(name).eq_ignore_ascii_case(hostname)
+            node.runs(role) && network.hostname(name).eq_ignore_ascii_case(hostname)
         });
         found.map(|(name, _, _)| name)
     }
@@ -186,27 +191,95 @@ async fn admit(endpoint: Endpoint, door: Arc<Door>) {
             connection = endpoint.accept() => connection,
         };
         let Some(connection) = connection else { return };
-        let Some(name) = door.probe(connection.peer()) else {
-            count(&door.shared.counters.probe_foreign);
-            tracing::warn!(peer = connection.peer(), "not a probe of this network: turned away");
-            connection.close("not a probe");
-            continue;
-        };
-        door.probes.enter(&name, &connection);
-        tokio::spawn(listen(name, connection, Arc::clone(&door)));
+        let probe = door.probe(connection.peer());
+        let server = door.node(connection.peer(), Role::Nameserver);
+        match (probe, server) {
+            (Some(name), None) => {
+                door.probes.enter(&name, &connection);
+                tokio::spawn(listen(name, connection, None, Arc::clone(&door)));
+            }
+            (None, Some(name)) => {
+                door.shared.book.enter(&name, &connection);
+                tokio::spawn(listen_to_server(name, connection, None, Arc::clone(&door)));
+            }
+            // One node in two roles: what it says first shows in which one it speaks here.
+            (Some(_), Some(name)) => {
+                tokio::spawn(sort_out(name, connection, Arc::clone(&door)));
+            }
+            (None, None) => {
+                count(&door.shared.counters.probe_foreign);
+                let peer = connection.peer();
+                tracing::warn!(
+                    peer,
+                    "neither a probe nor a name server of this network: turned away"
+                );
+                connection.close("not a probe");
+            }
+        }
     }
     endpoint.close().await;
 }
 
-/// Reads one probe's datagrams until it leaves.
-async fn listen(name: NodeName, connection: Connection, door: Arc<Door>) {
-    tracing::debug!(probe = %name, "connected");
-    loop {
-        let read = tokio::select! {
-            () = door.shutdown.cancelled() => break,
-            read = connection.read_datagram() => read,
+async fn sort_out(name: NodeName, connection: Connection, door: Arc<Door>) {
+    let read = tokio::select! {
+        () = door.shutdown.cancelled() => return connection.close("done"),
+        read = connection.read_datagram() => read,
+    };
+    let Ok(octets) = read else { return };
+    if rows_in(&octets).is_some() {
+        door.shared.book.enter(&name, &connection);
+        listen_to_server(name, connection, Some(octets), door).await;
+    } else {
+        door.probes.enter(&name, &connection);
+        listen(name, connection, Some(octets), door).await;
+    }
+}
+
+/// The next datagram; `None` when the connection or the role ends.
+async fn next(first: &mut Option<Bytes>, connection: &Connection, door: &Door) -> Option<Bytes> {
+    if let Some(octets) = first.take() {
+        return Some(octets);
+    }
+    tokio::select! {
+        () = door.shutdown.cancelled() => None,
+        read = connection.read_datagram() => read.ok(),
+    }
+}
+
+/// Reads another name server's bindings until it leaves.
+async fn listen_to_server(
+    name: NodeName,
+    connection: Connection,
+    mut first: Option<Bytes>,
+    door: Arc<Door>,
+) {
+    while let Some(octets) = next(&mut first, &connection, &door).await {
+        let Some(rows) = rows_in(&octets) else {
+            count(&door.shared.counters.probe_junk);
+            continue;
         };
-        let Ok(octets) = read else { break };
+        let is_server = door.node(connection.peer(), Role::Nameserver).is_some();
+        if rows.publisher != name || !is_server {
+            count(&door.shared.counters.probe_foreign);
+            continue;
+        }
+        door.shared.book.hear(rows);
+    }
+    connection.close("done");
+}
+
+/// Bindings in a datagram.
+pub(crate) fn rows_in(octets: &[u8]) -> Option<Bound> {
+    match decode(Conversation::Probing, octets) {
+        Ok(Datagram::Bound(rows)) => Some(rows),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Reads one probe's datagrams until it leaves.
+async fn listen(name: NodeName, connection: Connection, mut first: Option<Bytes>, door: Arc<Door>) {
+    tracing::debug!(probe = %name, "connected");
+    while let Some(octets) = next(&mut first, &connection, &door).await {
         let Some(word) = word_in(&octets) else {
             count(&door.shared.counters.probe_junk);
             continue;

@@ -86,7 +86,7 @@ mod tests {
             candidates: [].into(),
             needs_measurement: false,
         };
-        Steered { choice, addresses: [].into(), chosen: [].into(), alias: None }
+        Steered { choice, addresses: [].into(), chosen: [].into(), alias: None, wish: None }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use popnet_runtime::{Context, Published, StartError, clock};
 use popnet_steering::{Board, View};
 use popnet_terms::{NodeName, Role};
 
+use crate::bindings::Book;
 use crate::counters::Counters;
 use crate::limit::{Shield, load_secrets};
 use crate::needs::Wishes;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) shipper: Shipper,
     pub(crate) wishes: Wishes,
+    /// Which clients stay where.
+    pub(crate) book: Book,
     /// Zones that travel.
     pub(crate) transfers: Transfers,
     pub(crate) signing: Signing,
@@ -71,6 +74,7 @@ impl Shared {
             counters: Counters::default(),
             shipper,
             wishes,
+            book: Book::new(),
             transfers: Transfers::new(context),
             signing: Signing::new(context),
             // Unique in the network: 64 random bits to begin with, then one by one.

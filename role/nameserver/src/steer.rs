@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use popnet_config::network::Ecs;
+use popnet_config::network::{Ecs, PersistBy, PersistMode};
 use popnet_dns::{Name, Query, Rtype};
-use popnet_steering::{Choice, Client, Family, Question, SiteRules, View, choose};
-use popnet_terms::{PopId, Seconds, TargetId, client_unit};
+use popnet_steering::{Choice, Client, Family, Held, Question, SiteRules, View, choose};
+use popnet_terms::{Because, PopId, Removed, Seconds, TargetId, client_unit};
 use popnet_wire::logging::Decision;
 
+use crate::bindings::{HOLD, Wish};
 use crate::shared::Shared;
 use crate::table::{SiteEntry, Table};
 
@@ -50,6 +51,16 @@ impl Asker {
         if unit.contains(&self.resolver) { unit } else { client_unit(self.resolver) }
     }
 
+    /// The client that is bound where the site binds clients: the unit that counts, or the
+    /// resolver's own where the configuration says so.
+    pub(crate) fn bound(&self, rules: &SiteRules) -> Option<IpNet> {
+        let persist = rules.persist.as_ref().filter(|p| p.mode == PersistMode::Bound)?;
+        Some(match persist.by {
+            Some(PersistBy::Resolver) => client_unit(self.resolver),
+            Some(PersistBy::Subnet) | None => self.unit(rules),
+        })
+    }
+
     /// Whether the client subnet was what counted: only then has an answer a scope.
     pub(crate) fn is_by_subnet(&self, rules: &SiteRules) -> bool {
         self.subnet.is_some() && rules.ecs == Ecs::Prefer
@@ -66,13 +77,15 @@ pub(crate) struct Steered {
     pub(crate) chosen: Arc<[TargetId]>,
     /// The name to answer where what was chosen has no address in the configuration.
     pub(crate) alias: Option<Name>,
+    /// The client is to be bound to what was chosen.
+    pub(crate) wish: Option<Wish>,
 }
 
 impl Steered {
     fn new(choice: Choice, alias: Option<Name>) -> Self {
         let addresses = choice.addresses().collect();
         let chosen = choice.targets.iter().map(|chosen| chosen.target.clone()).collect();
-        Self { choice, addresses, chosen, alias }
+        Self { choice, addresses, chosen, alias, wish: None }
     }
 }
 
@@ -83,12 +96,14 @@ pub(crate) fn for_unit(
     site: &SiteEntry,
     unit: IpNet,
     qtype: Rtype,
+    held: Option<&Held>,
 ) -> Steered {
     if matches!(qtype, Rtype::SVCB | Rtype::HTTPS) {
-        return for_hints(table, view, site, unit);
+        return for_hints(table, view, site, unit, held);
     }
     let family = if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 };
-    let question = |family| Question { client: Client::Unit(unit), family, bound: None };
+    let bound = held.map(|held| held.target.clone());
+    let question = |family| Question { client: Client::Unit(unit), family, bound: bound.clone() };
     let choice = choose(view, &site.answered, &question(family));
     if !choice.targets.is_empty() {
         return Steered::new(choice, None);
@@ -103,15 +118,59 @@ pub(crate) fn for_unit(
 }
 
 /// Chooses the addresses in a service record: those that the same clients get for A and AAAA.
-fn for_hints(table: &Table, view: &View, site: &SiteEntry, unit: IpNet) -> Steered {
-    let four = for_unit(table, view, site, unit, Rtype::A);
-    let six = for_unit(table, view, site, unit, Rtype::AAAA);
+fn for_hints(
+    table: &Table,
+    view: &View,
+    site: &SiteEntry,
+    unit: IpNet,
+    held: Option<&Held>,
+) -> Steered {
+    let four = for_unit(table, view, site, unit, Rtype::A, held);
+    let six = for_unit(table, view, site, unit, Rtype::AAAA, held);
     // What is known by name only is answered as a CNAME, whatever the type.
     let of_six = six.alias.is_none() && four.alias.is_none();
     let more = six.addresses.iter().filter(|_| of_six);
     let addresses = four.addresses.iter().chain(more).copied().collect();
     let base = if four.choice.targets.is_empty() { six } else { four };
     Steered { addresses, ..base }
+}
+
+/// `steered` as it is for `client`, whom the site binds: a bound one is told for no longer than it
+/// is bound, and one that is not, or whose target cannot be kept, is to be bound to what it got.
+pub(crate) fn bind(
+    mut steered: Steered,
+    site: &SiteEntry,
+    client: IpNet,
+    held: Option<&Held>,
+) -> Steered {
+    let Some(chosen) = steered.chosen.first() else { return steered };
+    if let Some(held) = held.filter(|held| held.target == *chosen) {
+        steered.choice.ttl = Seconds(steered.choice.ttl.0.min(held.left.0.max(1)));
+        return steered;
+    }
+    // For the other family only: whoever is asked for the first again must find it.
+    let lacks_family = held.is_some_and(|held| {
+        let candidate = steered.choice.candidates.iter().find(|c| c.target == held.target);
+        let removed = candidate.and_then(|candidate| candidate.removed.as_ref());
+        removed.is_some_and(|removal| removal.reason == Removed::NoAddressOfFamily)
+    });
+    // What is only better than nothing binds nobody.
+    let is_sound = matches!(
+        steered.choice.because,
+        Because::BestScore | Because::TieWithin | Because::OnlyCandidate | Because::ShedTo
+    );
+    if is_sound && !lacks_family {
+        let rules = &site.answered;
+        let hold = rules.persist.as_ref().and_then(|persist| persist.hold);
+        steered.wish = Some(Wish {
+            site: site.name.clone(),
+            client,
+            target: chosen.clone(),
+            round: held.map_or(0, |held| held.round.saturating_add(1)),
+            hold: hold.map_or(HOLD, |hold| hold.duration()),
+        });
+    }
+    steered
 }
 
 fn host<'t>(table: &'t Table, target: &TargetId) -> Option<&'t Name> {

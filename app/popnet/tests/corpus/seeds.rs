@@ -141,6 +141,8 @@ fn datagrams() -> Vec<Seed> {
         publisher: "ns1.fra1".into(),
         boot: 7,
         seq: 3,
+        low: 1,
+        high: 3,
         rows: vec![Binding {
             site: "static.acme.test".into(),
             client: "198.51.100.0/24".parse().unwrap(),

@@ -57,9 +57,23 @@ pub(crate) async fn start_on(
     dns: SocketAddr,
     probe: SocketAddr,
 ) -> Server {
-    let text = place(text, dns, probe);
-    let held = held(&text, 1, folder);
-    let node = NodeName::new("ns1.fra1");
+    start_as("ns1.fra1", &place(text, dns, probe), folder, &folder.join("state"), dns, probe).await
+}
+
+/// Starts `node` of the configuration in `text`, with its state in `state` and the rest in
+/// `folder`.
+pub(crate) async fn start_as(
+    node: &str,
+    text: &str,
+    folder: &Path,
+    state: &Path,
+    dns: SocketAddr,
+    probe: SocketAddr,
+) -> Server {
+    let held = held(text, 1, folder);
+    let node = NodeName::new(node);
+    let run_dir = state.join("run");
+    std::fs::create_dir_all(&run_dir).unwrap();
     let hostname = held.network.hostname(&node);
     let keys = folder.join("authority");
     let authority = if keys.exists() {
@@ -72,8 +86,8 @@ pub(crate) async fn start_on(
         identity: authority.identity(&hostname).unwrap(),
         hostname,
         domain: held.network.network.domain.as_str().into(),
-        state_dir: folder.join("state"),
-        run_dir: folder.to_owned(),
+        state_dir: state.to_owned(),
+        run_dir,
         shutdown: CancellationToken::new(),
     };
     let (config, receiver) = watch::channel(Arc::new(held));
@@ -85,7 +99,7 @@ pub(crate) fn place(text: &str, dns: SocketAddr, probe: SocketAddr) -> String {
     text.replace("DNS", &dns.to_string()).replace("PROBE", &probe.to_string())
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 

@@ -1,6 +1,7 @@
 //! Stories of a name server over real sockets.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+mod bindings;
 mod common;
 mod limits;
 mod logging;

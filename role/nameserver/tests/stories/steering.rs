@@ -70,7 +70,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-struct Probe {
+pub(crate) struct Probe {
     name: NodeName,
     connection: Connection,
     seq: u64,
@@ -78,15 +78,19 @@ struct Probe {
 }
 
 impl Probe {
-    async fn connect(server: &Server, node: &str) -> Self {
+    pub(crate) async fn connect(server: &Server, node: &str) -> Self {
+        Self::connect_to(server, node, "ns1.fra1.cdn.lab.test").await
+    }
+
+    pub(crate) async fn connect_to(server: &Server, node: &str, to: &str) -> Self {
         let hostname = format!("{node}.cdn.lab.test");
         let identity = server.authority.identity(&hostname).unwrap();
         let endpoint = Endpoint::client(&identity).unwrap();
-        let connection = endpoint.connect(server.probe, "ns1.fra1.cdn.lab.test").await.unwrap();
+        let connection = endpoint.connect(server.probe, to).await.unwrap();
         Self { name: NodeName::new(node), connection, seq: 0, _endpoint: endpoint }
     }
 
-    fn report(&mut self, findings: Vec<Finding>) {
+    pub(crate) fn report(&mut self, findings: Vec<Finding>) {
         self.seq += 1;
         let now = popnet_runtime::clock::now();
         let report = Report {
@@ -102,7 +106,7 @@ impl Probe {
     }
 }
 
-fn health(node: &str, health: Health) -> Finding {
+pub(crate) fn health(node: &str, health: Health) -> Finding {
     let up = health == Health::Up;
     Finding::Service(Service {
         probe: ProbeId::new("edge-http"),
@@ -118,7 +122,7 @@ fn health(node: &str, health: Health) -> Finding {
     })
 }
 
-fn latency(client: &str, rtt_ms: u32) -> Finding {
+pub(crate) fn latency(client: &str, rtt_ms: u32) -> Finding {
     Finding::Latency(Latency {
         client: client.parse().unwrap(),
         rtt: Some(Micros(rtt_ms * 1_000)),
@@ -148,7 +152,7 @@ async fn two_probes(server: &Server, fra_ms: u32, iad_ms: u32) -> (Probe, Probe)
 }
 
 /// Waits until `done`, at most five seconds.
-async fn until(done: impl AsyncFn() -> bool) -> Duration {
+pub(crate) async fn until(done: impl AsyncFn() -> bool) -> Duration {
     let start = Instant::now();
     while !done().await {
         assert!(start.elapsed() < Duration::from_secs(5), "not within five seconds");
