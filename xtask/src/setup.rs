@@ -23,8 +23,22 @@ pub(crate) const TESTS: &[Tool] = &[
     Tool { program: "kdig", package: "knot-dnsutils", reason: "asks over TLS, HTTPS and QUIC" },
     Tool { program: "delv", package: "bind9-dnsutils", reason: "validates answers" },
     Tool { program: "dnssec-verify", package: "bind9-utils", reason: "validates signed zones" },
+    Tool {
+        program: "named-compilezone",
+        package: "bind9-utils",
+        reason: "reads and writes zone files",
+    },
     Tool { program: "ldns-verify-zone", package: "ldnsutils", reason: "validates them, too" },
     Tool { program: "unbound", package: "unbound", reason: "a resolver that validates" },
+    Tool { program: "vsftpd", package: "vsftpd", reason: "a server for FTP probes" },
+    Tool { program: "nginx", package: "nginx-light", reason: "a server for streaming probes" },
+    Tool { program: "icecast2", package: "icecast2", reason: "a stream that does not end" },
+    Tool { program: "snmpd", package: "snmpd", reason: "tells a load by SNMP" },
+    Tool {
+        program: "prometheus-node-exporter",
+        package: "prometheus-node-exporter",
+        reason: "tells a load by HTTP",
+    },
     Tool { program: "chromium", package: "chromium", reason: "looks at NetView and at pages" },
     Tool { program: "chromedriver", package: "chromium-driver", reason: "steers the browser" },
 ];

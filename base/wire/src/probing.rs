@@ -239,6 +239,10 @@ pub enum Method {
     Icmp,
     /// The `[simulate]` table of a lab network.
     Simulated,
+    /// The last hop on the way that answers: a lower bound.
+    Trace,
+    /// What caches saw of connections from the unit.
+    Passive,
 }
 
 /// Wishes for latencies.

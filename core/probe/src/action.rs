@@ -10,17 +10,21 @@ use popnet_config::network::LatencyMethod;
 use popnet_terms::{CustomerId, Micros, ProbeId, Timestamp};
 use popnet_wire::probing::{Cause, Health, Method, Sample, Subject};
 
+use crate::attempt::{Attempt, Told};
+
 /// Names an attempt; its outcome carries the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Ask by HTTP, then [`crate::Prober::handle_outcome`].
     Http(HttpJob),
     /// Open a TCP connection and close it again.
     Tcp(TcpJob),
+    /// An attempt of another kind.
+    Try(Attempt),
     /// Send a burst towards a resolver.
     Measure(MeasureJob),
     /// Send these to every name server.
@@ -84,8 +88,12 @@ pub struct HttpJob {
     pub timeout: Duration,
     /// Response field whose value is wanted.
     pub load_field: Option<Arc<str>>,
-    /// Whether the digest of the whole content is wanted.
-    pub digest: bool,
+    /// Which octets the digest is over; `None` when none is wanted.
+    pub digest: Option<(u64, u64)>,
+    /// Octets of the content that are kept.
+    pub keep: usize,
+    /// Over TLS: the certificate has to be good for so many days more.
+    pub certificate_days: Option<u16>,
 }
 
 /// One TCP attempt.
@@ -124,7 +132,9 @@ pub enum Outcome {
         /// Time to open.
         connect: Micros,
     },
-    /// Neither.
+    /// An attempt of another kind came to an end.
+    Told(Told),
+    /// None of these.
     Failed(Failure),
     /// A burst is over.
     Burst(Burst),
@@ -141,7 +151,7 @@ pub struct Answer {
     pub total: Micros,
     /// The content, or its beginning when it is long.
     pub content: Vec<u8>,
-    /// SHA-256 of the whole content, when it was wanted.
+    /// SHA-256 of the wanted octets of the content.
     pub digest: Option<[u8; 32]>,
     /// Value of the wanted response field.
     pub load: Option<String>,

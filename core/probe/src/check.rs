@@ -54,13 +54,22 @@ fn verdict(expect: &Expect, answer: &Answer) -> (Cause, String) {
         let words = format!("status {}, expected {}", answer.status, wanted.join(" or "));
         return (Cause::Status, words);
     }
+    content_verdict(expect, &answer.content, answer.digest)
+}
+
+/// Whether the content is the right one.
+pub(crate) fn content_verdict(
+    expect: &Expect,
+    content: &[u8],
+    digest: Option<[u8; 32]>,
+) -> (Cause, String) {
     if let Some(text) = &expect.body_contains
-        && !contains(&answer.content, text.as_bytes())
+        && !contains(content, text.as_bytes())
     {
         return (Cause::Content, format!("content lacks {text:?}"));
     }
     if let Some(wanted) = &expect.body_sha256 {
-        let found = answer.digest.map(hexadecimal).unwrap_or_default();
+        let found = digest.map(hexadecimal).unwrap_or_default();
         if !found.eq_ignore_ascii_case(wanted) {
             let start: String = found.chars().take(12).collect();
             return (Cause::Content, format!("content has SHA-256 {start}…"));
@@ -82,7 +91,7 @@ fn epoch_in(text: &str) -> Option<Epoch> {
 }
 
 /// A load from 0 to 1; more than 1 is 1, anything else is no load.
-fn thousandths(load: f64) -> Option<u16> {
+pub(crate) fn thousandths(load: f64) -> Option<u16> {
     (load.is_finite() && load >= 0.0).then_some(())?;
     let scaled = (load.min(1.0) * 1_000.0).round();
     #[expect(

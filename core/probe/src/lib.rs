@@ -13,28 +13,38 @@
 //! seconds, so that a lost datagram heals. Nothing is stored (P15).
 
 mod action;
+mod attempt;
 mod check;
 mod estimate;
+mod ftp;
 mod health;
+mod judge;
+mod machine;
+pub mod manifest;
 mod plan;
 mod politeness;
 mod prober;
 mod publish;
+mod relief;
 mod report;
+mod ring;
 mod shed;
 mod simulate;
 mod watch;
 mod wishes;
-mod relief;
 
-mod ring;
 pub use action::{
     Action, Address, Answer, Burst, Change, Failure, HttpJob, JobId, MeasureJob, Outcome, TcpJob,
 };
+pub use attempt::{Attempt, Task, Told};
 pub use check::{Checked, check, load_in};
+pub use ftp::{FtpLine, LINE_MAX, LINES_MAX, extended_port, ftp_code, ftp_line, passive_port};
 pub use health::{HealthMachine, Limits, Transition};
+pub use judge::plugin_output;
+pub use machine::Gauges;
+pub use plan::{Once, once};
 pub use prober::{Prober, Tallies};
 pub use publish::Level;
 pub use report::pack;
-pub use shed::{ShedRules, Shedder, gain_bound};
 pub use ring::Ring;
+pub use shed::{ShedRules, Shedder, gain_bound};

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::network::{
-    Expect, LatencyMethod, Network, OriginServer, Probe, ProbeKind, Service,
+    Expect, LatencyMethod, Network, OriginServer, Probe, ProbeKind, Service, StreamRequest,
 };
-use popnet_terms::{CustomerId, OriginGroupId, OriginId, PopId, ProbeId, Role};
+use popnet_terms::{CustomerId, Micros, OriginGroupId, OriginId, PopId, ProbeId, Role, Timestamp};
 use popnet_wire::probing::Subject;
 
-use crate::action::Address;
+use crate::action::{Action, Address, JobId, Outcome};
+use crate::attempt::Task;
+use crate::check::Checked;
+use crate::judge::Wanted;
+use crate::watch::Watch;
 
 /// One subject of one probe.
 pub(crate) type Key = (ProbeId, Subject);
@@ -26,12 +30,37 @@ pub(crate) struct Spec {
     pub(crate) rise: u16,
     pub(crate) fall: u16,
     pub(crate) customer: CustomerId,
+    /// Which octets of the content the digest is over.
+    pub(crate) range: (u64, u64),
+}
+
+impl Spec {
+    /// The range, when a digest is expected at all.
+    pub(crate) fn digest(&self) -> Option<(u64, u64)> {
+        self.expect.body_sha256.is_some().then_some(self.range)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum How {
-    Http { tls: bool, method: Arc<str>, path: Arc<str>, host: Arc<str> },
+    Http {
+        tls: bool,
+        method: Arc<str>,
+        path: Arc<str>,
+        host: Arc<str>,
+    },
     Tcp,
+    /// An exporter's page, by HTTP.
+    Metrics {
+        tls: bool,
+        path: Arc<str>,
+        host: Arc<str>,
+    },
+    Other {
+        word: &'static str,
+        task: Task,
+        wanted: Wanted,
+    },
 }
 
 impl How {
@@ -41,6 +70,8 @@ impl How {
             Self::Http { tls: true, .. } => "https",
             Self::Http { tls: false, .. } => "http",
             Self::Tcp => "tcp",
+            Self::Metrics { .. } => "metrics",
+            Self::Other { word, .. } => word,
         }
     }
 }
@@ -55,6 +86,15 @@ pub(crate) struct Bursts {
 
 /// An attempt at least this far from the next, whatever the configuration says.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Unset: endless streams are listened to for this long.
+const LISTEN: Duration = Duration::from_secs(1);
+
+/// Where node exporters listen.
+const METRICS_PORT: u16 = 9100;
+
+/// Where SNMP agents listen (RFC 3417 3).
+const SNMP_PORT: u16 = 161;
 
 /// Packets a burst at most.
 const SAMPLES_MAX: u16 = 10;
@@ -78,7 +118,8 @@ pub(crate) fn bursts<'a>(network: &'a Network, pop: &PopId) -> Option<(Bursts, &
     let latency = |probe: &&Probe| probe.kind == ProbeKind::Latency && probe.is_from(pop);
     let probe = network.probes.values().find(latency)?;
     let methods = if probe.methods.is_empty() {
-        vec![LatencyMethod::DnsQuery, LatencyMethod::Tcp53]
+        use LatencyMethod::{DnsQuery, Icmp, Tcp53, Trace};
+        vec![DnsQuery, Icmp, Tcp53, Trace]
     } else {
         probe.methods.clone()
     };
@@ -120,19 +161,11 @@ fn subjects(network: &Network, id: &ProbeId, probe: &Probe) -> Vec<(Subject, Spe
     found
 }
 
-fn spec(probe: &Probe, address: Address, tls: bool, customer: CustomerId) -> Option<Spec> {
-    let how = match probe.kind {
-        ProbeKind::Latency => return None,
-        ProbeKind::Tcp => How::Tcp,
-        ProbeKind::Http => {
-            let request = probe.request.as_ref();
-            let method = request.and_then(|r| r.method.as_deref()).unwrap_or("GET");
-            let path = request.map_or("/", |r| r.path.as_str());
-            let host = request.and_then(|r| r.host.clone());
-            let host = host.unwrap_or_else(|| address.to_string());
-            How::Http { tls, method: method.into(), path: path.into(), host: host.into() }
-        }
-    };
+fn spec(probe: &Probe, mut address: Address, tls: bool, customer: CustomerId) -> Option<Spec> {
+    if let Some(port) = probe.port {
+        address.port = port;
+    }
+    let how = how(probe, &mut address, tls)?;
     let interval = probe.interval().duration().max(INTERVAL_MIN);
     Some(Spec {
         address,
@@ -143,13 +176,141 @@ fn spec(probe: &Probe, address: Address, tls: bool, customer: CustomerId) -> Opt
         rise: probe.rise(),
         fall: probe.fall(),
         customer,
+        range: probe.digest_range().unwrap_or((0, u64::MAX)),
     })
+}
+
+/// What to do at `address`; `None` for a kind that watches nobody, and for a probe that lacks its
+/// table.
+fn how(probe: &Probe, address: &mut Address, tls: bool) -> Option<How> {
+    let other = |word, task, wanted| Some(How::Other { word, task, wanted });
+    match probe.kind {
+        ProbeKind::Latency => None,
+        ProbeKind::Tcp => match &probe.tcp {
+            None => Some(How::Tcp),
+            Some(talk) => {
+                let [send, expect] =
+                    [&talk.send, &talk.expect].map(|text| text.as_deref().map(Arc::from));
+                other("tcp", Task::Talk { send, expect }, Wanted::Nothing)
+            }
+        },
+        ProbeKind::Http => {
+            let request = probe.request.as_ref();
+            let method = request.and_then(|r| r.method.as_deref()).unwrap_or("GET");
+            let path = request.map_or("/", |r| r.path.as_str());
+            let host = request.and_then(|r| r.host.clone());
+            let host = host.unwrap_or_else(|| address.to_string());
+            Some(How::Http { tls, method: method.into(), path: path.into(), host: host.into() })
+        }
+        ProbeKind::Ftp => {
+            let ftp = probe.ftp.as_ref()?;
+            let task = Task::Ftp {
+                user: ftp.user.as_deref().unwrap_or("anonymous").into(),
+                password_file: ftp.password_file.clone().map(Arc::new),
+                path: ftp.path.as_str().into(),
+                digest: None,
+            };
+            other("ftp", task, Wanted::File)
+        }
+        ProbeKind::Dns => {
+            let dns = probe.dns.as_ref()?;
+            let rtype = dns.rtype.as_deref().unwrap_or("A").into();
+            let rcode = dns.rcode.unwrap_or_default().code();
+            let task = Task::Dns { name: dns.name.as_str().into(), rtype };
+            other("dns", task, Wanted::Dns { rcode, answer: dns.answer })
+        }
+        ProbeKind::Stream => {
+            let stream = probe.stream.as_ref()?;
+            let wanted = Wanted::Rate(stream.rate.map_or(0, |rate| rate.0));
+            other("stream", listening(stream, address, tls), wanted)
+        }
+        ProbeKind::Icmp => other("icmp", Task::Echo, Wanted::Nothing),
+        ProbeKind::Command => {
+            let command = probe.command.as_ref()?;
+            let filled = |argument: &String| {
+                argument
+                    .replace("{host}", &address.host)
+                    .replace("{port}", &address.port.to_string())
+            };
+            let arguments = command.arguments.iter().map(filled).collect();
+            let program = Arc::new(command.program.clone());
+            other("command", Task::Command { program, arguments }, Wanted::Exit)
+        }
+        // These are asked of an agent beside the server, not of the server.
+        ProbeKind::Metrics => {
+            address.port = probe.port.unwrap_or(METRICS_PORT);
+            let host = address.to_string().into();
+            let tls = probe.request.as_ref().and_then(|request| request.tls).unwrap_or(false);
+            Some(How::Metrics { tls, path: "/metrics".into(), host })
+        }
+        ProbeKind::Snmp => {
+            address.port = probe.port.unwrap_or(SNMP_PORT);
+            let snmp = Arc::new(probe.snmp.clone()?);
+            other("snmp", Task::Snmp(snmp), Wanted::Load)
+        }
+    }
+}
+
+fn listening(stream: &StreamRequest, address: &Address, tls: bool) -> Task {
+    let host = stream.host.clone().unwrap_or_else(|| address.to_string());
+    Task::Stream {
+        format: stream.format,
+        tls,
+        host: host.into(),
+        path: stream.path.as_str().into(),
+        listen: stream.listen.map_or(LISTEN, |listen| listen.duration()),
+    }
+}
+
+/// The attempt that `probe` makes at `address`, as `popnet probe run` does it once: what to do, and
+/// whether its outcome is a good one.
+#[must_use]
+pub fn once(probe: &Probe, address: Address, tls: bool) -> Option<Once> {
+    let spec = spec(probe, address, tls, CustomerId::network())?;
+    Some(Once(Watch::new(spec, Timestamp(0))))
+}
+
+/// One attempt beside any schedule.
+#[derive(Debug)]
+pub struct Once(Watch);
+
+impl Once {
+    /// What to do.
+    pub fn action(&mut self) -> Action {
+        self.0.start(JobId(0), Timestamp(0))
+    }
+
+    /// What `outcome` is worth, with the words for it and the total time.
+    #[must_use]
+    pub fn judge(&self, outcome: &Outcome) -> (Checked, Micros) {
+        let (checked, _, total) = self.0.read(outcome);
+        (checked, total)
+    }
 }
 
 fn origin(probe: &Probe, server: &OriginServer) -> (Address, bool) {
     let asked = probe.request.as_ref().and_then(|request| request.tls);
+    let asked = asked.or(probe.stream.as_ref().and_then(|stream| stream.tls));
     let tls = asked.or(server.tls).unwrap_or(false);
-    (Address::parse(&server.address, if tls { 443 } else { 80 }), tls)
+    let usual = match probe.kind {
+        ProbeKind::Ftp => 21,
+        ProbeKind::Dns => 53,
+        ProbeKind::Http
+        | ProbeKind::Tcp
+        | ProbeKind::Stream
+        | ProbeKind::Icmp
+        | ProbeKind::Command
+        | ProbeKind::Metrics
+        | ProbeKind::Snmp
+        | ProbeKind::Latency => {
+            if tls {
+                443
+            } else {
+                80
+            }
+        }
+    };
+    (Address::parse(&server.address, usual), tls)
 }
 
 /// The customer of the first site with this group; a group that no site uses is ours.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use popnet_config::network::Budget;
 use popnet_terms::{PerTime, Timestamp};
 
@@ -32,6 +33,8 @@ pub(crate) struct Politeness {
     pause: Duration,
     next: Timestamp,
     resolvers: BTreeMap<IpAddr, Visited>,
+    /// Networks whose operators want none of our packets.
+    never: Vec<IpNet>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,7 @@ impl Politeness {
             pause: Duration::ZERO,
             next: Timestamp(0),
             resolvers: BTreeMap::new(),
+            never: Vec::new(),
         };
         politeness.configure(budget);
         politeness
@@ -56,6 +60,7 @@ impl Politeness {
     pub(crate) fn configure(&mut self, budget: Option<&Budget>) {
         let per_pop = budget.and_then(|budget| budget.per_pop).unwrap_or(PER_POP).max(1);
         let per_resolver = budget.and_then(|budget| budget.per_resolver).unwrap_or(PER_RESOLVER);
+        self.never = budget.map(|budget| budget.never.clone()).unwrap_or_default();
         self.gap = Duration::from_secs(1) / per_pop;
         self.pause = Duration::from_hours(1).div_f64(f64_of(per_resolver.0.max(1)));
     }
@@ -68,7 +73,14 @@ impl Politeness {
             || resolver == IpAddr::from([255, 255, 255, 255]);
         let rested = self.resolvers.get(&resolver).is_none_or(|visited| visited.next <= now);
         let room = self.resolvers.len() < RESOLVERS_MAX || self.resolvers.contains_key(&resolver);
-        !nobody && rested && room
+        !nobody && rested && room && !self.is_opted_out(resolver)
+    }
+
+    /// Whether `resolver` is in a network that wants no probes. An IPv4 address in IPv6 clothes is
+    /// the same machine.
+    fn is_opted_out(&self, resolver: IpAddr) -> bool {
+        let resolver = resolver.to_canonical();
+        self.never.iter().any(|network| network.contains(&resolver))
     }
 
     /// When the next burst may leave.
@@ -107,8 +119,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_wants_no_packets_gets_none() {
+        let never = ["198.51.100.0/24", "2001:db8:5::/48"].map(|text| text.parse().unwrap());
+        let budget = Budget { per_pop: None, per_resolver: None, never: never.to_vec() };
+        let mut politeness = Politeness::new(Some(&budget));
+        let admits = |politeness: &Politeness, text: &str| {
+            politeness.admits(text.parse().unwrap(), Timestamp(0))
+        };
+        for out in ["198.51.100.53", "::ffff:198.51.100.53", "2001:db8:5::53"] {
+            assert!(!admits(&politeness, out), "{out}");
+        }
+        for other in ["198.51.101.53", "2001:db8:6::53"] {
+            assert!(admits(&politeness, other), "{other}");
+        }
+        politeness.configure(None);
+        assert!(admits(&politeness, "198.51.100.53"));
+    }
+
+    #[test]
     fn pauses() {
-        let budget = Budget { per_pop: Some(10), per_resolver: Some(PerTime(3)) };
+        let budget =
+            Budget { per_pop: Some(10), per_resolver: Some(PerTime(3)), never: Vec::new() };
         let mut politeness = Politeness::new(Some(&budget));
         let resolver: IpAddr = "198.51.100.53".parse().unwrap();
         let at = |minutes: u64| Timestamp(0).after(Duration::from_mins(minutes));

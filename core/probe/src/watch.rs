@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
+use popnet_config::network::Expect;
 use popnet_terms::{Micros, Timestamp};
 use popnet_wire::probing::{Cause, Sample, Service};
 use popnet_wire::rollout::Epoch;
 
-use crate::action::{Action, Failure, HttpJob, JobId, Outcome, TcpJob};
+use crate::action::{Action, Answer, Failure, HttpJob, JobId, Outcome, TcpJob};
+use crate::attempt::{Attempt, Task, Told};
 use crate::check::{Checked, check};
 use crate::health::{HealthMachine, Limits, Transition};
+use crate::judge::{Wanted, judge};
+use crate::machine::Gauges;
 use crate::plan::{How, Key, Spec};
+
+/// Content that is kept and searched.
+const CONTENT_MAX: usize = 64 << 10;
+
+/// An exporter's page: a large machine's has some hundred thousand octets.
+const METRICS_MAX: usize = 2 << 20;
 
 /// The longest detail on the wire, in octets.
 const DETAIL_MAX: usize = 120;
@@ -53,6 +63,26 @@ impl Watch {
         let (address, timeout) = (self.spec.address.clone(), self.spec.timeout);
         match &self.spec.how {
             How::Tcp => Action::Tcp(TcpJob { id, address, timeout }),
+            How::Other { task, .. } => {
+                let mut task = task.clone();
+                if let Task::Ftp { digest, .. } = &mut task {
+                    *digest = self.spec.digest();
+                }
+                Action::Try(Attempt { id, address, timeout, task })
+            }
+            How::Metrics { tls, path, host } => Action::Http(HttpJob {
+                id,
+                address,
+                tls: *tls,
+                method: "GET".into(),
+                path: path.clone(),
+                host: host.clone(),
+                timeout,
+                load_field: None,
+                digest: None,
+                keep: METRICS_MAX,
+                certificate_days: None,
+            }),
             How::Http { tls, method, path, host } => Action::Http(HttpJob {
                 id,
                 address,
@@ -62,7 +92,9 @@ impl Watch {
                 host: host.clone(),
                 timeout,
                 load_field: self.spec.expect.load_header.as_deref().map(Arc::from),
-                digest: self.spec.expect.body_sha256.is_some(),
+                digest: self.spec.digest(),
+                keep: CONTENT_MAX,
+                certificate_days: self.spec.expect.certificate_days,
             }),
         }
     }
@@ -119,11 +151,25 @@ impl Watch {
         last.map_or((Cause::Passed, "".into()), |last| (last.cause, last.detail.clone()))
     }
 
-    fn read(&self, outcome: &Outcome) -> (Checked, Option<Micros>, Micros) {
+    /// What an outcome is worth, the time to connect, and the total time.
+    pub(crate) fn read(&self, outcome: &Outcome) -> (Checked, Option<Micros>, Micros) {
         let plain = |cause, words: Arc<str>| Checked { cause, words, load: None, epoch: None };
         match outcome {
             Outcome::Answered(answer) => {
-                (check(&self.spec.expect, answer), Some(answer.connect), answer.total)
+                let checked = match &self.spec.how {
+                    How::Metrics { .. } => exported(answer),
+                    How::Http { .. } | How::Tcp | How::Other { .. } => {
+                        check(&self.spec.expect, answer)
+                    }
+                };
+                (checked, Some(answer.connect), answer.total)
+            }
+            Outcome::Told(told) => {
+                let wanted = match &self.spec.how {
+                    How::Other { wanted, .. } => wanted,
+                    How::Http { .. } | How::Tcp | How::Metrics { .. } => &Wanted::Nothing,
+                };
+                (judge(wanted, &self.spec.expect, told), told.connect, told.total)
             }
             Outcome::Connected { connect } => {
                 (plain(Cause::Passed, "".into()), Some(*connect), *connect)
@@ -143,6 +189,17 @@ impl Watch {
         }
         text
     }
+}
+
+/// What an exporter's page is worth: it is there, and it tells a load.
+fn exported(answer: &Answer) -> Checked {
+    let whole = Told { total: answer.total, ..Told::default() };
+    let status = check(&Expect::default(), answer);
+    if status.cause != Cause::Passed {
+        return status;
+    }
+    let load = Gauges::of_text(&answer.content).load();
+    judge(&Wanted::Load, &Expect::default(), &Told { load, ..whole })
 }
 
 /// A service as a sample.

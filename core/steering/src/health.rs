@@ -108,10 +108,15 @@ pub(crate) fn judge(
     let mut regional: Vec<(Call, BTreeMap<Arc<str>, Call>)> = Vec::new();
     let mut dissent = 0;
     let mut heard: Vec<&Word> = Vec::new();
+    let mut gauges: Vec<&Word> = Vec::new();
     for (id, probe) in probes.iter().filter_map(|id| Some((id, plan.probes.get(id)?))) {
         let said = words.and_then(|words| words.get(id)).unwrap_or(&none);
         let mine: Vec<(&NodeName, &Word)> =
             said.iter().filter(|(from, _)| probe.hears(&from.pop())).collect();
+        if probe.is_load {
+            gauges.extend(mine.into_iter().map(|(_, word)| word));
+            continue;
+        }
         let agreed = agreed(plan, probe, &mine, now);
         regional.push((agreed.opinion.call(), agreed.regions));
         // Of two probes of one machine the worse counts: a machine is up when every check that
@@ -122,7 +127,9 @@ pub(crate) fn judge(
         dissent = dissent.max(agreed.dissent);
         heard.extend(mine.into_iter().map(|(_, word)| word));
     }
-    heard.sort_by_key(|word| std::cmp::Reverse((word.at, word.service.probe.clone())));
+    for words in [&mut heard, &mut gauges] {
+        words.sort_by_key(|word| std::cmp::Reverse((word.at, word.service.probe.clone())));
+    }
     let recent = |word: &&&Word| now.since(word.at).as_secs() <= LOAD_EXPIRE_SECONDS;
     let mut totals: Vec<Micros> = heard.iter().filter(recent).map(|w| w.service.total).collect();
     totals.sort();
@@ -131,7 +138,8 @@ pub(crate) fn judge(
         regions: over_probes(&regional),
         dissent,
         at: heard.first().map(|word| word.at),
-        load: heard.iter().filter(recent).find_map(|word| word.service.load),
+        // What a machine's own gauges say goes before what a page says of it.
+        load: gauges.iter().chain(&heard).filter(recent).find_map(|word| word.service.load),
         epoch: heard.iter().find_map(|word| Some((word.service.epoch?, word.at))),
         response: totals.get(totals.len() / 2).copied(),
     }

@@ -48,6 +48,8 @@ pub(crate) struct ProbePlan {
     pub(crate) rise: u16,
     /// How many POPs have to agree, where the configuration says so.
     pub(crate) agree: Option<usize>,
+    /// It only reads a load: its failures say nothing of the server's health.
+    pub(crate) is_load: bool,
     pops: Vec<String>,
 }
 
@@ -59,6 +61,7 @@ impl ProbePlan {
             fall: probe.fall(),
             rise: probe.rise(),
             agree: probe.from.as_ref().and_then(|from| from.agree).map(usize::from),
+            is_load: probe.kind.is_load(),
             pops: probe.from.as_ref().map_or_else(everywhere, |from| from.pops.clone()),
         }
     }
@@ -175,9 +178,6 @@ impl Plan {
         Ageing::latency(self.latency_expire.unwrap_or(Duration::from_hours(24)))
     }
 
-    /// Whether a word of this probe about this subject is expected.
-    pub(crate) fn expects(&self, subject: &Subject, probe: &ProbeId) -> bool {
-        self.watched.get(subject).is_some_and(|probes| probes.contains(probe))
     /// Whether the probes of `pop` say what `target` sheds.
     pub(crate) fn may_speak_for(&self, target: &TargetId, pop: &PopId) -> bool {
         let is_own = match target {
@@ -187,5 +187,8 @@ impl Plan {
         is_own && self.targets.contains_key(target)
     }
 
+    /// Whether a word of this probe about this subject is expected.
+    pub(crate) fn expects(&self, subject: &Subject, probe: &ProbeId) -> bool {
+        self.watched.get(subject).is_some_and(|probes| probes.contains(probe))
     }
 }

@@ -15,11 +15,32 @@ use tokio::time::{Instant, timeout};
 const ADDRESSES_MAX: usize = 4;
 
 /// How far an attempt has come: what is known of it when its time is up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
     /// Time to open the connection.
     pub(crate) connect: Option<Micros>,
+    /// What took how long, in order.
+    pub(crate) phases: Vec<(&'static str, Micros)>,
 }
+
+impl Progress {
+    /// What took how long, in order.
+    #[must_use]
+    pub fn phases(&self) -> &[(&'static str, Micros)] {
+        &self.phases
+    }
+
+    /// A phase that began at `begun` is over.
+    pub(crate) fn phase(&mut self, name: &'static str, begun: Instant) {
+        // A server that leads us on and on fills no memory.
+        if self.phases.len() < PHASES_MAX {
+            self.phases.push((name, micros(begun.elapsed())));
+        }
+    }
+}
+
+/// Phases that are remembered.
+const PHASES_MAX: usize = 32;
 
 /// Why an attempt failed.
 #[derive(Clone, Debug)]
@@ -35,10 +56,9 @@ impl Wrong {
 }
 
 /// Opens a connection and closes it again.
-pub(crate) async fn tcp(job: &TcpJob) -> Outcome {
+pub(crate) async fn tcp(job: &TcpJob, progress: &mut Progress) -> Outcome {
     let begun = Instant::now();
-    let mut progress = Progress::default();
-    let result = timeout(job.timeout, open(&job.address, &mut progress)).await;
+    let result = timeout(job.timeout, open(&job.address, progress)).await;
     match result {
         Ok(Ok(_)) => Outcome::Connected { connect: progress.connect.unwrap_or_default() },
         Ok(Err(wrong)) => failed(wrong, progress, begun),
@@ -48,13 +68,16 @@ pub(crate) async fn tcp(job: &TcpJob) -> Outcome {
 
 /// A connection to `address`: a name's addresses one after the other.
 pub(crate) async fn open(address: &Address, progress: &mut Progress) -> Result<TcpStream, Wrong> {
+    let begun = Instant::now();
     let found = resolve(address).await?;
+    progress.phase("resolve", begun);
     let mut wrong = Wrong::new(Cause::Refused, "name has no address");
     for at in found {
         let begun = Instant::now();
         match TcpStream::connect(at).await {
             Ok(stream) => {
-                progress.connect = Some(micros(begun.elapsed()));
+                progress.connect.get_or_insert(micros(begun.elapsed()));
+                progress.phase("connect", begun);
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -64,7 +87,7 @@ pub(crate) async fn open(address: &Address, progress: &mut Progress) -> Result<T
     Err(wrong)
 }
 
-async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Wrong> {
+pub(crate) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Wrong> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, address.port)]);
     }
@@ -73,7 +96,7 @@ async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Wrong> {
     Ok(found.take(ADDRESSES_MAX).collect())
 }
 
-pub(crate) fn failed(wrong: Wrong, progress: Progress, begun: Instant) -> Outcome {
+pub(crate) fn failed(wrong: Wrong, progress: &Progress, begun: Instant) -> Outcome {
     let Wrong { cause, words } = wrong;
     let total = micros(begun.elapsed());
     Outcome::Failed(Failure { cause, words, connect: progress.connect, total })

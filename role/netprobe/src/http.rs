@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
@@ -15,18 +16,16 @@ use popnet_http::roots::Trust;
 use popnet_probe::{Answer, HttpJob, Outcome};
 use popnet_terms::Micros;
 use popnet_wire::probing::Cause;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::connect::{Progress, Wrong, failed, late, micros, open, words_of};
-
-/// Content that is kept and searched.
-const CONTENT_MAX: usize = 64 << 10;
 
 /// Content that is read at all: a probe is no download.
 const READ_MAX: usize = 16 << 20;
@@ -42,10 +41,14 @@ const EPOCH_FIELD: &str = "popnet-epoch";
 
 /// Carries `job` out.
 pub async fn attempt(job: &HttpJob, trust: &Trust) -> Outcome {
+    timed(job, trust, &mut Progress::default()).await
+}
+
+/// Carries `job` out, and notes what takes how long.
+pub(crate) async fn timed(job: &HttpJob, trust: &Trust, progress: &mut Progress) -> Outcome {
     let begun = Instant::now();
-    let mut progress = Progress::default();
-    match timeout(job.timeout, exchange(job, trust, &mut progress)).await {
-        Ok(Ok(seen)) => Outcome::Answered(Answer {
+    match timeout(job.timeout, exchange(job, trust, None, progress)).await {
+        Ok(Ok((seen, _))) => Outcome::Answered(Answer {
             connect: progress.connect.unwrap_or_default(),
             total: micros(begun.elapsed()),
             ..seen
@@ -55,9 +58,50 @@ pub async fn attempt(job: &HttpJob, trust: &Trust) -> Outcome {
     }
 }
 
-async fn exchange(job: &HttpJob, trust: &Trust, progress: &mut Progress) -> Result<Answer, Wrong> {
+/// How content came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flow {
+    /// Octets.
+    pub(crate) length: usize,
+    /// From the end of the head to the last octet.
+    pub(crate) time: Duration,
+}
+
+/// One request and its answer. With `listen` the content is heard for so long at most, and need
+/// not end.
+pub(crate) async fn exchange(
+    job: &HttpJob,
+    trust: &Trust,
+    listen: Option<Duration>,
+    progress: &mut Progress,
+) -> Result<(Answer, Flow), Wrong> {
     let stream = open(&job.address, progress).await?;
-    if job.tls { ask(secure(job, trust, stream).await?, job).await } else { ask(stream, job).await }
+    if !job.tls {
+        return ask(stream, job, listen, progress).await;
+    }
+    let begun = Instant::now();
+    let stream = secure(job, trust, stream).await?;
+    progress.phase("tls", begun);
+    let (_, session) = stream.get_ref();
+    if let Some((wanted, certificate)) =
+        job.certificate_days.zip(session.peer_certificates().and_then(|chain| chain.first()))
+    {
+        lasting(certificate, wanted)?;
+    }
+    ask(stream, job, listen, progress).await
+}
+
+/// Whether a certificate, which has been verified, is good for `wanted` days more.
+fn lasting(certificate: &CertificateDer<'_>, wanted: u16) -> Result<(), Wrong> {
+    let (_, certificate) = X509Certificate::from_der(certificate)
+        .map_err(|_| Wrong::new(Cause::Certificate, "certificate: not readable"))?;
+    let end = certificate.validity().not_after.timestamp();
+    let left = end.saturating_sub(popnet_runtime::clock::now().unix_seconds()) / 86_400;
+    if left >= i64::from(wanted) {
+        return Ok(());
+    }
+    let words = format!("certificate ends in {left} days, {wanted} wanted");
+    Err(Wrong::new(Cause::Certificate, words))
 }
 
 async fn secure(
@@ -93,7 +137,12 @@ fn tls(error: &io::Error) -> Wrong {
     }
 }
 
-async fn ask<S>(stream: S, job: &HttpJob) -> Result<Answer, Wrong>
+async fn ask<S>(
+    stream: S,
+    job: &HttpJob,
+    listen: Option<Duration>,
+    progress: &mut Progress,
+) -> Result<(Answer, Flow), Wrong>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -113,11 +162,21 @@ where
         .body(Empty::new());
     let request =
         request.map_err(|_| Wrong::new(Cause::Protocol, "the configured request is not HTTP"))?;
+    let begun = Instant::now();
     let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-    read(response, job).await
+    progress.phase("head", begun);
+    let begun = Instant::now();
+    let read = read(response, job, listen).await;
+    progress.phase("content", begun);
+    read
 }
 
-async fn read(response: Response<Incoming>, job: &HttpJob) -> Result<Answer, Wrong> {
+async fn read(
+    response: Response<Incoming>,
+    job: &HttpJob,
+    listen: Option<Duration>,
+) -> Result<(Answer, Flow), Wrong> {
+    let begun = Instant::now();
     let (head, mut body) = response.into_parts();
     let told = |name: &str| text(&head.headers, name);
     let mut seen = Answer {
@@ -130,23 +189,48 @@ async fn read(response: Response<Incoming>, job: &HttpJob) -> Result<Answer, Wro
         epoch: told(EPOCH_FIELD),
     };
     let mut hash = Sha256::new();
-    let mut length = 0_usize;
-    while let Some(frame) = body.frame().await {
+    let mut flow = Flow::default();
+    loop {
+        let frame = match listen {
+            Some(listen) => match timeout_at(begun + listen, body.frame()).await {
+                Ok(frame) => frame,
+                // Silence at the end counts: the media has to come all the time.
+                Err(_) => {
+                    flow.time = begun.elapsed();
+                    break;
+                }
+            },
+            None => body.frame().await,
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length > READ_MAX {
+        let start = flow.length;
+        flow.length = flow.length.saturating_add(data.len());
+        flow.time = begun.elapsed();
+        if flow.length > READ_MAX {
+            if listen.is_some() {
+                break;
+            }
             let words = format!("content longer than {} MiB", READ_MAX >> 20);
             return Err(Wrong::new(Cause::Content, words));
         }
-        if job.digest {
-            hash.update(&data);
+        if let Some(range) = job.digest {
+            hash.update(within(&data, start, range));
         }
-        let room = CONTENT_MAX.saturating_sub(seen.content.len());
+        let room = job.keep.saturating_sub(seen.content.len());
         seen.content.extend(data.iter().take(room));
     }
-    seen.digest = job.digest.then(|| hash.finalize().into());
-    Ok(seen)
+    seen.digest = job.digest.map(|_| hash.finalize().into());
+    Ok((seen, flow))
+}
+
+/// The part of `data`, which stands at `start`, that is between the first and the last octet of
+/// `range`.
+pub(crate) fn within(data: &[u8], start: usize, range: (u64, u64)) -> &[u8] {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).saturating_sub(start);
+    let end = place(range.1.saturating_add(1)).min(data.len());
+    data.get(place(range.0)..end).unwrap_or_default()
 }
 
 fn text(fields: &HeaderMap, name: &str) -> Option<String> {
@@ -176,7 +260,21 @@ fn broken(error: &hyper::Error) -> Wrong {
 
 #[cfg(test)]
 mod tests {
-    use super::host_of;
+    use super::{host_of, within};
+
+    #[test]
+    fn parts_of_content() {
+        for (start, range, part) in [
+            (0, (0, u64::MAX), "abcd"),
+            (0, (1, 2), "bc"),
+            (10, (0, 11), "ab"),
+            (10, (13, 99), "d"),
+            (10, (0, 9), ""),
+            (10, (14, 20), ""),
+        ] {
+            assert_eq!(within(b"abcd", start, range), part.as_bytes(), "{start} {range:?}");
+        }
+    }
 
     #[test]
     fn hosts() {

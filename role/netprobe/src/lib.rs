@@ -9,16 +9,25 @@
 //! - `sessions`: a QUIC connection to every name server of the network.
 //! - `serve`: the loop that carries out the prober's actions.
 //!
-//! Left out here: ICMP, which needs rights that the role does not have; FTP and streaming probes.
+//! - `ftp`, `dns`, `stream`, `icmp`, `talk`, `command`, `snmp`: attempts of the other kinds.
 
+pub mod attempt;
 pub mod http;
+pub mod icmp;
 pub mod resolver;
+pub mod trace;
 
 mod announce;
 mod boot;
+mod command;
 mod connect;
+mod dns;
+mod ftp;
 mod serve;
 mod sessions;
+mod snmp;
+mod stream;
+mod talk;
 
 use std::sync::Arc;
 
@@ -28,6 +37,7 @@ use popnet_runtime::{Context, Running, StartError};
 use popnet_terms::Role;
 use tokio::sync::watch;
 
+pub use connect::Progress;
 pub use sessions::decode;
 
 /// Starts the role.

@@ -11,15 +11,18 @@ use popnet_probe::{Burst, MeasureJob};
 use popnet_terms::Micros;
 use popnet_wire::probing::Method;
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::connect::micros;
+use crate::icmp;
+use crate::trace::last_hop;
 
 /// Where resolvers listen.
 pub const PORT: u16 = 53;
 
-/// Between two packets of a burst: one that was answered at once is no flood.
-const GAP: Duration = Duration::from_millis(20);
+/// Between two packets of a burst: a resolver gets two a second from us at most (steering model,
+/// section 5).
+const GAP: Duration = Duration::from_millis(500);
 
 /// Carries `job` out on `port`. Methods are tried in order until one is answered.
 pub async fn measure(job: &MeasureJob, port: u16) -> Burst {
@@ -29,13 +32,19 @@ pub async fn measure(job: &MeasureJob, port: u16) -> Burst {
         let (named, rtts) = match method {
             LatencyMethod::DnsQuery => (Method::DnsQuery, queries(to, job).await),
             LatencyMethod::Tcp53 => (Method::Tcp53, openings(to, job).await),
-            // Needs a raw socket, which this role does not have.
-            LatencyMethod::Icmp => continue,
+            LatencyMethod::Icmp => (Method::Icmp, echoes(to.ip(), job).await),
+            // A lower bound: the way goes on behind the last hop that answers.
+            LatencyMethod::Trace => {
+                let last = last_hop(to.ip()).await;
+                (Method::Trace, last.map(|hop| Some(hop.rtt)).into_iter().collect())
+            }
         };
         if rtts.iter().any(Option::is_some) {
             return Burst { method: Some(named), rtts };
         }
-        silent.rtts = rtts;
+        if !rtts.is_empty() {
+            silent.rtts = rtts;
+        }
     }
     silent
 }
@@ -49,14 +58,39 @@ async fn queries(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
             return vec![None; usize::from(job.samples)];
         }
     };
+    let mut pace = pace();
     for _ in 0..job.samples {
+        pace.tick().await;
         rtts.push(query(&socket, job.timeout).await);
-        tokio::time::sleep(GAP).await;
     }
     rtts
 }
 
-async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+/// The moments at which packets may leave.
+fn pace() -> Interval {
+    let mut pace = interval(GAP);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+async fn echoes(to: IpAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
+    let socket = match icmp::socket(to) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(%error, "no right to ICMP");
+            return Vec::new();
+        }
+    };
+    let mut rtts = Vec::new();
+    let mut pace = pace();
+    for number in 0..job.samples {
+        pace.tick().await;
+        rtts.push(icmp::echo(&socket, to, number, job.timeout).await.ok().flatten());
+    }
+    rtts
+}
+
+pub(crate) async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
     let from: IpAddr = match to.ip() {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -99,7 +133,9 @@ pub fn answers(octets: &[u8], id: u16) -> bool {
 
 async fn openings(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
     let mut rtts = Vec::new();
+    let mut pace = pace();
     for _ in 0..job.samples {
+        pace.tick().await;
         let begun = Instant::now();
         let opened = timeout(job.timeout, TcpStream::connect(to)).await;
         let answered = match opened {
@@ -109,7 +145,6 @@ async fn openings(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
             Err(_) => false,
         };
         rtts.push(answered.then(|| micros(begun.elapsed()).max(Micros(1))));
-        tokio::time::sleep(GAP).await;
     }
     rtts
 }

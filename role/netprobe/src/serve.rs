@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::Announcer;
-use crate::connect::tcp;
+use crate::attempt::{Surroundings, attempt};
+use crate::connect::{Progress, tcp};
 use crate::resolver::{PORT, measure};
 use crate::sessions::{Message, Sessions};
 use crate::{boot, http};
@@ -26,11 +27,11 @@ use crate::{boot, http};
 /// Without anything to do the loop still looks around.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-pub(crate) fn start(
 /// How often name servers are told what was said, so that those who missed it ask: several times
 /// in the ten seconds in which what is lost is to be had again, because these get lost too.
 const DIGEST_SLOT: Duration = Duration::from_secs(2);
 
+pub(crate) fn start(
     context: Context,
     config: watch::Receiver<Arc<Held>>,
     trust: Trust,
@@ -86,9 +87,9 @@ impl Probing {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>, shutdown: CancellationToken) {
         self.configure();
         let mut configured = true;
-        loop {
         let mut digests = tokio::time::interval(DIGEST_SLOT);
         digests.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
             self.act();
             let wake = self.steady.instant(self.prober.poll_timeout());
             let wake = wake.min(std::time::Instant::now() + IDLE_MAX);
@@ -100,8 +101,8 @@ impl Probing {
                     Err(_) => configured = false,
                 },
                 Some(message) = messages.recv() => self.hear(message),
-                Some(done) = self.jobs.join_next() => {
                 _ = digests.tick() => self.send_digest(),
+                Some(done) = self.jobs.join_next() => {
                     // A job that panicked has no outcome: the prober gives it up in time.
                     if let Ok((id, outcome)) = done {
                         self.prober.handle_outcome(id, &outcome, self.steady.now());
@@ -133,7 +134,6 @@ impl Probing {
             Message::Joined => self.prober.handle_joined(now),
             Message::Needs(needs) => self.prober.handle_needs(&needs, now),
             Message::Hits(hits) => self.prober.handle_hits(&hits),
-        }
             Message::Repair(repair) => self.repair(&repair),
         }
     }
@@ -166,6 +166,7 @@ impl Probing {
             epoch: self.config.borrow().epoch,
             sent: self.steady.now(),
             samples: Vec::new(),
+        }
     }
 
     /// Does everything that the prober wants done.
@@ -177,7 +178,18 @@ impl Probing {
                     self.jobs.spawn(async move { (job.id, http::attempt(&job, &trust).await) });
                 }
                 Action::Tcp(job) => {
-                    self.jobs.spawn(async move { (job.id, tcp(&job).await) });
+                    self.jobs
+                        .spawn(async move { (job.id, tcp(&job, &mut Progress::default()).await) });
+                }
+                Action::Try(job) => {
+                    let around = Surroundings {
+                        trust: self.trust.clone(),
+                        base_dir: self.config.borrow().base_dir.clone(),
+                    };
+                    self.jobs.spawn(async move {
+                        let outcome = attempt(&job, &around, &mut Progress::default()).await;
+                        (job.id, outcome)
+                    });
                 }
                 Action::Measure(job) => {
                     self.jobs

@@ -23,7 +23,7 @@ async fn a_good_answer() {
     let at = says(content).await;
     let mut job = job(at);
     job.load_field = Some("popnet-load".into());
-    job.digest = true;
+    job.digest = Some((0, u64::MAX));
     let Outcome::Answered(answer) = http::attempt(&job, &nobody()).await else {
         panic!("no answer");
     };
@@ -170,7 +170,7 @@ async fn nobody_answers() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let at = socket.local_addr().unwrap();
     let mut job = measure(at);
-    job.methods = vec![LatencyMethod::Icmp, LatencyMethod::DnsQuery];
+    job.methods = vec![LatencyMethod::DnsQuery];
     let burst = resolver::measure(&job, at.port()).await;
     assert_eq!((burst.method, burst.rtts), (None, vec![None; 3]));
 }
@@ -206,7 +206,9 @@ fn job(at: SocketAddr) -> HttpJob {
         host: "www.test".into(),
         timeout: Duration::from_millis(300),
         load_field: None,
-        digest: false,
+        digest: None,
+        keep: 64 << 10,
+        certificate_days: None,
     }
 }
 

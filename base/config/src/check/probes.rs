@@ -1,5 +1,7 @@
 //! Probes: each kind has the keys it needs, and can come to a verdict.
 
+mod kinds;
+
 use popnet_terms::{ProbeId, Role};
 
 use super::{At, Checker};
@@ -13,7 +15,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             ProbeKind::Http => http(checker, probe, &path),
             ProbeKind::Tcp => tcp(checker, probe, &path),
             ProbeKind::Latency => latency(checker, probe, &path),
+            ProbeKind::Ftp
+            | ProbeKind::Dns
+            | ProbeKind::Stream
+            | ProbeKind::Icmp
+            | ProbeKind::Command
+            | ProbeKind::Metrics
+            | ProbeKind::Snmp => other(checker, probe, &path),
         }
+        kinds::tables(checker, probe, &path);
         numbers(checker, probe, &path);
         agreement(checker, probe, &path);
     }
@@ -56,6 +66,20 @@ fn expectations(checker: &mut Checker<'_>, probe: &Probe, path: &TreePath) {
         let found = checker.error("E0305", "not a SHA-256 digest", &path, At::Value);
         found.help = "64 hexadecimal digits, as sha256sum prints them".into();
     }
+    if expect.body_range.is_some() && probe.digest_range().is_none() {
+        let path = path.key("body_range");
+        let found = checker.error("E0305", "not a range of octets", &path, At::Value);
+        found.help = "the first and the last octet, such as \"0-65535\"".into();
+    }
+}
+
+/// Kinds whose question is in a table of their own.
+fn other(checker: &mut Checker<'_>, probe: &Probe, path: &TreePath) {
+    target(checker, probe, path);
+    no_latency_keys(checker, probe, path);
+    let set = [("request", probe.request.is_some())];
+    foreign(checker, "only HTTP probes have it", &set, path);
+    expectations(checker, probe, path);
 }
 
 fn tcp(checker: &mut Checker<'_>, probe: &Probe, path: &TreePath) {

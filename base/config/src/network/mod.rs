@@ -7,6 +7,7 @@ mod atlas;
 mod customers;
 mod dns;
 mod dnssec;
+mod kinds;
 mod machines;
 mod policies;
 mod probes;
@@ -29,6 +30,10 @@ pub use customers::{
 pub(crate) use dns::SLIP_MAX;
 pub use dns::{Dns, DnsTcp, RateLimit};
 pub use dnssec::{Dnssec, DnssecAlgorithm};
+pub use kinds::{
+    CommandRequest, DnsRcode, DnsRequest, FtpRequest, SnmpRequest, StreamFormat, StreamRequest,
+    TcpTalk,
+};
 pub use machines::{Capacity, Listen, Location, Node, Pop, Service, Workers};
 pub use policies::{
     AnswerForm, Ecs, LastResort, Persist, PersistBy, PersistMode, Policy, Preset, Shed, Tie,

@@ -1,9 +1,11 @@
 //! Service and latency probes.
 
+use ipnet::IpNet;
 use popnet_terms::{OriginGroupId, PerTime, PopId, Role, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kinds::{CommandRequest, DnsRequest, FtpRequest, SnmpRequest, StreamRequest, TcpTalk};
 use super::selects;
 
 /// A probe.
@@ -21,6 +23,27 @@ pub struct Probe {
     /// Service probes: what a good answer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
+    /// Service probes: the port, when it is not the target's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// TCP probes: what is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpTalk>,
+    /// FTP probes: what is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ftp: Option<FtpRequest>,
+    /// DNS probes: what is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsRequest>,
+    /// Streaming probes: what is listened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamRequest>,
+    /// Plug-ins: what is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandRequest>,
+    /// SNMP: who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snmp: Option<SnmpRequest>,
     /// Service probes: time between two attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Span>,
@@ -84,6 +107,15 @@ impl Probe {
         self.from.as_ref().and_then(|from| from.agree).unwrap_or(1)
     }
 
+    /// First and last octet that the expected digest is over.
+    #[must_use]
+    pub fn digest_range(&self) -> Option<(u64, u64)> {
+        let text = self.expect.as_ref()?.body_range.as_deref()?;
+        let (first, last) = text.split_once('-')?;
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some((first, last))
+    }
+
     /// Whether `pop` takes part.
     #[must_use]
     pub fn is_from(&self, pop: &PopId) -> bool {
@@ -97,10 +129,42 @@ impl Probe {
 pub enum ProbeKind {
     /// An HTTP request with content check.
     Http,
-    /// Opening a TCP connection.
+    /// Opening a TCP connection, and what is said on it.
     Tcp,
+    /// Logging in and fetching a file by FTP.
+    Ftp,
+    /// A DNS query.
+    Dns,
+    /// Streamed media.
+    Stream,
+    /// ICMP echo.
+    Icmp,
+    /// A program of the operator's.
+    Command,
+    /// Load as the Prometheus node exporter tells it.
+    Metrics,
+    /// Load by SNMP.
+    Snmp,
     /// Time and loss towards resolvers.
     Latency,
+}
+
+impl ProbeKind {
+    /// Whether the probe only reads a server's load, and says nothing of its health.
+    #[must_use]
+    pub fn is_load(self) -> bool {
+        match self {
+            Self::Metrics | Self::Snmp => true,
+            Self::Http
+            | Self::Tcp
+            | Self::Ftp
+            | Self::Dns
+            | Self::Stream
+            | Self::Icmp
+            | Self::Command
+            | Self::Latency => false,
+        }
+    }
 }
 
 /// What a service probe looks at: one of the two.
@@ -145,6 +209,12 @@ pub struct Expect {
     /// SHA-256 of the whole content, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<String>,
+    /// First and last octet of the content that the digest is over, such as `0-65535`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_range: Option<String>,
+    /// HTTPS: the certificate has to be good for so many days more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_days: Option<u16>,
     /// Response field with the target's load, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_header: Option<String>,
@@ -176,6 +246,9 @@ pub enum LatencyMethod {
     /// ICMP echo.
     #[serde(rename = "icmp")]
     Icmp,
+    /// The last hop on the way that answers.
+    #[serde(rename = "trace")]
+    Trace,
 }
 
 /// Politeness towards other people's resolvers.
@@ -188,4 +261,8 @@ pub struct Budget {
     /// Bursts to one resolver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_resolver: Option<PerTime>,
+    /// Networks that want no probes of ours: never measured, whoever wishes for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub never: Vec<IpNet>,
 }

@@ -191,7 +191,14 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// Every method, so that a code can be read.
-const METHODS: [Method; 4] = [Method::DnsQuery, Method::Tcp53, Method::Icmp, Method::Simulated];
+const METHODS: [Method; 6] = [
+    Method::DnsQuery,
+    Method::Tcp53,
+    Method::Icmp,
+    Method::Simulated,
+    Method::Trace,
+    Method::Passive,
+];
 
 /// The code on disk: never changed once given.
 fn method_code(method: Method) -> u16 {
@@ -200,6 +207,8 @@ fn method_code(method: Method) -> u16 {
         Method::Tcp53 => 1,
         Method::Icmp => 2,
         Method::Simulated => 3,
+        Method::Trace => 4,
+        Method::Passive => 5,
     }
 }
 
