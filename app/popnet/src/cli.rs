@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Zone files and zones as they are served
     #[command(subcommand)]
     Zone(ZoneCommand),
+    /// Keys that lie on this node
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Take over another name server's configuration
     #[command(subcommand)]
     Import(ImportCommand),
@@ -426,6 +429,42 @@ pub(crate) enum AuthorityCommand {
         /// Folder for the node's certificate and key
         #[arg(long)]
         out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Keys for zone transfers and updates (TSIG)
+    #[command(subcommand)]
+    Tsig(TsigCommand),
+}
+
+/// How a key for transfers and updates signs.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum TsigAlgorithm {
+    HmacSha256,
+    HmacSha384,
+    HmacSha512,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TsigCommand {
+    /// Make a key; its secret is in its file and nowhere else
+    Create {
+        /// What the key is called in messages, here and at the peer
+        name: String,
+        /// How it signs
+        #[arg(long, value_enum, default_value = "hmac-sha256")]
+        algorithm: TsigAlgorithm,
+        /// State folder of the node
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/popnet")]
+        state_dir: PathBuf,
+    },
+    /// The keys of this node, without their secrets; exit 8 when one cannot be used
+    List {
+        /// State folder of the node
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/popnet")]
+        state_dir: PathBuf,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Updates survive `kill -9`: each that was answered is there afterwards, however often the name
 //! server is killed in the middle.
-#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 
 mod support;
 
@@ -26,6 +26,7 @@ listen = { dns = ["127.0.0.1:PORT"], probe = ["127.0.0.1:PROBE"] }
 workers = { dns = 1 }
 [zones."example.test"]
 file = "example.test.zone"
+allow_transfer = ["127.0.0.1"]
 allow_update = [{ key = "ddns" }]
 "#;
 
@@ -125,10 +126,30 @@ fn what_was_answered_is_there_after_a_kill() {
         ended.store(true, Ordering::Relaxed);
     });
     drop(node.take());
-    let _node = Node::start(path);
+    let node = Node::start(path);
     assert!(serves(), "{}", log());
     let taken = taken.into_inner().unwrap();
     for name in &taken {
         assert_eq!(dig(port, name, "A"), "192.0.2.1", "{name} of {}\n{}", taken.len(), log());
     }
+
+    // What came last is still told as a difference: its SOA records, one record, the SOA record.
+    assert!(add(path, port, "last.example.test"));
+    let soa = dig(port, "example.test", "SOA");
+    let last: u32 = soa.split_whitespace().nth(2).unwrap().parse().unwrap();
+    let is_kept = || {
+        let history = std::fs::read(path.join("state/nameserver/zones/example.test.history"));
+        let history = history.unwrap_or_default();
+        // The last entry says which state it leads to: a kind, a serial number, a hash.
+        history
+            .len()
+            .checked_sub(20)
+            .is_some_and(|at| history[at..].starts_with(&last.to_be_bytes()))
+    };
+    assert!(within(Duration::from_secs(10), is_kept), "{}", log());
+    drop(node);
+    let _node = Node::start(path);
+    assert!(serves(), "{}", log());
+    let told = dig(port, "example.test", &format!("IXFR={}", last - 1));
+    assert_eq!(told.lines().count(), 5, "{told}\n{}", log());
 }

@@ -7,6 +7,7 @@ mod dig;
 mod explain;
 mod fetch;
 mod import;
+mod key;
 pub(crate) mod map;
 mod purge;
 mod simulate;
@@ -40,6 +41,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Authority(command) => authority::execute(&command, style),
         Command::User(command) => wait_for(user::execute(&command, context, style)),
         Command::Import(command) => import::execute(&command, style),
+        Command::Key(command) => key::execute(&command, style),
         Command::Simulate(simulate) => simulate::execute(&simulate, style),
         Command::Zone(command) => wait_for(zone::execute(&command, context, style)),
         Command::Status => wait_for(status::execute(context, style)),

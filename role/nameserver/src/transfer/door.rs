@@ -104,10 +104,13 @@ pub(crate) fn datagram(
             place.send(Forward { packet: packet.to_vec(), from, rules, way });
             return 0;
         }
-        Err(reply) => return put(&reply, out),
+        Err(reply) => return hold_back(desk, &reply, from, notes, out),
     };
     let mut answer = match concern(&opened.message) {
         Some(Concern::Update) => {
+            if let Some(code) = is_in_vain(desk.shared, &opened, from) {
+                return hold_back(desk, &reply(&opened.message, code), from, notes, out);
+            }
             hand_on(desk.shared, opened, from, back);
             return 0;
         }
@@ -122,8 +125,33 @@ pub(crate) fn datagram(
     if answer.len() + room > limit(&opened.message).min(out.len()) {
         answer = truncated(&opened.message);
     }
+    if opened.signer.is_none() {
+        return hold_back(desk, &answer, from, notes, out);
+    }
     opened.seal(&mut answer);
     put(&answer, out)
+}
+
+/// Answers whoever did not sign. Who is let in by an address is answered always; refusals, which
+/// anybody can have sent to anybody, go out as often as other errors do.
+fn hold_back(desk: &Desk<'_>, answer: &[u8], from: IpAddr, notes: &Notes, out: &mut [u8]) -> usize {
+    let length = put(answer, out);
+    let is_refusal = answer.get(3).is_some_and(|bits| bits & 0x0f != 0);
+    if is_refusal { desk.limit(None, from, notes.now, length, out) } else { length }
+}
+
+/// With which code an unsigned update is refused that nobody has to look at.
+fn is_in_vain(shared: &Shared, opened: &Opened, from: IpAddr) -> Option<Rcode> {
+    if opened.signer.is_some() {
+        return None;
+    }
+    let zone = Incoming::parse(&opened.message).ok()?.question?.name;
+    if shared.table.load().catalog.zone(&zone).is_none() {
+        return Some(Rcode::NOTAUTH);
+    }
+    let book = shared.transfers.book.load();
+    let is_granted = book.zone(&zone).is_some_and(|rules| rules.grants.of(from, None).is_some());
+    (!is_granted).then_some(Rcode::REFUSED)
 }
 
 /// The answer to a plain question that was signed.

@@ -164,3 +164,53 @@ async fn updates_are_passed_on_to_the_primary() {
     assert!(nsupdate(ours, "plain.test", Some("ddns"), &line).is_err());
     server.stop().await;
 }
+
+/// Anybody can send these in anybody's name: refusals are limited as errors are. Who is let in is
+/// not held up.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_limited_and_what_is_allowed_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    write_zones(folder.path(), 1);
+    write_keys(folder.path());
+    let port = || ([127, 0, 0, 1], free_port()).into();
+    let text = format!(
+        "{HEAD}[dns.rate_limit]\nerrors = \"5/s\"\nslip = 0\n\
+         [zones.\"plain.test\"]\nfile = \"plain.test.zone\"\nallow_update = [{{ key = \"ddns\" }}]\n\
+         [zones.\"keyed.test\"]\nprimaries = [\"127.0.0.1:1\"]\n"
+    );
+    let server = start_on(&text, folder.path(), port(), port()).await;
+    let plain: popnet_dns::Name = "plain.test".parse().unwrap();
+    let keyed: popnet_dns::Name = "keyed.test".parse().unwrap();
+    let soa = popnet_transfer::Rr {
+        owner: keyed.clone(),
+        rtype: Rtype::SOA,
+        ttl: 0,
+        rdata: [&[0; 2][..], &[0; 20]].concat().into(),
+    };
+    let allowed = popnet_transfer::notification(1, &keyed, &soa);
+    let soa = popnet_transfer::Rr { owner: plain.clone(), ..soa };
+    let told = popnet_transfer::notification(1, &plain, &soa);
+    let update = [&[0, 1, 5 << 3, 0, 0, 1, 0, 0, 0, 0, 0, 0], plain.as_wire(), &[0, 6, 0, 1]];
+    let refused = [told, update.concat(), popnet_transfer::ask(1, &plain, Rtype::AXFR, None)];
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    let answers = |messages: &[Vec<u8>]| {
+        for message in messages {
+            socket.send_to(message, server.dns).unwrap();
+        }
+        let mut buffer = [0; 512];
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
+    };
+    let many: Vec<Vec<u8>> = refused.iter().cycle().take(90).cloned().collect();
+    let answered = answers(&many);
+    assert!((1..=12).contains(&answered), "{answered} of 90 refusals");
+    assert_eq!(answers(&vec![allowed; 30]), 30);
+    nsupdate(
+        server.dns.port(),
+        "plain.test",
+        Some("ddns"),
+        &["update add n.plain.test. 60 A 192.0.2.9"],
+    )
+    .unwrap();
+    server.stop().await;
+}
