@@ -1,7 +1,10 @@
 //! What stands around a DNS message on its way: a proxy's head, frames, paths, and kept secrets.
 
 use popnet_guard::{Front, class_of};
-use popnet_nameserver::{message_in_path, message_in_stream, parse_cookie_secrets};
+use popnet_nameserver::{
+    message_in_path, message_in_stream, parse_cookie_secrets, parse_shared_cookie_secrets,
+};
+use popnet_terms::Timestamp;
 
 /// The first octets of a connection, of a stream, and of a request; the octets of a file.
 pub fn dns_ways(octets: &[u8]) {
@@ -18,4 +21,5 @@ pub fn dns_ways(octets: &[u8]) {
         let _ = message_in_path(text);
     }
     let _ = parse_cookie_secrets(octets);
+    let _ = parse_shared_cookie_secrets(octets, Timestamp(0));
 }

@@ -38,7 +38,7 @@ mod transport;
 mod udp;
 mod zones;
 
-pub use limit::parse_cookie_secrets;
+pub use limit::{parse_cookie_secrets, parse_shared_cookie_secrets};
 pub use bindings::{Kept as KeptBinding, parse_log as parse_bindings};
 pub use sign::{KeyFolder, parse_signed, plan_of, policy_of, read_key_state};
 pub use state::parse as parse_kept;

@@ -26,6 +26,8 @@ pub(crate) struct Notes {
     steered: u64,
     hits: Vec<(SiteIndex, u32)>,
     decisions: Vec<(CustomerId, Decision)>,
+    /// How many decisions there were before the query that is answered now.
+    before: usize,
     needs: Vec<Need>,
     /// Empty where questions are few.
     pub(crate) memo: Memo,
@@ -48,6 +50,7 @@ impl Notes {
 
     pub(crate) fn query(&mut self) {
         self.queries += 1;
+        self.before = self.decisions.len();
     }
 
     /// A query for a site.
@@ -64,6 +67,11 @@ impl Notes {
 
     pub(crate) fn decision(&mut self, customer: CustomerId, decision: Decision) {
         self.decisions.push((customer, decision));
+    }
+
+    /// Forgets what the last query decided: its answer does not go out.
+    pub(crate) fn take_back(&mut self) {
+        self.decisions.truncate(self.before);
     }
 
     /// The number of the next decision. Drawn in blocks: workers would wait for each other's

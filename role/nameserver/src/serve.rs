@@ -83,7 +83,13 @@ impl Desk<'_> {
                     }
                     Welcome::BadCookie | Welcome::Prohibited => self.turn_away(query, &met, out),
                 };
-                self.limit(Some((query, &met)), from, notes.now, length, out)
+                let sent = self.limit(Some((query, &met)), from, notes.now, length, out);
+                // A decision that nobody was told is none. Answers with records are longer than
+                // what is left of them when they are cut.
+                if sent != length {
+                    notes.take_back();
+                }
+                sent
             }
             Parsed::Refuse(refusal) => {
                 if refusal.rcode == Rcode::FORMERR {

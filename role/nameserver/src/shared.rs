@@ -13,7 +13,7 @@ use popnet_terms::{NodeName, Role};
 
 use crate::bindings::Book;
 use crate::counters::Counters;
-use crate::limit::{Shield, load_secrets};
+use crate::limit::{Shield, first_secrets};
 use crate::needs::Wishes;
 use crate::sign::Signing;
 use crate::table::Table;
@@ -59,7 +59,7 @@ impl Shared {
         };
         let first = getrandom::u64().map_err(no_random("random start of decision numbers"))?;
         let now = clock::now();
-        let secrets = load_secrets(&context.role_dir(Role::Nameserver), now)
+        let secrets = first_secrets(&context.role_dir(Role::Nameserver), held, now)
             .map_err(no_random("a secret for cookies"))?;
         // Not of the board that publishes the others, whose generations begin with 1.
         let mut view = Board::new().view(now);

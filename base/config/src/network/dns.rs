@@ -31,6 +31,10 @@ pub struct Dns {
     /// Askers that show a cookie must show one of ours over UDP, else they get BADCOOKIE.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_cookie: bool,
+    /// Secrets of cookies that name servers share (RFC 9018 section 5), on each node (relative to
+    /// the configuration file); unset: each node makes its own. The secrets never travel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie_secret_file: Option<PathBuf>,
     /// Connections of all kinds.
     #[serde(skip_serializing_if = "is_default")]
     pub tcp: DnsTcp,

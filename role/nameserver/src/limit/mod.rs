@@ -2,24 +2,24 @@
 
 mod secrets;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::Held;
 use popnet_config::network::{Dns, RateLimit};
-use popnet_guard::{Access, Gate, Limits, Rates};
+use popnet_guard::{Access, Gate, Limits, Rates, Secrets};
 use popnet_runtime::{Context, clock};
-use popnet_terms::Role;
+use popnet_terms::{Role, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::shared::Shared;
 
-pub(crate) use secrets::load as load_secrets;
-pub use secrets::parse as parse_cookie_secrets;
+pub use secrets::{parse as parse_cookie_secrets, parse_shared as parse_shared_cookie_secrets};
 
-/// How often the age of the cookies' secret is looked at.
+/// How often the age of the cookies' secret is looked at, or the file of shared ones.
 const SECRET_SLOT: Duration = Duration::from_mins(5);
 
 /// What stands before the answers. Built aside, published whole.
@@ -82,6 +82,76 @@ fn seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| clock::now().0.unsigned_abs())
 }
 
+/// The secrets of cookies to begin with. `Err`: the machine gives no random octets.
+pub(crate) fn first_secrets(
+    folder: &Path,
+    held: &Held,
+    now: Timestamp,
+) -> Result<Secrets, getrandom::Error> {
+    match shared_secrets(held, now) {
+        Some(Ok(secrets)) => Ok(secrets),
+        Some(Err(())) | None => secrets::load(folder, now),
+    }
+}
+
+/// The shared secrets, when the configuration names a file of them. `Err`: said in the log.
+fn shared_secrets(held: &Held, now: Timestamp) -> Option<Result<Secrets, ()>> {
+    let path = held.base_dir.join(held.network.dns.cookie_secret_file.as_ref()?);
+    let read = secrets::read_shared(&path, now);
+    Some(read.map_err(|why| {
+        let file = path.display();
+        tracing::error!(
+            "dns.cookie_secret_file: {file}: {why}; the secrets in force stay; next: write one \
+             or two lines of 32 hexadecimal digits there (openssl rand -hex 16), then reload"
+        );
+    }))
+}
+
+/// Whose the secrets in force are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Shared,
+}
+
+/// Brings the secrets to what `held` and the time want; gives whose they are then.
+fn follow_secrets(
+    folder: &Path,
+    held: &Held,
+    shared: &Shared,
+    whose: Whose,
+    now: Timestamp,
+) -> Whose {
+    let known = shared.secrets.load_full();
+    match (shared_secrets(held, now), whose) {
+        (Some(Ok(next)), _) => {
+            if (&next.current, &next.previous) != (&known.current, &known.previous) {
+                shared.secrets.store(Arc::new(next));
+            }
+            Whose::Shared
+        }
+        // Nobody but the operator changes those that are shared.
+        (Some(Err(())), Whose::Shared) => Whose::Shared,
+        (None, Whose::Shared) => match secrets::load(folder, now) {
+            Ok(ours) => {
+                shared.secrets.store(Arc::new(ours));
+                Whose::Ours
+            }
+            Err(error) => {
+                tracing::error!(%error, "no random octets: the shared secret of cookies stays");
+                Whose::Shared
+            }
+        },
+        (Some(Err(())) | None, Whose::Ours) => {
+            if known.is_due(now) {
+                let next = secrets::rotate(folder, (*known).clone(), now);
+                shared.secrets.store(Arc::new(next));
+            }
+            Whose::Ours
+        }
+    }
+}
+
 /// Follows the configuration, and changes the cookies' secret when it is time.
 pub(crate) fn start(
     context: &Context,
@@ -92,6 +162,8 @@ pub(crate) fn start(
     let folder = context.role_dir(Role::Nameserver);
     tokio::spawn(async move {
         let mut followed = true;
+        // Corrected at once: the first look is due now.
+        let mut whose = Whose::Ours;
         let mut looks = interval(SECRET_SLOT);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -102,13 +174,11 @@ pub(crate) fn start(
                     let held = Arc::clone(&config.borrow_and_update());
                     let next = Shield::build(&held, Some(&shared.shield.load()));
                     shared.shield.store(Arc::new(next));
+                    whose = follow_secrets(&folder, &held, &shared, whose, clock::now());
                 }
                 _ = looks.tick() => {
-                    let now = clock::now();
-                    if shared.secrets.load().is_due(now) {
-                        let secrets = (*shared.secrets.load_full()).clone();
-                        shared.secrets.store(Arc::new(secrets::rotate(&folder, secrets, now)));
-                    }
+                    let held = Arc::clone(&config.borrow());
+                    whose = follow_secrets(&folder, &held, &shared, whose, clock::now());
                 }
             }
         }

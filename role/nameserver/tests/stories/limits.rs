@@ -13,7 +13,7 @@ use popnet_wire::control::{Ask, Reply};
 use popnet_wire::explaining::{DnsStory, ExplainDns};
 use popnet_wire::status::RoleStatus;
 
-use crate::common::{Server, held, name, place, start};
+use crate::common::{Server, free_port, held, local, name, place, start, start_as};
 use crate::transports::with_option;
 
 const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 2 3 4 60\n@ NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.2\n*.made A 192.0.2.3\n";
@@ -97,6 +97,72 @@ async fn cookies_are_given_kept_and_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_servers_cookie_is_good_at_another_that_shares_its_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("example.test.zone"), ZONE).unwrap();
+    let share = |text: &str| std::fs::write(folder.path().join("shared"), text).unwrap();
+    let (old, new) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    share(old);
+    let text = format!("{NETWORK}[dns]\nrequire_cookie = true\ncookie_secret_file = \"shared\"\n");
+    let mut servers = Vec::new();
+    for state in ["one", "other"] {
+        let (dns, probe) = (local(free_port()), local(free_port()));
+        let state = folder.path().join(state);
+        let text = place(&text, dns, probe);
+        servers.push(start_as("ns1.fra1", &text, folder.path(), &state, dns, probe).await);
+    }
+    let [one, other] = &servers[..] else { panic!() };
+    let rcode = |server: &Server, cookie: &[u8]| {
+        let answer = server.exchange(&with_option(&www(), 10, cookie)).unwrap();
+        Response::parse(&answer).unwrap().rcode
+    };
+    let given = |server: &Server| {
+        cookie(&server.exchange(&with_option(&www(), 10, &CLIENT)).unwrap()).unwrap()
+    };
+    let first = given(one);
+    assert_eq!(rcode(other, &first), Rcode::NOERROR);
+    let push = |server: &Server, text: &str, epoch| {
+        let text = place(text, server.dns, server.probe);
+        server.config.send_replace(Arc::new(held(&text, epoch, folder.path())));
+    };
+    let until = |server: &Server, cookie: &[u8], wanted: Rcode| {
+        for _ in 0..60 {
+            if rcode(server, cookie) == wanted {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no {wanted:?}");
+    };
+    // RFC 9018 section 5: known everywhere, then used, then alone.
+    share(&format!("{old}\n{new}\n"));
+    push(other, &text, 2);
+    std::thread::sleep(Duration::from_millis(300));
+    share(&format!("{new}\n{old}\n"));
+    push(one, &text, 2);
+    std::thread::sleep(Duration::from_millis(300));
+    let second = given(one);
+    assert_eq!([rcode(one, &first), rcode(other, &first)], [Rcode::NOERROR; 2]);
+    assert_eq!(rcode(other, &second), Rcode::NOERROR);
+    share(new);
+    push(other, &text, 3);
+    until(other, &first, Rcode::BADCOOKIE);
+    assert_eq!(rcode(other, &second), Rcode::NOERROR);
+    // A broken file changes nothing.
+    share("junk");
+    push(other, &text, 4);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(rcode(other, &second), Rcode::NOERROR);
+    // Without the key, a server is on its own again.
+    push(other, &format!("{NETWORK}[dns]\nrequire_cookie = true\n"), 5);
+    until(other, &second, Rcode::BADCOOKIE);
+    assert_eq!(rcode(one, &second), Rcode::NOERROR);
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_those_who_may_ask() {
     let folder = tempfile::tempdir().unwrap();
     let more = "[dns]\nallow_query = [\"10.0.0.0/8\"]\n";
@@ -146,7 +212,7 @@ async fn only_those_who_may_ask() {
 }
 
 /// Sends `queries` at once from one socket; gives whole and cut answers.
-fn flood(server: &Server, queries: &[Vec<u8>]) -> (usize, usize) {
+pub(crate) fn flood(server: &Server, queries: &[Vec<u8>]) -> (usize, usize) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
     for query in queries {
