@@ -3,12 +3,15 @@
 //! This module cuts the text into entries and understands their heads: directives, owners, TTLs
 //! with units, classes. Record data is the `domain` crate's work, one entry at a time, so a
 //! mistake costs its entry only and all of them are told at once. Plain lines of the commonest
-//! types are read without it: large zones consist of them.
+//! types are read without it: large zones consist of them. What it knows only as octets has rows
+//! of fields here (`forms`).
 //!
 //! [`scan_zone`] hands the records on one by one and keeps none; [`read_zone`] collects them.
 
 mod entry;
+mod forms;
 mod generate;
+mod place;
 mod quick;
 mod reader;
 
@@ -150,6 +153,9 @@ pub fn read_zone(
 #[must_use]
 pub fn rdata_text(rtype: Rtype, rdata: &[u8]) -> String {
     let rtype = if rtype == ALIAS { Rtype::CNAME } else { rtype };
+    if let Some(text) = forms::show(rtype, rdata) {
+        return text;
+    }
     let mut parser = Parser::from_ref(rdata);
     AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(rtype, &mut parser)
         .map_or_else(|_| "?".to_owned(), |data| text_of(&data))

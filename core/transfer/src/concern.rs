@@ -20,7 +20,8 @@ pub enum Concern {
 /// Looks at a packet. `None`: a plain question, or nothing at all.
 #[must_use]
 pub fn concern(packet: &[u8]) -> Option<Concern> {
-    let bits = *packet.get(2)?;
+    // What is shorter than a header has no number to be answered under.
+    let [_, _, bits, ..] = *packet.first_chunk::<12>()?;
     match bits & 0xf8 {
         0 => {}
         0x20 => return Some(Concern::Notify),
@@ -64,6 +65,7 @@ mod tests {
         let told = notification(1, &apex, &zone(1, &[]).soa().unwrap());
         assert_eq!(concern(&told), Some(Concern::Notify));
         assert_eq!(concern(&reply(&told, Rcode::NOERROR)), None, "an answer is no question");
+        assert_eq!(concern(told.get(..11).unwrap()), None, "half a header");
         for (qtype, expected) in
             [(Rtype::AXFR, Some(Concern::Transfer)), (Rtype::IXFR, Some(Concern::Transfer))]
         {

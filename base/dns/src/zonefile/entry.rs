@@ -8,7 +8,7 @@ use domain::base::name::Name as WireName;
 use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
-use super::{ALIAS, Wrong};
+use super::{ALIAS, Wrong, forms};
 use crate::name::{Name, QName};
 use crate::ttl::parse_ttl;
 
@@ -26,7 +26,7 @@ pub(super) struct Token<'a> {
 
 impl Token<'_> {
     /// The column of its last octet.
-    fn after(&self) -> u32 {
+    pub(super) fn after(&self) -> u32 {
         self.column.saturating_add(u32::try_from(self.text.len()).unwrap_or(0)).saturating_sub(1)
     }
 
@@ -77,6 +77,9 @@ impl LogicalLine<'_> {
         let rest = self.text.get(token.end..).unwrap_or_default();
         if let Some(wrong) = empty_label(rest, rtype, token) {
             return Err(wrong);
+        }
+        if let Some(read) = forms::read(rtype, rest, token, origin, rdata) {
+            return read;
         }
         let plain = with_origin(rest, rtype, token, origin);
         if rtype == Rtype::SOA {
