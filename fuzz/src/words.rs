@@ -1,15 +1,17 @@
 //! What nodes tell each other, and what they keep on disk.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
-use popnet_probe::{Prober, load_in};
+use popnet_probe::{Prober, Ring, load_in};
 use popnet_runtime::{files, identity, journal, link, ship};
-use popnet_steering::{Atlas, Board};
+use popnet_steering::{Atlas, Bindings, Board, Ledger};
 use popnet_store::{Limits, Recovery, SegmentId, read_head, segment};
 use popnet_terms::Timestamp;
 use popnet_wire::control::{Ask, Reply};
 use popnet_wire::frame::{Conversation, decode, encode, take_frame};
 use popnet_wire::logging::Batch;
-use popnet_wire::probing::{Datagram, Report};
+use popnet_wire::probing::{Binding, Datagram, RANGES_MAX, Report};
 
 use super::names::NETWORK;
 
@@ -46,8 +48,42 @@ pub fn measurements(octets: &[u8]) {
             prober.handle_hits(&hits);
             drive(&mut prober, now);
         }
+        Ok(Datagram::Digest(digest)) => {
+            let mut ledger = Ledger::default();
+            ledger.heard(&digest.publisher, digest.boot, digest.low, now);
+            ledger.digest(&digest, now);
+            ledger.heard(&digest.publisher, digest.boot, digest.high, now);
+            let missing = ledger.missing(now.after(Duration::from_secs(1)));
+            assert!(missing.iter().all(|missing| missing.ranges.len() <= RANGES_MAX));
+        }
+        Ok(Datagram::Repair(repair)) => {
+            let mut ring = Ring::default();
+            for _ in 0..100 {
+                ring.add([].into(), now);
+            }
+            assert!(ring.answer(&repair).len() <= 128);
+        }
+        Ok(Datagram::Bound(bound)) => bind(&bound.rows, now),
         Err(_) => {}
     }
+}
+
+/// What comes out of a table makes the same one again.
+fn bind(rows: &[Binding], now: Timestamp) {
+    let table = |rows: &mut dyn Iterator<Item = &Binding>| {
+        let mut table = Bindings::new(1_000_000);
+        for row in rows {
+            table.record(row, now);
+        }
+        let mut all: Vec<String> = table.shown().all(now).map(|row| format!("{row:?}")).collect();
+        all.sort();
+        (all, table)
+    };
+    let (one, mut first) = table(&mut rows.iter());
+    let (again, _) = table(&mut first.shown().all(now).collect::<Vec<_>>().iter());
+    assert_eq!(one, again);
+    first.expire(Timestamp(i64::MAX));
+    assert!(first.shown().is_empty());
 }
 
 fn prober(now: Timestamp) -> Prober {
@@ -131,6 +167,10 @@ pub fn kept_state(octets: &[u8]) {
         let _ = (board.view(now), board.export());
     }
     latencies(octets);
+    let (kept, whole) = popnet_nameserver::parse_bindings(octets);
+    assert!(whole <= octets.len());
+    let rows: Vec<Binding> = kept.into_iter().map(|kept| kept.row).collect();
+    bind(&rows, Timestamp(1_700_049_600_000_000));
 }
 
 /// A part of the kept latencies, and a database of places by which they are grouped.
