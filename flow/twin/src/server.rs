@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use popnet_config::network::Network;
-use popnet_steering::{Atlas, Board, View};
+use popnet_steering::{Atlas, Board, Ledger, View};
 use popnet_terms::{NodeName, PopId, Timestamp};
 use popnet_wire::frame::{Conversation, encode};
-use popnet_wire::probing::{Datagram, Need, Needs, Report};
+use popnet_wire::probing::{Datagram, Digest, Need, Needs, Repair, Report};
 
 /// A view is never older.
 pub(crate) const VIEW_MAX: Duration = Duration::from_secs(1);
 /// One slot of wishes.
 pub(crate) const SLOT: Duration = Duration::from_millis(100);
+/// Probes are asked this often for what did not come.
+pub(crate) const REPAIR: Duration = Duration::from_millis(250);
 /// What is known goes to disk this often.
 pub(crate) const KEEP: Duration = Duration::from_secs(5);
 /// What counts for nothing is dropped this often.
@@ -37,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) is_up: bool,
     /// Its clock minus the true time.
     pub(crate) offset_us: i64,
+    /// What of the probes' words has come.
+    ledger: Ledger,
     /// Starts so far: what was arranged in an earlier life is void.
     pub(crate) life: u64,
     /// When the next view is published.
@@ -61,6 +65,7 @@ impl Server {
             view,
             is_up: false,
             offset_us: 0,
+            ledger: Ledger::default(),
             life: 0,
             publish_at: None,
             waiting: VecDeque::new(),
@@ -78,6 +83,7 @@ impl Server {
         self.publish_at = None;
         self.waiting.clear();
         self.asked.clear();
+        self.ledger = Ledger::default();
         self.board = Board::new();
         self.board.configure(network, None, self.local(now));
         let kept = std::mem::take(&mut self.disk);
@@ -98,7 +104,26 @@ impl Server {
 
     /// Takes a report in; whether it had any news.
     pub(crate) fn record(&mut self, report: &Report, now: Timestamp) -> bool {
-        self.board.record(report, self.local(now)).accepted > 0
+        let now = self.local(now);
+        self.ledger.heard(&report.publisher, report.boot, report.seq, now);
+        self.board.record(report, now).accepted > 0
+    }
+
+    /// Takes in what a publisher has said so far.
+    pub(crate) fn digest(&mut self, digest: &Digest, now: Timestamp) {
+        let now = self.local(now);
+        self.ledger.digest(digest, now);
+    }
+
+    /// Asks publishers for what did not come.
+    pub(crate) fn repairs(&mut self, now: Timestamp) -> Vec<(NodeName, Vec<u8>)> {
+        let now = self.local(now);
+        let missing = self.ledger.missing(now).into_iter().map(|missing| {
+            let (asker, boot) = (self.name.clone(), missing.boot);
+            let repair = Repair { asker, boot, ranges: missing.ranges, all: false };
+            (missing.publisher, encode(Conversation::Probing, &Datagram::Repair(repair)))
+        });
+        missing.collect()
     }
 
     pub(crate) fn publish(&mut self, now: Timestamp) {

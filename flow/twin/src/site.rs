@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use popnet_config::network::Network;
-use popnet_probe::{Prober, pack};
+use popnet_probe::{Prober, Ring, pack};
 use popnet_terms::{Micros, NodeName, Timestamp};
 use popnet_wire::frame::{Conversation, encode};
-use popnet_wire::probing::{Cause, Datagram, Finding, Health, Report, Sample};
+use popnet_wire::probing::{Cause, Datagram, Finding, Health, Repair, Report, Sample};
 use popnet_wire::rollout::Epoch;
 
 use crate::chance::noise;
@@ -23,7 +23,7 @@ pub(crate) struct ProbeSite {
     pub(crate) is_up: bool,
     /// Grows with each start; outcomes of an earlier life mean nothing.
     pub(crate) boot: u64,
-    seq: u64,
+    ring: Ring,
     /// When it is woken next.
     pub(crate) wake: Option<Timestamp>,
     seed: u64,
@@ -32,13 +32,23 @@ pub(crate) struct ProbeSite {
 impl ProbeSite {
     pub(crate) fn new(name: NodeName, pop: usize, seed: u64) -> Self {
         let prober = Prober::new(name.pop(), seed);
-        Self { name, pop, prober, offset_us: 0, is_up: false, boot: 0, seq: 0, wake: None, seed }
+        Self {
+            name,
+            pop,
+            prober,
+            offset_us: 0,
+            is_up: false,
+            boot: 0,
+            ring: Ring::default(),
+            wake: None,
+            seed,
+        }
     }
 
     /// Starts, with nothing but a greater boot number.
     pub(crate) fn start(&mut self, network: &Network, now: Timestamp, clock_us: i64) {
         self.boot += 1;
-        self.seq = 0;
+        self.ring = Ring::default();
         self.offset_us = clock_us;
         self.is_up = true;
         self.wake = None;
@@ -67,21 +77,43 @@ impl ProbeSite {
         if let Some(says) = lie {
             samples.iter_mut().for_each(|sample| lie_in(sample, says));
         }
-        let head = Report {
-            publisher: self.name.clone(),
-            boot: self.boot,
-            seq: self.seq,
-            epoch: Epoch(0),
-            sent: self.local(now),
-            samples: Vec::new(),
-        };
+        let head = self.head(now);
         let lists = pack(&head, samples);
         let datagrams = lists.into_iter().map(|samples| {
-            self.seq += 1;
-            let report = Report { samples, seq: self.seq, ..head.clone() };
+            let seq = self.ring.add(samples.as_slice().into(), head.sent);
+            let report = Report { samples, seq, ..head.clone() };
             encode(Conversation::Probing, &Datagram::Report(report))
         });
         datagrams.collect()
+    }
+
+    fn head(&self, now: Timestamp) -> Report {
+        Report {
+            publisher: self.name.clone(),
+            boot: self.boot,
+            seq: self.ring.high(),
+            epoch: Epoch(0),
+            sent: self.local(now),
+            samples: Vec::new(),
+        }
+    }
+
+    /// What has been said so far, as a datagram; nothing before anything was said.
+    pub(crate) fn digest(&self) -> Option<Vec<u8>> {
+        let digest = || Datagram::Digest(self.ring.digest(&self.name, self.boot));
+        (self.ring.high() > 0).then(|| encode(Conversation::Probing, &digest()))
+    }
+
+    /// Says again what a name server has missed.
+    pub(crate) fn again(&self, repair: &Repair, now: Timestamp) -> Vec<Vec<u8>> {
+        if repair.boot != self.boot {
+            return Vec::new();
+        }
+        let told = self.ring.answer(repair).into_iter().map(|(seq, samples)| {
+            let report = Report { seq, samples: samples.to_vec(), ..self.head(now) };
+            encode(Conversation::Probing, &Datagram::Report(report))
+        });
+        told.collect()
     }
 }
 

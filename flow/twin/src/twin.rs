@@ -2,6 +2,7 @@
 
 mod ask;
 mod break_down;
+mod healing;
 mod probing;
 
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use popnet_probe::{JobId, Outcome};
 use popnet_steering::{Atlas, Rules, SiteRules};
 use popnet_terms::{TargetId, Timestamp};
-use popnet_wire::probing::{Needs, Report};
+use popnet_wire::probing::{Digest, Needs, Repair, Report};
 
 use crate::chance::Dice;
 use crate::crowd::{Crowd, NOWHERE};
@@ -22,7 +23,7 @@ use crate::num::{count, place};
 use crate::post::Post;
 use crate::queue::{Journal, Queue};
 use crate::scenario::Scenario;
-use crate::server::{FORGET, SLOT, Server, VIEW_MAX};
+use crate::server::{FORGET, REPAIR, SLOT, Server, VIEW_MAX};
 use crate::site::ProbeSite;
 use crate::world::World;
 
@@ -35,6 +36,8 @@ const LAG: f64 = 0.4;
 /// Units asked about on all name servers at a time, every few seconds.
 const PAIRS: usize = 500;
 const PAIRS_EVERY: u64 = 5;
+/// Of a long time no more samples are taken than this.
+const SAMPLES: u64 = 120;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -45,6 +48,14 @@ enum Event {
     Outcome(usize, u64, JobId, Box<Outcome>),
     /// A report comes to a name server.
     Report(usize, Rc<Report>),
+    /// A digest of what a publisher has said comes to a name server.
+    Digest(usize, Rc<Digest>),
+    /// A name server's question for what it missed comes to a probe site.
+    Repair(usize, Rc<Repair>),
+    /// A probe site tells what it has said so far.
+    Tell(usize, u64),
+    /// A name server asks for what did not come.
+    AskAgain(usize, u64),
     /// Wishes come to a probe site.
     Needs(usize, Rc<Needs>),
     /// A name server publishes a view.
@@ -192,6 +203,10 @@ impl<'a> Twin<'a> {
                 self.outcome(site, boot, (job, &outcome), now)
             }
             Event::Report(server, report) => self.report(server, &report, now),
+            Event::Digest(server, digest) => self.digest(server, &digest, now),
+            Event::Repair(site, repair) => self.repair(site, &repair, now),
+            Event::Tell(site, boot) => self.tell(site, boot, now),
+            Event::AskAgain(server, life) => self.ask_again(server, life, now),
             Event::Needs(site, needs) => self.needs(site, &needs, now),
             Event::Publish(server, life) => self.publish(server, life, now),
             Event::Slot(server, life) => self.slot(server, life, now),
@@ -217,6 +232,7 @@ impl<'a> Twin<'a> {
         self.journal.note(now, 1, n, life);
         self.queue.add(now.after(SLOT), Event::Slot(n, life));
         self.queue.add(now.after(VIEW_MAX), Event::Publish(n, life));
+        self.queue.add(now.after(REPAIR), Event::AskAgain(n, life));
         self.queue.add(now.after(FORGET), Event::Forget(n, life));
         if let Some(server) = self.servers.get_mut(n) {
             server.publish_at = Some(now.after(VIEW_MAX));
@@ -305,7 +321,8 @@ impl<'a> Twin<'a> {
             }
         }
         self.watch_verdicts(now);
-        if now.since(START).as_secs().is_multiple_of(PAIRS_EVERY) {
+        let every = (self.end.since(START).as_secs() / SAMPLES).max(PAIRS_EVERY);
+        if now.since(START).as_secs().is_multiple_of(every) {
             self.compare(now);
         }
     }

@@ -36,8 +36,9 @@ impl Twin<'_> {
                     self.servers_of(pop, turn.begins, now);
                 }
                 FaultKind::Cut if !turn.begins => self.rejoin(now),
-                FaultKind::Clock => self.clocks_of(pop),
-                FaultKind::Dead
+                // Nobody looks at the clock but when it starts: `crash` and `quit` let it.
+                FaultKind::Clock
+                | FaultKind::Dead
                 | FaultKind::Cut
                 | FaultKind::Lie
                 | FaultKind::Demand
@@ -90,14 +91,6 @@ impl Twin<'_> {
             if let Some(site) = self.sites.get(n).filter(|site| site.is_up) {
                 self.queue.add(now.after(wait), Event::Join(n, site.boot));
             }
-        }
-    }
-
-    /// Name servers look at the clock all the time; probes only when they start.
-    fn clocks_of(&mut self, pop: usize) {
-        let clock = self.fates.get(pop).map_or(0, |fate| fate.clock_us);
-        for server in self.servers.iter_mut().filter(|server| server.pop == pop) {
-            server.offset_us = clock;
         }
     }
 

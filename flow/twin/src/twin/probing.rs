@@ -10,6 +10,7 @@ use popnet_wire::probing::{
     Cause, Datagram, Finding, Health, Latency, Method, Needs, Report, Sample,
 };
 
+use super::healing::TELL;
 use super::{Event, START, Twin};
 use crate::num::count;
 use crate::server::SLOT;
@@ -20,7 +21,9 @@ impl Twin<'_> {
         let Some(site) = self.sites.get_mut(n) else { return };
         let clock = self.fates.get(site.pop).map_or(0, |fate| fate.clock_us);
         site.start(&self.fabric.network, now, clock);
-        self.journal.note(now, 3, n, site.boot);
+        let boot = site.boot;
+        self.journal.note(now, 3, n, boot);
+        self.queue.add(now.after(TELL), Event::Tell(n, boot));
         self.drive(n, now);
     }
 
@@ -143,6 +146,7 @@ impl Twin<'_> {
     /// Does what a site's prober wants done, and notes when it wants to be woken.
     fn drive(&mut self, n: usize, now: Timestamp) {
         while let Some(action) = self.sites.get_mut(n).and_then(|site| site.prober.poll_action()) {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "all others are treated alike")]
             match action {
                 Action::Http(job) => self.http(n, &job, now),
                 Action::Measure(job) => self.measure(n, &job, now),
@@ -150,11 +154,9 @@ impl Twin<'_> {
                 Action::Announce(change) => {
                     self.journal.note(now, 6, n, u64::from(change.to == Health::Up));
                 }
-                // Made networks have no such probes; one of a file finds nobody here.
-                Action::Tcp(job) => {
-                    let failed = failure(Cause::Refused, "connection refused", Duration::ZERO);
-                    self.over(n, job.id, failed, Duration::ZERO, now);
-                }
+                // Made networks have no other probes. One of a file's gets no outcome here, and its
+                // prober gives it up.
+                _ => {}
             }
         }
         let Some(site) = self.sites.get_mut(n) else { return };
@@ -241,16 +243,37 @@ impl Twin<'_> {
         for octets in site.datagrams(samples, now, lie) {
             self.journal.octets(&octets);
             let Some(report) = report_in(&octets).map(Rc::new) else { continue };
-            for to in 0..self.servers.len() {
-                let Some(pop) = self.servers.get(to).map(|server| server.pop) else { continue };
-                if !self.connected(from, pop) {
-                    continue;
-                }
-                let trip = self.trip(from, pop);
-                for at in self.post.arrivals(now, trip) {
-                    self.queue.add(at, Event::Report(to, Rc::clone(&report)));
-                }
-            }
+            self.post_to_all(from, now, |to| Event::Report(to, Rc::clone(&report)));
+        }
+    }
+
+    /// One datagram to every name server.
+    pub(super) fn post_to_all(
+        &mut self,
+        from: usize,
+        now: Timestamp,
+        event: impl Fn(usize) -> Event,
+    ) {
+        for to in 0..self.servers.len() {
+            self.post_to(from, to, now, &event);
+        }
+    }
+
+    /// One datagram to one name server.
+    pub(super) fn post_to(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Timestamp,
+        event: impl Fn(usize) -> Event,
+    ) {
+        let Some(pop) = self.servers.get(to).map(|server| server.pop) else { return };
+        if !self.connected(from, pop) {
+            return;
+        }
+        let trip = self.trip(from, pop);
+        for at in self.post.arrivals(now, trip) {
+            self.queue.add(at, event(to));
         }
     }
 }
@@ -264,7 +287,7 @@ fn micros(time: Duration) -> Micros {
     Micros(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))
 }
 
-fn report_in(octets: &[u8]) -> Option<Report> {
+pub(super) fn report_in(octets: &[u8]) -> Option<Report> {
     match decode(Conversation::Probing, octets) {
         Ok(Datagram::Report(report)) => Some(report),
         Ok(_) | Err(_) => None,
