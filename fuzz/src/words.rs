@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use popnet_probe::{Prober, Ring, load_in};
+use popnet_config::network::StreamFormat;
+use popnet_probe::manifest::{self, Next};
+use popnet_probe::{
+    FtpLine, Gauges, Prober, Ring, extended_port, ftp_code, ftp_line, load_in, passive_port,
+    plugin_output,
+};
 use popnet_runtime::{files, identity, journal, link, ship};
 use popnet_steering::{Atlas, Bindings, Board, Ledger};
 use popnet_store::{Limits, Recovery, SegmentId, read_head, segment};
@@ -113,12 +118,32 @@ fn recorded(report: Report, now: Timestamp) {
     after.forget(now);
 }
 
-/// What a probed server answers: a resolver's packet, or a load in JSON.
+/// What a probed server answers: a resolver's packet, a load, an FTP reply, a manifest, a plug-in's
+/// output, an echo.
 pub fn probe_answers(octets: &[u8]) {
     let id = octets.first_chunk::<2>().map_or(0, |id| u16::from_be_bytes(*id));
     let _ = popnet_netprobe::resolver::answers(octets, id);
     let _ = load_in(octets, "/load");
     let _ = load_in(octets, "/a~1b/0/c");
+    let load = Gauges::of_text(octets).load();
+    assert!(load.is_none_or(|load| load <= 1_000));
+    let _ = plugin_output(octets);
+    let _ = popnet_netprobe::icmp::is_back(octets, &[7; 16]);
+    let mut open = None;
+    for line in octets.split(|octet| *octet == b'\n') {
+        if let FtpLine::Last(_, text) = ftp_line(line, open) {
+            let _ = (extended_port(text), passive_port(text));
+        }
+        open = open.or_else(|| ftp_code(line));
+    }
+    for format in [StreamFormat::Hls, StreamFormat::Dash] {
+        if let Ok(Next::Manifest(reference) | Next::Media(reference)) =
+            manifest::next(format, octets)
+        {
+            let _ = manifest::resolve("/live/low/index.m3u8?token=1", &reference);
+            let _ = manifest::resolve(&reference, "../segment.ts");
+        }
+    }
 }
 
 /// A segment of the disk tier, scanned and recovered from.

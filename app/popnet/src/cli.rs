@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Import(ImportCommand),
     /// Simulate a network with the real decisions; exit 8 when a figure misses its limit
     Simulate(SimulateArguments),
+    /// Try a probe by hand
+    #[command(subcommand)]
+    Probe(ProbeCommand),
     /// People who may use NetView
     #[command(subcommand)]
     User(UserCommand),
@@ -368,6 +371,29 @@ pub(crate) struct FetchArguments {
     #[arg(long, default_value_t = 1, conflicts_with = "watch")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) repeat: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProbeCommand {
+    /// One attempt from here, with each phase's time; exit 8 when it fails
+    Run(ProbeRunArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeRunArguments {
+    /// http, tcp, ftp, dns, stream, icmp, command, metrics, snmp or latency
+    pub(crate) kind: String,
+    /// HOST or HOST:PORT
+    pub(crate) target: String,
+    /// Path of a page, a file or a stream
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Over TLS
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// A key of a probe as in the configuration, such as expect.body_contains=ok (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) with: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -64,6 +64,15 @@ pub(crate) enum How {
 }
 
 impl How {
+    /// Whether it only reads a load: then nobody goes up or down by it.
+    pub(crate) fn is_load(&self) -> bool {
+        match self {
+            Self::Metrics { .. } => true,
+            Self::Other { wanted, .. } => *wanted == Wanted::Load,
+            Self::Http { .. } | Self::Tcp => false,
+        }
+    }
+
     /// The word in front of an address.
     pub(crate) fn word(&self) -> &'static str {
         match self {

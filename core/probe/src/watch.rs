@@ -120,6 +120,9 @@ impl Watch {
             load: checked.load,
             epoch: checked.epoch,
         });
+        if self.spec.how.is_load() {
+            return None;
+        }
         let (rise, fall) = (self.spec.rise, self.spec.fall);
         self.health.attempt(passed, &Limits { rise, fall, interval: self.spec.interval }, now)
     }

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use popnet_config::network::Network;
-use popnet_probe::{Action, Answer, Burst, Failure, JobId, Outcome, Prober};
+use popnet_probe::{Action, Answer, Burst, Failure, JobId, Outcome, Prober, Told};
 use popnet_terms::{Micros, NodeName, PopId, Timestamp};
 use popnet_wire::probing::{Cause, Finding, Hits, Method, Need, Needs, Sample, Subject};
 
@@ -79,12 +79,22 @@ fn step(prober: &mut Prober, network: &mut Network, now: &mut Timestamp, command
                 status: words[2].parse().unwrap(),
                 connect: Micros(1_000),
                 total: Micros(4_000),
-                content: words[3].into(),
+                content: words[3].replace('~', " ").into(),
                 digest: None,
                 load: told("load="),
                 epoch: told("epoch="),
             };
             prober.handle_outcome(job(), &Outcome::Answered(answer), *now);
+        }
+        "told" => {
+            let told = Told {
+                connect: Some(Micros(1_000)),
+                total: Micros(4_000),
+                code: words[2].parse().unwrap(),
+                content: words[3..].join(" ").into(),
+                ..Told::default()
+            };
+            prober.handle_outcome(job(), &Outcome::Told(told), *now);
         }
         "connected" => {
             let connect = micros(words[2]);

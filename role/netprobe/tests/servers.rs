@@ -114,6 +114,9 @@ async fn nginx_serves_hls_dash_and_pages() {
 #[tokio::test]
 async fn icecast_streams_until_its_source_ends() {
     let folder = open_folder();
+    // It writes its logs after it has become somebody else, or ends.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), mode).unwrap();
     let port = free_port();
     let text = format!(
         "<icecast><location>x</location><admin>x@x.test</admin><hostname>localhost</hostname>\

@@ -9,6 +9,7 @@ mod fetch;
 mod import;
 mod key;
 pub(crate) mod map;
+mod probe;
 mod purge;
 mod simulate;
 mod status;
@@ -44,6 +45,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Key(command) => key::execute(&command, style),
         Command::Simulate(simulate) => simulate::execute(&simulate, style),
         Command::Zone(command) => wait_for(zone::execute(&command, context, style)),
+        Command::Probe(command) => wait_for(probe::execute(&command, style)),
         Command::Status => wait_for(status::execute(context, style)),
         Command::Config(command) => wait_for(config::execute(command, context, style)),
         Command::Purge(purge) => wait_for(purge::execute(purge, context, style)),
