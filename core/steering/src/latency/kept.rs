@@ -37,7 +37,7 @@ pub(super) fn write(part: &Part, speakers: &Speakers) -> Vec<u8> {
     octets
 }
 
-/// The speakers and the rows that [`write`] wrote. Takes any octets; rows that make no sense are
+/// The speakers and the rows that [`write()`] wrote. Takes any octets; rows that make no sense are
 /// left out.
 pub(super) fn read(octets: &[u8]) -> Option<(Vec<(NodeName, u64)>, impl Iterator<Item = Row>)> {
     let (head, rest): (Head, &[u8]) = postcard::take_from_bytes(octets).ok()?;
