@@ -33,6 +33,9 @@ const CALM: &[Case] = &[
     case("dig static.acme.test --type zz", 2),
     case("dig static.acme.test --subnet zz", 2),
     case("--version", 0),
+    // Probes by hand.
+    case("probe run nonsense 127.0.0.1", 2),
+    case("probe run tcp 127.0.0.1:1", 8),
     // The demo.
     case("demo up --net 127.300", 2),
     case("demo up --dir d", 1),
