@@ -105,6 +105,9 @@ reasons! {
         ShedTo = "SHED_TO",
         /// Nothing better: held back for flapping, but its last probe was good.
         FallbackDamped = "FALLBACK_DAMPED",
+        /// Every healthy target sheds this client: there is more demand than room, and each gets
+        /// a share by what it can carry.
+        BrownOut = "BROWN_OUT",
     }
 }
 

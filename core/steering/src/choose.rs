@@ -1,19 +1,19 @@
-//! The decision: addressable → healthy → measured → scored → tie → answer set, and what is done
-//! when nothing healthy is left (steering model, sections 8 and 11).
+//! The decision: addressable → healthy → measured → scored and shed → tie → persistence → answer
+//! set (steering model, sections 6 to 8). How each target may be used is said in `standing.rs`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use popnet_config::network::{LastResort, Preset};
+use popnet_config::network::Preset;
 use popnet_terms::{Because, Micros, Removed, Seconds};
 use popnet_wire::logging::{Candidate, Removal, Score};
 
 use crate::choice::{Choice, Chosen, Client, Family, Question};
 use crate::distance::{Distance, distances};
-use crate::rank::{Ranked, Runner, client_hash, rank};
+use crate::rank::{Ranked, Runner, client_hash, level, rank};
 use crate::rules::{SiteRules, Target};
 use crate::score::score;
-use crate::view::{Standing, Verdict, View};
+use crate::standing::{Asker, Class, resort};
+use crate::view::{Verdict, View};
 
 /// Whom an answer to `question` names, and why.
 ///
@@ -40,19 +40,23 @@ use crate::view::{Standing, Verdict, View};
 #[must_use]
 pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
     let distances = distances(view, rules, &question.client);
-    let entries: Vec<Entry<'_>> = rules
-        .targets
-        .iter()
-        .zip(&distances)
-        .map(|(target, distance)| Entry::new(view, rules, question.family, target, distance))
-        .collect();
     let client = client_hash(rules, &question.client);
+    let asker = Asker::new(view, rules, question, client);
+    let measured = rules.targets.iter().zip(&distances);
+    let entries = measured.map(|(target, distance)| {
+        Entry::new(&asker, rules, question.family, view.verdict(&target.id), target, distance)
+    });
+    let entries: Vec<Entry<'_>> = entries.collect();
     let (pool, fallback) = pool(rules, &entries);
-    let mut ranked = rank(rules, client, &pool);
+    let mut ranked = match fallback {
+        Some(Because::BrownOut) => level(client, &pool),
+        Some(_) | None => rank(rules, client, &pool),
+    };
     let persisted = bind(&mut ranked, &entries, question);
     let because = match (fallback, persisted) {
         (_, true) => Because::Persisted,
         (Some(fallback), false) => fallback,
+        (None, false) if is_shed(rules, client, &entries) => Because::ShedTo,
         (None, false) if ranked.order.len() == 1 => Because::OnlyCandidate,
         (None, false) if ranked.tie > 1 => Because::TieWithin,
         (None, false) => Because::BestScore,
@@ -72,25 +76,6 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
 /// Answers of last resort are asked for again soon.
 const LAST_RESORT_TTL: Seconds = Seconds(10);
 
-/// How a candidate may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    /// Healthy.
-    Fit,
-    /// Takes part with a penalty, or alone as a last resort.
-    Unknown,
-    /// Up, but too loaded: before anything that is not up.
-    Overloaded,
-    /// Up, but serves by an older configuration.
-    Behind,
-    /// Up, but an operator empties it.
-    Draining,
-    /// Only when everything is named.
-    Down,
-    /// Never: it has no address that is asked for.
-    Unaddressable,
-}
-
 /// A target in the funnel.
 struct Entry<'a> {
     target: &'a Target,
@@ -99,25 +84,35 @@ struct Entry<'a> {
     removal: Option<Removal>,
     score: Score,
     addresses: Vec<IpAddr>,
+    /// What it sheds, in thousandths.
+    shed: u16,
+    ramp: u16,
 }
 
 impl<'a> Entry<'a> {
     fn new(
-        view: &View,
+        asker: &Asker<'_>,
         rules: &SiteRules,
         family: Family,
+        verdict: Option<&Verdict>,
         target: &'a Target,
         distance: &'a Distance,
     ) -> Self {
-        let verdict = view.verdict(&target.id);
         let addresses = addresses(target, verdict, family);
-        let score = score(rules, target, distance, verdict);
+        let standing = verdict.map(|verdict| asker.standing(verdict));
+        let score = score(rules, target, distance, verdict, standing);
         let (class, removal) = if addresses.is_empty() && family != Family::Any {
             (Class::Unaddressable, Some(unaddressable(target, family)))
         } else {
-            classify(rules, verdict)
+            asker.classify(target, verdict)
         };
-        Self { target, distance, class, removal, score, addresses }
+        let shed = verdict.map_or(0, |verdict| verdict.shed);
+        let ramp = verdict.map_or(1_000, |verdict| verdict.ramp);
+        Self { target, distance, class, removal, score, addresses, shed, ramp }
+    }
+
+    fn runner(&'a self, index: usize) -> Runner<'a> {
+        Runner { index, target: self.target, score: &self.score, ramp: self.ramp }
     }
 
     fn into_candidate(self) -> Candidate {
@@ -149,72 +144,32 @@ fn unaddressable(target: &Target, family: Family) -> Removal {
     Removal { reason, detail: detail.into(), age, seen_by }
 }
 
-fn classify(rules: &SiteRules, verdict: Option<&Verdict>) -> (Class, Option<Removal>) {
-    let Some(verdict) = verdict else { return (Class::Unknown, None) };
-    let removal = |reason: Removed, detail: Arc<str>| {
-        Some(Removal { reason, detail, age: verdict.age, seen_by: verdict.seen_by.clone() })
-    };
-    let configured = || {
-        let reason = verdict.reason.unwrap_or(Removed::DownProbe);
-        removal(reason, verdict.why.clone())
-    };
-    match verdict.standing {
-        Standing::Down | Standing::Damped => (Class::Down, configured()),
-        Standing::Draining => (Class::Draining, configured()),
-        Standing::Behind => (Class::Behind, configured()),
-        Standing::Unknown => (Class::Unknown, None),
-        Standing::Up | Standing::Unwatched => match verdict.load {
-            Some(load) if load > rules.load_hard => {
-                let detail = format!("load {}, limit {}", share(load), share(rules.load_hard));
-                (Class::Overloaded, removal(Removed::LoadOverLimit, detail.into()))
-            }
-            Some(_) | None => (Class::Fit, None),
-        },
-    }
-}
-
-fn share(thousandths: u16) -> String {
-    format!("{}.{:02}", thousandths / 1_000, thousandths % 1_000 / 10)
-}
-
-/// Those among whom the answer is chosen, with the last resort where one is needed. A target that
-/// is up in any way comes before every one that is not known, and that before one that is down.
+/// Those among whom the answer is chosen, with the last resort where one is needed.
 fn pool<'a>(rules: &SiteRules, entries: &'a [Entry<'a>]) -> (Vec<Runner<'a>>, Option<Because>) {
-    let having = |wanted: &[Class]| -> Vec<Runner<'a>> {
-        let left = entries.iter().enumerate().filter(|(_, entry)| wanted.contains(&entry.class));
-        let runner = |(index, entry): (usize, &'a Entry<'a>)| Runner {
-            index,
-            target: entry.target,
-            score: &entry.score,
-        };
-        left.map(runner).collect()
-    };
     let unaddressable = |entry: &Entry<'_>| entry.class == Class::Unaddressable;
     if !entries.is_empty() && entries.iter().all(unaddressable) {
         return (Vec::new(), Some(Because::NoAddressOfFamily));
     }
-    if entries.iter().any(|entry| entry.class == Class::Fit) {
-        return (having(&[Class::Fit, Class::Unknown]), None);
+    let has = |class| entries.iter().any(|entry| entry.class == class);
+    match resort(rules, has) {
+        Some((classes, because)) => (having(entries, classes), because),
+        None => (Vec::new(), Some(Because::StaticRecord)),
     }
-    for up in [Class::Overloaded, Class::Behind, Class::Draining] {
-        let runners = having(&[up]);
-        if !runners.is_empty() {
-            return (runners, Some(Because::FallbackAnyUp));
-        }
+}
+
+fn having<'a>(entries: &'a [Entry<'a>], wanted: &[Class]) -> Vec<Runner<'a>> {
+    let left = entries.iter().enumerate().filter(|(_, entry)| wanted.contains(&entry.class));
+    left.map(|(index, entry)| entry.runner(index)).collect()
+}
+
+/// Whether somebody who sheds this client would have got it.
+fn is_shed(rules: &SiteRules, client: u64, entries: &[Entry<'_>]) -> bool {
+    if !entries.iter().any(|entry| entry.class == Class::Shed) {
+        return false;
     }
-    for step in &rules.last_resort {
-        let (runners, because) = match step {
-            LastResort::Unknown => (having(&[Class::Unknown]), Because::FallbackAnyUp),
-            LastResort::All => (having(&[Class::Unknown, Class::Down]), Because::FallbackAll),
-            LastResort::Static => return (Vec::new(), Some(Because::StaticRecord)),
-            // Nothing is ever held back for flapping here, and sites have no backup.
-            LastResort::Damped | LastResort::Backup => continue,
-        };
-        if !runners.is_empty() {
-            return (runners, Some(because));
-        }
-    }
-    (Vec::new(), Some(Because::StaticRecord))
+    let all = having(entries, &[Class::Fit, Class::Unknown, Class::Shed]);
+    let first = rank(rules, client, &all).order.first().and_then(|r| entries.get(r.index));
+    first.is_some_and(|entry| entry.class == Class::Shed)
 }
 
 /// Puts the target to which the client is bound in front (N7). A drained one keeps those who are
@@ -231,7 +186,7 @@ fn bind<'a>(ranked: &mut Ranked<'a>, entries: &'a [Entry<'a>], question: &Questi
     let Some((index, entry)) = draining.find(|(_, entry)| entry.target.id == *bound) else {
         return false;
     };
-    ranked.order.insert(0, Runner { index, target: entry.target, score: &entry.score });
+    ranked.order.insert(0, entry.runner(index));
     true
 }
 
@@ -278,6 +233,10 @@ impl Contest<'_> {
         let contending = self.ranked.order.iter().take(self.ranked.tie.max(1));
         let mut distances =
             contending.filter_map(|runner| self.entries.get(runner.index)).map(|e| e.distance);
+        // What is shed changes a few points at a time, and clients have to follow.
+        if self.is_shedding() {
+            return shortest;
+        }
         let is_settled = distances.all(Distance::is_sure) && !self.is_open();
         if self.is_by_distance() && !is_settled {
             return shortest;
@@ -299,7 +258,7 @@ impl Contest<'_> {
 
     fn scope(&self) -> u8 {
         let decides = match self.rules.preset {
-            Preset::FailoverOrder => self.question.bound.is_some(),
+            Preset::FailoverOrder => self.question.bound.is_some() || self.is_shedding(),
             Preset::Fastest
             | Preset::CheapestWithin
             | Preset::GeoOnly
@@ -339,6 +298,11 @@ impl Contest<'_> {
         let Some(first) = first else { return false };
         let may_win = |e: &Entry<'_>| e.distance.may_beat(&e.target.id, first.distance.rtt);
         self.addressable().any(may_win)
+    }
+
+    /// Whether clients are told apart by what a target sheds.
+    fn is_shedding(&self) -> bool {
+        self.addressable().nth(1).is_some() && self.addressable().any(|entry| entry.shed > 0)
     }
 
     fn addressable(&self) -> impl Iterator<Item = &Entry<'_>> {

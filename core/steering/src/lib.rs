@@ -9,9 +9,6 @@
 //! - Reader's side: [`choose()`] goes through the stages addressable → healthy → measured → scored
 //!   → tie → answer set → last resort, and keeps for each loser the reason (N2, N3, N5, N6).
 //! - [`Rules::compile`] turns the configuration into integers once a version.
-//!
-//! Left out here: damping after flaps, shedding control, the mass-failure guard and client
-//! databases (network, country). Their reasons exist in the dictionary and are never given.
 
 mod assess;
 mod atlas;
@@ -31,6 +28,7 @@ mod rank;
 mod rules;
 mod score;
 mod sheds;
+mod standing;
 mod view;
 
 pub use atlas::{Atlas, AtlasError, Place};

@@ -18,6 +18,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) index: usize,
     pub(crate) target: &'a Target,
     pub(crate) score: &'a Score,
+    /// The share of its weight that it has after it came back, in thousandths.
+    pub(crate) ramp: u16,
 }
 
 /// The candidates in order.
@@ -54,6 +56,22 @@ pub(crate) fn rank<'a>(rules: &SiteRules, client: u64, runners: &[Runner<'a>]) -
     }
 }
 
+/// `runners` where none has room: each gets a share by what it can carry.
+pub(crate) fn level<'a>(client: u64, runners: &[Runner<'a>]) -> Ranked<'a> {
+    shared(client, runners, |target| target.capacity)
+}
+
+/// Where a client stands among those that `target` may send elsewhere, in thousandths: it moves
+/// while more than that is shed. A share that grows only adds to those that moved before.
+pub(crate) fn shed_draw(client: u64, target: &Target) -> u16 {
+    let hash = mix(mix(client, target.hash), SHED_SALT);
+    let draw = (u128::from(hash) * 1_000) >> 64;
+    u16::try_from(draw).unwrap_or(999)
+}
+
+/// Sets this draw apart from the one that shares clients out: "shed" in ASCII.
+const SHED_SALT: u64 = 0x7368_6564;
+
 /// The configured order.
 fn in_order<'a>(runners: &[Runner<'a>]) -> Ranked<'a> {
     let mut order = runners.to_vec();
@@ -63,7 +81,8 @@ fn in_order<'a>(runners: &[Runner<'a>]) -> Ranked<'a> {
 
 /// Everybody shares, by configured weight.
 fn shared<'a>(client: u64, runners: &[Runner<'a>], weight: impl Fn(&Target) -> u64) -> Ranked<'a> {
-    let draws = runners.iter().map(|r| (Draw::new(client, r.target, weight(r.target).into()), *r));
+    let weight = |r: &Runner<'a>| u128::from(weight(r.target)) * back(r);
+    let draws = runners.iter().map(|r| (Draw::new(client, r.target, weight(r)), *r));
     let order = drawn(draws.collect());
     Ranked { tie: order.len(), order }
 }
@@ -120,6 +139,7 @@ fn banded<'a>(
         if behind == 0 || behind < band {
             // One more than the rest of the band: with a band of 0 equals still share.
             let weight = u128::from(runner.target.capacity) * u128::from(band - behind + 1);
+            let weight = weight * back(runner);
             draws.push((Draw::new(client, runner.target, weight), *runner));
         } else {
             rest.push(*runner);
@@ -162,6 +182,12 @@ impl Draw {
         let theirs = u128::from(other.length).saturating_mul(self.weight);
         mine.cmp(&theirs)
     }
+}
+
+/// The factor of a target's weight while it comes back; a thousand is all of it. Capacities are a
+/// million and bands 2^32 at most: the product stays below 2^64.
+fn back(runner: &Runner<'_>) -> u128 {
+    runner.ramp.clamp(1, 1_000).into()
 }
 
 fn drawn<'a>(mut draws: Vec<(Draw, Runner<'a>)>) -> Vec<Runner<'a>> {

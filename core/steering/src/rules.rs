@@ -29,10 +29,16 @@ impl Rules {
     #[must_use]
     pub fn compile(network: &Network) -> Self {
         let mut rules = Self::default();
+        let placed = network.pops.iter().filter_map(|(id, pop)| Some((id, pop.location.as_ref()?)));
+        let regions =
+            placed.filter_map(|(id, at)| Some((id.clone(), at.region.as_deref()?.into())));
+        let regions: Arc<BTreeMap<PopId, Arc<str>>> = Arc::new(regions.collect());
         for (name, site) in &network.sites {
             let answered = SiteRules::answered(network, name, site);
+            let answered = SiteRules { regions: Arc::clone(&regions), ..answered };
             rules.sites.insert(name.clone(), Arc::new(answered));
             let fetched = SiteRules::fetched(network, name, site);
+            let fetched = SiteRules { regions: Arc::clone(&regions), ..fetched };
             rules.origins.insert(name.clone(), Arc::new(fetched));
         }
         rules
@@ -98,6 +104,8 @@ pub struct SiteRules {
     pub persist: Option<Persist>,
     /// Tried in order when no target is healthy.
     pub last_resort: Vec<LastResort>,
+    /// The region of each POP that has one.
+    pub(crate) regions: Arc<BTreeMap<PopId, Arc<str>>>,
     /// Hash of the site's name: different sites spread the same client differently.
     pub(crate) hash: u64,
 }
@@ -211,6 +219,7 @@ impl SiteRules {
             } else {
                 form.last_resort.clone()
             },
+            regions: Arc::default(),
             hash: xxh3_64(name.as_str().as_bytes()),
         }
     }

@@ -25,19 +25,20 @@ const REFERENCE_PACKETS: u64 = 180;
 const LOSS_ROUNDS_MAX: u64 = 20;
 
 /// The score of `target` at `distance`. A target that is removed is scored as if it were up:
-/// that is what it would have had.
+/// that is what it would have had. `standing` is how it stands for the client's region.
 pub(crate) fn score(
     rules: &SiteRules,
     target: &Target,
     distance: &Distance,
     verdict: Option<&Verdict>,
+    standing: Option<Standing>,
 ) -> Score {
     let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
     let latency = weigh(u64::from(distance.rtt.0), rules.latency_weight);
     let loss = weigh(loss_us(distance), rules.loss_weight);
     let load_us = weigh(queue_us(load), rules.load_weight);
     let cost = weigh(u64::from(rules.cost_worth.0), target.cost);
-    let penalty = penalty_us(verdict);
+    let penalty = penalty_us(standing, verdict.map_or(0, |verdict| verdict.dissent));
     Score {
         points: micros(latency + loss + load_us + cost + penalty),
         rtt: distance.rtt,
@@ -67,11 +68,11 @@ fn queue_us(load: u16) -> u64 {
     IDLE_SERVICE_US * load / (1_000 - load)
 }
 
-fn penalty_us(verdict: Option<&Verdict>) -> u64 {
-    match verdict.map(|verdict| verdict.standing) {
+fn penalty_us(standing: Option<Standing>, dissent: u16) -> u64 {
+    match standing {
         None | Some(Standing::Unknown) => UNKNOWN_PENALTY_US,
         Some(Standing::Up | Standing::Behind | Standing::Draining) => {
-            UNKNOWN_PENALTY_US * verdict.map_or(0, |v| u64::from(v.dissent)) / 1_000
+            UNKNOWN_PENALTY_US * u64::from(dissent) / 1_000
         }
         Some(Standing::Unwatched | Standing::Damped | Standing::Down) => 0,
     }

@@ -44,6 +44,7 @@ pub(crate) fn because(reason: Because) -> &'static str {
         Because::NoAddressOfFamily => "no target has an address of the family asked for",
         Because::ShedTo => "the best one sheds load, and this is where its clients go",
         Because::FallbackDamped => "nothing better; held back for flapping, last probe good",
+        Because::BrownOut => "more demand than room: shares by capacity",
     }
 }
 
