@@ -510,6 +510,26 @@ pub(crate) enum ZoneCommand {
     Sign(ZoneSignArguments),
     /// The keys that a zone is signed with, and the DS records for its parent
     Keys(ZoneKeysArguments),
+    /// How a zone stands at each name server: serial number, where from, when it is looked for
+    Status(ZoneOrderArguments),
+    /// Ask a secondary zone's primaries now, and wait for what comes of it
+    Transfer(ZoneOrderArguments),
+    /// Tell a zone's secondaries now, whatever they were told before
+    Notify(ZoneOrderArguments),
+    /// Take no updates of a zone until it is thawed, also after a restart
+    Freeze(ZoneOrderArguments),
+    /// Take updates of a frozen zone again
+    Thaw(ZoneOrderArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZoneOrderArguments {
+    /// The zone
+    #[arg(value_name = "ZONE")]
+    pub(crate) zone: String,
+    /// Only at this name server (default: at each)
+    #[arg(long, value_name = "NODE.POP")]
+    pub(crate) ns: Option<NodeName>,
 }
 
 /// How a key signs.

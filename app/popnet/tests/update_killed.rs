@@ -1,6 +1,6 @@
 //! Updates survive `kill -9`: each that was answered is there afterwards, however often the name
 //! server is killed in the middle.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod support;
 

@@ -12,6 +12,7 @@ use crate::purging::{Purge, PurgeId, PurgeOrder, PurgeReceipt};
 use crate::rollout::{Down, Epoch, Outcome, Up, Version};
 use crate::sheet::{Sheet, SheetAsk};
 use crate::status::{NetworkStatus, NodeStatus, RoleStatus};
+use crate::zoning::{ZoneAsk, ZoneStanding};
 
 /// What may be asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub enum Ask {
     PurgeNetwork(PurgeOrder),
     /// The local configuration daemon: forget nothing, read the file again.
     Reload,
+    /// A name server: an order about one zone. → [`Reply::Zone`]
+    Zone(ZoneAsk),
 }
 
 /// A push as a person gives it.
@@ -115,6 +118,8 @@ pub enum Reply {
     Versions(Vec<Version>),
     /// To [`Ask::Version`].
     Version(Option<Box<Version>>),
+    /// To [`Ask::Zone`].
+    Zone(Box<ZoneStanding>),
 }
 
 /// Why something did not work, for a person: what, where, why, and what to type next.

@@ -14,3 +14,4 @@ pub mod purging;
 pub mod rollout;
 pub mod sheet;
 pub mod status;
+pub mod zoning;

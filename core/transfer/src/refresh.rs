@@ -48,6 +48,12 @@ impl Secondary {
         (!self.busy).then_some(self.next)
     }
 
+    /// When a primary last said that what we have is its newest.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Option<Timestamp> {
+        self.have.map(|(_, confirmed)| confirmed)
+    }
+
     /// When the zone must no longer be answered from.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {

@@ -78,7 +78,9 @@ impl Door {
                 Some(purges) => Reply::Purges(purges),
                 None => return Err(no_master(daemon.me())),
             },
-            ask @ Ask::ExplainDns(_) => return self.role(Role::Nameserver, &ask, out).await,
+            ask @ (Ask::ExplainDns(_) | Ask::Zone(_)) => {
+                return self.role(Role::Nameserver, &ask, out).await;
+            }
             ask @ Ask::Question(_) => return self.role(Role::Logserver, &ask, out).await,
             ask @ Ask::ExplainUrl(_) => return self.explain_url(&ask, out).await,
             Ask::At(node, ask) => return self.at(who, &node, *ask, out).await,
@@ -313,5 +315,6 @@ fn name(ask: &Ask) -> &'static str {
         Ask::History { .. } | Ask::Version(_) => "the history",
         Ask::PurgeNetwork(_) => "a purge",
         Ask::Reload => "a reload",
+        Ask::Zone(_) => "an order about a zone",
     }
 }

@@ -5,6 +5,7 @@ use popnet_runtime::link::Peer;
 use popnet_terms::{NodeName, Role};
 use popnet_wire::control::Ask;
 use popnet_wire::rollout::Down;
+use popnet_wire::zoning::ZoneOrder;
 
 /// Who asks, out of the peer's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,8 @@ fn is_from_above(ask: &Ask) -> bool {
         | Ask::Purge(_)
         | Ask::ExplainDns(_)
         | Ask::ExplainUrl(_)
-        | Ask::Question(_) => true,
+        | Ask::Question(_)
+        | Ask::Zone(_) => true,
         Ask::RoleStatus
         | Ask::Sheet(_)
         | Ask::PurgesSince(_)
@@ -103,7 +105,8 @@ fn may_node(node: &NodeName, ask: &Ask, scope: &Scope<'_>, network: &Network) ->
         Ask::ExplainUrl(_) => holds,
         Ask::Question(_) => is_master || shows,
         Ask::PurgeNetwork(_) => is_master || shows,
-        Ask::Purge(_) | Ask::Push(_) => is_master,
+        Ask::Zone(ask) if ask.order == ZoneOrder::Status => holds,
+        Ask::Purge(_) | Ask::Push(_) | Ask::Zone(_) => is_master,
         Ask::At(..) => shows && !is_master,
         Ask::RoleStatus | Ask::Reload => false,
     }

@@ -14,6 +14,7 @@ use popnet_wire::status::RoleStatus;
 use crate::notes::Notes;
 use crate::serve::{Desk, Explained};
 use crate::shared::Shared;
+use crate::transfer::orders;
 
 /// Answers what the node's configuration daemon hands on.
 pub(crate) struct Control {
@@ -80,6 +81,10 @@ impl Handler for Control {
             Ask::RoleStatus => Reply::Role(self.status()),
             Ask::ExplainDns(ask) => match self.explain(&ask) {
                 Ok(story) => Reply::Dns(story),
+                Err(problem) => Reply::Problem(problem),
+            },
+            Ask::Zone(ask) => match orders::carry_out(&self.shared, &ask).await {
+                Ok(standing) => Reply::Zone(Box::new(standing)),
                 Err(problem) => Reply::Problem(problem),
             },
             _ => Reply::Problem(Problem::not_mine(Role::Nameserver)),

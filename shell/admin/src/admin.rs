@@ -15,6 +15,7 @@ use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
 use popnet_wire::purging::{Purge, PurgeOrder, PurgeReceipt};
 use popnet_wire::rollout::{Epoch, Outcome, Version};
 use popnet_wire::status::NetworkStatus;
+use popnet_wire::zoning::{ZoneAsk, ZoneStanding};
 
 use crate::Endpoint;
 
@@ -170,6 +171,17 @@ impl Admin {
     ) -> Result<DnsStory, Problem> {
         match self.one(at(node, Ask::ExplainDns(question))).await? {
             Reply::Dns(story) => Ok(story),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// Gives `node`, a name server, an order about a zone; says how the zone stands then.
+    ///
+    /// # Errors
+    /// What the daemon or the name server says, or that it does not answer.
+    pub async fn zone(&self, node: &NodeName, ask: ZoneAsk) -> Result<ZoneStanding, Problem> {
+        match self.one(at(node, Ask::Zone(ask))).await? {
+            Reply::Zone(standing) => Ok(*standing),
             other => Err(self.foreign(&other)),
         }
     }

@@ -15,6 +15,7 @@ mod simulate;
 mod status;
 mod user;
 mod zone;
+mod zone_order;
 mod zone_sign;
 
 use std::path::Path;

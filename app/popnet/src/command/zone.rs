@@ -9,11 +9,13 @@ use popnet_dns::{
     Mistake, Name, Rcode, Response, Rtype, ZoneFile, build_query, rdata_text, read_zone,
 };
 use popnet_wire::control::Problem;
+use popnet_wire::zoning::ZoneOrder;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::zone_order::execute as order;
 use super::{admin, map, network, zone_sign};
 use crate::cli::{ZoneCommand, ZoneShowArguments};
 use crate::output::{Done, Outcome, Style, print_json};
@@ -58,6 +60,13 @@ pub(crate) async fn execute(
         ZoneCommand::Show(arguments) => show(arguments, context, style).await,
         ZoneCommand::Sign(arguments) => zone_sign::sign(arguments, style),
         ZoneCommand::Keys(arguments) => zone_sign::keys(arguments, style),
+        ZoneCommand::Status(arguments) => order(ZoneOrder::Status, arguments, context, style).await,
+        ZoneCommand::Transfer(arguments) => {
+            order(ZoneOrder::Transfer, arguments, context, style).await
+        }
+        ZoneCommand::Notify(arguments) => order(ZoneOrder::Notify, arguments, context, style).await,
+        ZoneCommand::Freeze(arguments) => order(ZoneOrder::Freeze, arguments, context, style).await,
+        ZoneCommand::Thaw(arguments) => order(ZoneOrder::Thaw, arguments, context, style).await,
     }
 }
 

@@ -11,7 +11,7 @@ use popnet_transfer::{Content, Rr, Serial, reply, update};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::book::{Book, ZoneBook};
-use super::disk::Store;
+use super::disk::{FROZEN, Store};
 use super::door::{self, Opened};
 use super::follow;
 use super::press::lines;
@@ -24,6 +24,8 @@ pub(super) type Dynamics = Arc<Mutex<BTreeMap<Name, Dynamic>>>;
 #[derive(Debug)]
 pub(super) struct Dynamic {
     pub(super) content: Content,
+    /// A person wants no updates for a while.
+    pub(super) is_frozen: bool,
     store: Store,
 }
 
@@ -115,6 +117,9 @@ fn carry_out(
         return refuse("nothing is granted to who sent it");
     };
     let Some(dynamic) = dynamics.get_mut(&zone) else { return Rcode::SERVFAIL };
+    if dynamic.is_frozen {
+        return refuse("the zone is frozen; next: popnet zone thaw ZONE");
+    }
     match update(&mut dynamic.content, &message, &grants) {
         Ok(None) => Rcode::NOERROR,
         Ok(Some(step)) => {
@@ -204,7 +209,7 @@ fn adopt_one(
     let file = file.filter(|image| image.standing() == Standing::Served);
     let was_known = dynamics.contains_key(apex);
     let known = match dynamics.remove(apex) {
-        Some(Dynamic { content, store }) => (store, Some(content)),
+        Some(Dynamic { content, store, .. }) => (store, Some(content)),
         None => shared.transfers.folder.open(apex).map_err(text)?,
     };
     let (mut store, kept) = known;
@@ -227,6 +232,7 @@ fn adopt_one(
     if !was_known || served != content.numbers() {
         shared.transfers.press.lay(Arc::new(compile(&content)?));
     }
-    dynamics.insert(apex.clone(), Dynamic { content, store });
+    let is_frozen = shared.transfers.folder.path(apex, FROZEN).exists();
+    dynamics.insert(apex.clone(), Dynamic { content, is_frozen, store });
     Ok(())
 }

@@ -16,6 +16,9 @@ const CONFIRMED: Kind = Kind { name: *b"CNFM", version: 1 };
 /// A journal that is longer than this and than the zone itself is folded into a new whole state.
 const JOURNAL: u64 = 1 << 20;
 
+/// The extension of an empty file beside a zone that takes no updates.
+pub(super) const FROZEN: &str = "frozen";
+
 /// Where the zones of this node are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder(PathBuf);

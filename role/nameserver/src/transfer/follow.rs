@@ -11,7 +11,7 @@ use popnet_dns::{Name, Rcode};
 use popnet_runtime::clock;
 use popnet_terms::Timestamp;
 use popnet_transfer::{Arrived, Content, Key, Secondary, Serial, Soa, is_intact, reply};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -32,10 +32,21 @@ pub(super) type Followers = BTreeMap<Name, Follower>;
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Follower {
+    /// How far it is.
+    pub(super) said: watch::Sender<Said>,
     rules: Arc<ZoneBook>,
     stop: CancellationToken,
     /// Notifications; one that waits stands for all.
-    news: mpsc::Sender<Option<Serial>>,
+    pub(super) news: mpsc::Sender<Option<Serial>>,
+}
+
+/// How a secondary zone stands after its last look at the primaries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    pub(super) confirmed: Option<Timestamp>,
+    pub(super) next: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) trouble: Option<String>,
 }
 
 /// What was kept of secondary zones, and since when it is good.
@@ -98,12 +109,16 @@ pub(super) fn start(shared: &Arc<Shared>, book: &Book, mut kept: Kept) {
         };
         let (news, heard) = mpsc::channel(1);
         let stop = shared.transfers.shutdown.child_token();
-        let follower = Follower { rules: Arc::clone(rules), stop: stop.clone(), news };
+        let zone = Secondary::new(have, clock::now());
+        let said = watch::Sender::new(Said::of(&zone, None));
+        let follower =
+            Follower { said: said.clone(), rules: Arc::clone(rules), stop: stop.clone(), news };
         let task = Task {
             shared: Arc::clone(shared),
             apex: apex.clone(),
             rules: Arc::clone(rules),
-            zone: Secondary::new(have, clock::now()),
+            zone,
+            said,
             is_lacking: current(shared, apex).is_none(),
             failing: false,
         };
@@ -156,12 +171,20 @@ pub(super) fn notified(shared: &Shared, opened: &Opened, from: IpAddr) -> Vec<u8
     reply(&opened.message, code)
 }
 
+impl Said {
+    fn of(zone: &Secondary, trouble: Option<String>) -> Self {
+        let (confirmed, next, expires) = (zone.confirmed_at(), zone.next(), zone.expires());
+        Self { confirmed, next, expires, trouble }
+    }
+}
+
 /// One secondary zone.
 struct Task {
     shared: Arc<Shared>,
     apex: Name,
     rules: Arc<ZoneBook>,
     zone: Secondary,
+    said: watch::Sender<Said>,
     is_lacking: bool,
     failing: bool,
 }
@@ -209,6 +232,7 @@ impl Task {
 
     fn settle(&mut self, looked: Result<Soa, String>) {
         let now = clock::now();
+        let mut trouble = None;
         match looked {
             Ok(soa) => {
                 if self.failing {
@@ -223,12 +247,14 @@ impl Task {
             }
             Err(why) => {
                 if !self.failing {
-                    tracing::warn!(zone = %self.apex, %why, "no primary could be asked");
+                    tracing::warn!(zone = %self.apex, why = %why, "no primary could be asked");
                 }
                 self.failing = true;
                 self.zone.failed(now);
+                trouble = Some(why);
             }
         }
+        self.said.send_replace(Said::of(&self.zone, trouble));
     }
 
     /// Asks each primary until one has an answer.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use popnet_answer::Standing;
@@ -49,6 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let wait = next.map_or(IDLE, |next| next.since(now)).max(Duration::from_millis(10));
         tokio::select! {
             () = shared.transfers.shutdown.cancelled() => return,
+            () = shared.transfers.recalled.notified() => recall(&shared, &mut told),
             changed = news.changed() => if changed.is_err() { return },
             answer = answers.recv() => {
                 if let Some((apex, from, serial)) = answer
@@ -58,6 +59,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 }
             }
             () = sleep(wait) => {}
+        }
+    }
+}
+
+/// Forgets what the secondaries of some zones were told.
+fn recall(shared: &Shared, told: &mut BTreeMap<Name, Told>) {
+    let mut zones = shared.transfers.recall.lock().unwrap_or_else(PoisonError::into_inner);
+    for apex in std::mem::take(&mut *zones) {
+        if let Some(zone) = told.get_mut(&apex) {
+            zone.serial = None;
         }
     }
 }

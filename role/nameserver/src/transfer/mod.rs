@@ -8,6 +8,7 @@
 //! - `catalogs`: zones that list zones. `change`: updates. `forward`: updates passed on.
 //! - `tls`: who is who over TLS, as primary and as secondary.
 //! - `annals`: differences that outlive a restart.
+//! - `orders`: what a person orders about one zone.
 //! - `disk`: what of all this survives a restart.
 
 mod annals;
@@ -20,11 +21,12 @@ mod fetch;
 mod follow;
 mod forward;
 mod herald;
+pub(crate) mod orders;
 mod out;
 mod press;
 mod tls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -73,6 +75,9 @@ pub(crate) struct Transfers {
     /// Asks for another table: catalogs list other zones.
     pub(crate) rebuild: Notify,
     dynamics: Dynamics,
+    /// Zones whose secondaries are to be told again.
+    recall: Mutex<BTreeSet<Name>>,
+    recalled: Notify,
     followers: Mutex<Followers>,
     updates: mpsc::Sender<Order>,
     forwards: mpsc::Sender<Forward>,
@@ -97,6 +102,8 @@ impl Transfers {
             members: Published::new(Arc::new(Members::new())),
             rebuild: Notify::new(),
             dynamics: Dynamics::default(),
+            recall: Mutex::default(),
+            recalled: Notify::new(),
             followers: Mutex::new(BTreeMap::new()),
             updates,
             forwards,

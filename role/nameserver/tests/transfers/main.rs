@@ -8,6 +8,7 @@ mod common;
 
 mod lab;
 mod lies;
+mod orders;
 mod ours;
 mod peer;
 mod peers;

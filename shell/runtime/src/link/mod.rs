@@ -242,7 +242,8 @@ impl Replies<'_> {
             | Reply::Progress { .. }
             | Reply::Pushed { .. }
             | Reply::Versions(_)
-            | Reply::Version(_) => Some(reply),
+            | Reply::Version(_)
+            | Reply::Zone(_) => Some(reply),
         })
     }
 
