@@ -38,8 +38,8 @@ mod transport;
 mod udp;
 mod zones;
 
-pub use limit::{parse_cookie_secrets, parse_shared_cookie_secrets};
 pub use bindings::{Kept as KeptBinding, parse_log as parse_bindings};
+pub use limit::{parse_cookie_secrets, parse_shared_cookie_secrets};
 pub use sign::{KeyFolder, parse_signed, plan_of, policy_of, read_key_state};
 pub use state::parse as parse_kept;
 pub use transport::{message_in_path, message_in_stream};
@@ -114,9 +114,9 @@ pub async fn start(
     tasks.extend(sign::start(&shared, &context.shutdown));
     let reload = reload(zones, config.clone(), Arc::clone(&shared), context.clone());
     tasks.push(tokio::spawn(reload));
+    tasks.push(bindings::start(&context, config.clone(), Arc::clone(&shared))?);
     tasks.push(measure::start(&context, sockets.probe, config, Arc::clone(&shared), wished));
     let shutdown = context.shutdown.clone();
-    tasks.push(bindings::start(&context, config.clone(), Arc::clone(&shared))?);
     let task = tokio::spawn(async move {
         shutdown.cancelled().await;
         // Without any log server nothing can leave, and nobody waits for it.

@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use popnet_answer::{
     Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, respond_signed,
 };
 use popnet_config::network::PersistMode;
-use popnet_dns::{Envelope, Parsed, Query, Rcode, parse_query};
+use popnet_dns::{Envelope, Parsed, Query, Rcode, Rtype, parse_query};
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
 use popnet_wire::logging::Decision;
@@ -21,8 +22,8 @@ use crate::memo::{Key, Memo};
 use crate::notes::Notes;
 use crate::ready::Chosen;
 use crate::shared::Shared;
-use crate::steer::{Asker, Story, for_pop, for_unit};
-use crate::table::Table;
+use crate::steer::{Asker, Steered, Story, bind, for_pop, for_unit};
+use crate::table::{SiteEntry, Table};
 
 /// How a message came, which says how long its answer may be and what its EDNS part may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,9 @@ impl Desk<'_> {
                 let length = self.write_steered(&story, &found, form, out);
                 notes.hit(site);
                 notes.steered();
+                if let Some(wish) = &story.steered.wish {
+                    self.shared.book.wish(wish);
+                }
                 if story.steered.choice.needs_measurement {
                     let client = asker.measured(story.unit);
                     notes.need(Need { resolver: from, client });
@@ -133,8 +137,8 @@ impl Desk<'_> {
                 self.write_down(&story, notes);
                 // What is wished for is wished for with each answer, and rows come and go.
                 let persist = story.rules.persist.as_ref().map(|persist| persist.mode);
-                let is_settled = !story.steered.choice.needs_measurement
-                    && persist != Some(PersistMode::Bound);
+                let is_settled =
+                    !story.steered.choice.needs_measurement && persist != Some(PersistMode::Bound);
                 (length, if is_settled { Due::Chosen(site, story) } else { Due::Unique })
             }
             Outcome::Origin { site, pop, .. } => {
@@ -288,8 +292,21 @@ impl Desk<'_> {
         let (unit, qtype) = (asker.unit(rules), query.qtype);
         let (table, view) = (self.table.number, self.view.generation);
         let key = Key { table, view, site: index, unit, qtype };
-        let steered = memo.get(key, || for_unit(self.table, self.view, site, unit, qtype));
+        let steered = match asker.bound(rules) {
+            None => memo.get(key, || for_unit(self.table, self.view, site, unit, qtype, None)),
+            Some(client) if client == unit => {
+                memo.get(key, || self.choose_bound(site, unit, qtype, client))
+            }
+            // Who is bound is not who the key is about.
+            Some(client) => Arc::new(self.choose_bound(site, unit, qtype, client)),
+        };
         Some(Story { asker, unit, query, site, rules, steered })
+    }
+
+    fn choose_bound(&self, site: &SiteEntry, unit: IpNet, qtype: Rtype, client: IpNet) -> Steered {
+        let held = self.shared.book.get(&site.name, client);
+        let steered = for_unit(self.table, self.view, site, unit, qtype, held.as_ref());
+        bind(steered, site, client, held.as_ref())
     }
 
     fn write_steered(
