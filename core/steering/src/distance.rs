@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use ipnet::IpNet;
 use popnet_config::network::Preset;
 use popnet_terms::{Micros, PopId, RttSource, Seconds, TargetId};
+use smallvec::SmallVec;
 
 use crate::atlas::Place;
 use crate::choice::Client;
@@ -84,29 +85,40 @@ struct Around<'a> {
     near: OnceCell<Near>,
 }
 
-/// What those around a client know.
+/// What those around a client know, each asked when it is needed.
 struct Near {
+    unit: IpNet,
     place: Option<Place>,
-    siblings: Vec<Known>,
-    in_country: Vec<Known>,
-    network: Vec<Known>,
+    siblings: OnceCell<Vec<Known>>,
+    in_country: OnceCell<Vec<Known>>,
+    network: OnceCell<Vec<Known>>,
 }
 
 impl Near {
     fn new(view: &View, unit: IpNet) -> Self {
-        let place = view.place(unit);
-        let announced = place.as_ref().and_then(|place| place.prefix);
-        let of_network = |country: Option<[u8; 2]>| match &place {
-            Some(place) if place.asn != 0 => view.network(place.asn, country),
+        let (siblings, in_country, network) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { unit, place: view.place(unit), siblings, in_country, network }
+    }
+
+    fn siblings(&self, view: &View) -> &[Known] {
+        let announced = self.place.as_ref().and_then(|place| place.prefix);
+        self.siblings.get_or_init(|| view.siblings(self.unit, announced))
+    }
+
+    fn in_country(&self, view: &View) -> &[Known] {
+        self.in_country.get_or_init(|| match &self.place {
+            Some(place) if place.asn != 0 && place.country != [0; 2] => {
+                view.network(place.asn, Some(place.country))
+            }
             Some(_) | None => Vec::new(),
-        };
-        let country = place.as_ref().map(|place| place.country).filter(|code| *code != [0; 2]);
-        Self {
-            siblings: view.siblings(unit, announced),
-            in_country: country.map(|code| of_network(Some(code))).unwrap_or_default(),
-            network: of_network(None),
-            place,
-        }
+        })
+    }
+
+    fn network(&self, view: &View) -> &[Known] {
+        self.network.get_or_init(|| match &self.place {
+            Some(place) if place.asn != 0 => view.network(place.asn, None),
+            Some(_) | None => Vec::new(),
+        })
     }
 }
 
@@ -131,18 +143,28 @@ impl<'a> Around<'a> {
         if measured.as_ref().is_some_and(Distance::is_sure) {
             return measured;
         }
-        let near = self.near.get_or_init(|| Near::new(self.view, unit));
-        let rungs = [
-            measured,
-            self.through(&near.siblings, target, RttSource::SiblingPrefix),
-            self.through(&near.in_country, target, RttSource::AsnCountryMedian),
-            self.through(&near.network, target, RttSource::AsnMedian),
-            self.by_estimate(exact, target),
-            self.by_estimate(&near.siblings, target),
-            self.on_the_globe(near.place.as_ref(), target),
+        let near = self.near(unit);
+        // Looked at one by one: the lower rungs cost more, and are seldom reached.
+        let rungs: [&dyn Fn() -> Option<Distance>; 6] = [
+            &|| self.through(near.siblings(self.view), target, RttSource::SiblingPrefix),
+            &|| self.through(near.in_country(self.view), target, RttSource::AsnCountryMedian),
+            &|| self.through(near.network(self.view), target, RttSource::AsnMedian),
+            &|| self.by_estimate(exact, target),
+            &|| self.by_estimate(near.siblings(self.view), target),
+            &|| self.on_the_globe(near.place.as_ref(), target),
         ];
-        let believed = rungs.iter().flatten().find(|distance| distance.confidence >= HALF);
-        believed.cloned().or_else(|| blend(rungs.iter().flatten()))
+        let mut doubtful: SmallVec<[Distance; 2]> = measured.into_iter().collect();
+        for distance in rungs.iter().filter_map(|rung| rung()) {
+            if distance.confidence >= HALF {
+                return Some(distance);
+            }
+            doubtful.push(distance);
+        }
+        blend(&doubtful)
+    }
+
+    fn near(&self, unit: IpNet) -> &Near {
+        self.near.get_or_init(|| Near::new(self.view, unit))
     }
 
     /// `min over p of R(p, client) + R(p, target)`. A POP's own probe speaks for it alone where
@@ -191,12 +213,12 @@ impl<'a> Around<'a> {
         let place = match self.client {
             Client::Pop(pop) => pop.clone(),
             Client::Unit(unit) => {
-                let near = self.near.get_or_init(|| Near::new(self.view, *unit));
+                let near = self.near(*unit);
                 if let Some(distance) = self.on_the_globe(near.place.as_ref(), target) {
                     return Some(distance);
                 }
                 let exact = self.exact.get_or_init(|| self.view.exact(*unit));
-                let known = if exact.is_empty() { &near.siblings } else { exact };
+                let known = if exact.is_empty() { near.siblings(self.view) } else { exact };
                 known.iter().min_by_key(|known| (known.rtt, known.pop.clone()))?.pop.clone()
             }
         };
@@ -251,10 +273,11 @@ impl<'a> Around<'a> {
 
 /// The mean of several doubtful distances, each counted as far as it is believed. The words are
 /// those of the one believed most.
-fn blend<'d>(rungs: impl Iterator<Item = &'d Distance> + Clone) -> Option<Distance> {
-    let most = rungs.clone().max_by_key(|rung| (rung.confidence, std::cmp::Reverse(rung.rtt)))?;
-    let weight = rungs.clone().map(|rung| u64::from(rung.confidence)).sum::<u64>();
-    let sum = rungs.map(|rung| u64::from(rung.rtt.0) * u64::from(rung.confidence)).sum::<u64>();
+fn blend(rungs: &[Distance]) -> Option<Distance> {
+    let most = rungs.iter().max_by_key(|rung| (rung.confidence, std::cmp::Reverse(rung.rtt)))?;
+    let weight: u64 = rungs.iter().map(|rung| u64::from(rung.confidence)).sum();
+    let sum: u64 =
+        rungs.iter().map(|rung| u64::from(rung.rtt.0) * u64::from(rung.confidence)).sum();
     let rtt = sum.checked_div(weight).unwrap_or_else(|| most.rtt.0.into());
     Some(Distance { rtt: Micros(u32::try_from(rtt).unwrap_or(u32::MAX)), ..most.clone() })
 }

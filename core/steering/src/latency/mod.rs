@@ -31,7 +31,7 @@ pub(crate) const PARTS: u16 = 256;
 const ROWS_MAX: usize = 20_000_000;
 
 /// Neighbours looked at: more do not move a median much, and a query must not wait for them.
-const SIBLINGS_MAX: usize = 64;
+const SIBLINGS_MAX: usize = 32;
 
 /// A round trip from a POP to a unit, with how it is believed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,11 +153,27 @@ impl Table {
     }
 
     fn medians(&self, keys: &[Key], ageing: Ageing, now: Timestamp) -> Vec<Known> {
-        let mut by_pop: BTreeMap<PopId, Vec<Known>> = BTreeMap::new();
-        for known in keys.iter().flat_map(|key| self.known_of(*key, ageing, now)) {
-            by_pop.entry(known.pop.clone()).or_default().push(known);
+        // By speaker first, so that the names of POPs are looked at once a speaker and not a row.
+        let mut said: Vec<(u16, Vec<(Row, u16)>)> = Vec::new();
+        for key in keys {
+            let Some(part) = self.parts.get(part_of(key.net())) else { continue };
+            for row in part.unit(*key, &self.speakers) {
+                let confidence = ageing.confidence(now.since(row.at()));
+                if confidence == 0 || row.rtt().is_none() {
+                    continue;
+                }
+                match said.iter_mut().find(|(speaker, _)| *speaker == row.speaker) {
+                    Some((_, rows)) => rows.push((row, confidence)),
+                    None => said.push((row.speaker, vec![(row, confidence)])),
+                }
+            }
         }
-        by_pop.into_values().filter_map(median).collect()
+        let mut by_pop: BTreeMap<&PopId, Vec<(Row, u16)>> = BTreeMap::new();
+        for (speaker, rows) in said {
+            let Some(speaker) = self.speakers.get(speaker) else { continue };
+            by_pop.entry(&speaker.pop).or_default().extend(rows);
+        }
+        by_pop.into_iter().filter_map(|(pop, rows)| median(pop, rows)).collect()
     }
 
     fn believed(&self, row: &Row, ageing: Ageing, now: Timestamp) -> Option<Known> {
@@ -388,13 +404,20 @@ fn speaker_of(speakers: &mut Arc<Speakers>, word: Word<'_>) -> Option<u16> {
     known.or_else(|| Arc::make_mut(speakers).add(word.publisher, word.boot))
 }
 
-fn median(mut of_one_pop: Vec<Known>) -> Option<Known> {
-    of_one_pop.sort_by_key(|known| known.rtt);
-    let oldest = of_one_pop.iter().map(|known| known.at).min()?;
-    let doubted = of_one_pop.iter().map(|known| known.confidence).min()?;
-    let middle = of_one_pop.len() / 2;
-    let known = of_one_pop.into_iter().nth(middle)?;
-    Some(Known { at: oldest, confidence: doubted, ..known })
+/// The row in the middle, as old and as doubtful as the oldest and most doubtful of all.
+fn median(pop: &PopId, mut rows: Vec<(Row, u16)>) -> Option<Known> {
+    rows.sort_by_key(|(row, _)| (row.rtt(), row.key));
+    let oldest = rows.iter().map(|(row, _)| row.at()).min()?;
+    let confidence = rows.iter().map(|(_, confidence)| *confidence).min()?;
+    let (middle, _) = rows.get(rows.len() / 2)?;
+    Some(Known {
+        pop: pop.clone(),
+        rtt: middle.rtt()?,
+        spread: middle.spread(),
+        loss: middle.loss(),
+        at: oldest,
+        confidence,
+    })
 }
 
 /// The /16 or /32 around `client` (itself when it is wider).
