@@ -176,6 +176,20 @@ const CALM: &[Case] = &[
     case("import bind CONF --out imported.toml --keys imported-keys", 0),
     case("import bind ZONE", 1),
     case("import bind NONE", 1),
+    // Keys for transfers.
+    case("key tsig create peer.test --state-dir key-state", 0),
+    case("key tsig create peer.test --state-dir key-state", 5),
+    case("key tsig create --state-dir key-state", 2),
+    case("key tsig list --state-dir key-state", 0),
+    // The twin. `CALM` reaches its figure, `WILD` does not, `ODD` has a mistake.
+    case("simulate CALM", 0),
+    case("simulate CALM --seed 7 --plot plots", 0),
+    case("simulate CALM --plot FILE", 1),
+    case("simulate WILD", 8),
+    case("simulate ODD", 1),
+    case("simulate NONE", 1),
+    case("simulate", 2),
+    case("simulate CALM --seed many", 2),
     // The authority.
     case("authority create authority --network lab", 0),
     case("authority create authority --network lab", 1),
@@ -322,6 +336,12 @@ fn prepare(demo: &Demo) {
     let zone = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\nwww A 192.0.2.2\n";
     put("ZONE", zone);
     put("FLAW", &zone.replace("192.0.2.2", "192.0.2"));
+    let calm = "title = \"Calm\"\nlength = \"30s\"\nwarm_up = \"10s\"\n\
+        [network]\npops = 3\n[crowd]\nunits = 100\n\
+        [[expect]]\nfigure = \"empty-answers\"\nat_most = 0\n";
+    put("CALM", calm);
+    put("WILD", &calm.replace("empty-answers\"\nat_most = 0", "mean-latency\"\nat_most = 0.1"));
+    put("ODD", &calm.replace("warm_up", "warmup"));
     put("CONF", "options { listen-on { 127.0.0.1; }; recursion no; };\n");
     std::fs::create_dir(demo.dir().parent().unwrap().join("foreign")).unwrap();
     put("foreign/file", "somebody else's");
