@@ -78,10 +78,11 @@ fn distance_and_load_move_visitors() {
     });
     assert!(returned, "after reset visitors come back");
     demo.ok(&["demo", "load", "fra1", "0.99", "--dir", "d"]);
-    let shed = within(Duration::from_secs(6), || {
+    // More is shed every other second while the load does not fall.
+    let shed = within(Duration::from_secs(30), || {
         demo.dig(11, &["-b", &format!("{}.2.1", demo.net), "static.acme.test"]) != demo.at(12)
     });
     assert!(shed, "an overloaded POP keeps its visitors");
     let explain = demo.ok(&["explain", "dns", "static.acme.test", "--from", "frankfurt"]);
-    assert!(explain.contains("LOAD_OVER_LIMIT"), "{explain}");
+    assert!(explain.contains("SHED"), "{explain}");
 }

@@ -70,6 +70,7 @@ impl Assessor<'_> {
             dissent: spokesman.map_or(0, |machine| machine.dissent),
             out,
             shed: 0,
+            is_kept: false,
             ramp: 1_000,
             regions,
             bandwidth: self.plan.bandwidths.get(target).copied(),

@@ -14,6 +14,10 @@ const IDLE_SERVICE_US: u64 = 20_000;
 /// Load is taken as at most this, so that the term stays finite.
 const LOAD_CLIP: u64 = 980;
 
+/// Where a target's own site sheds what is too much, load counts no further than this: a second
+/// loop, steeper the higher the load and as late as answers last, would swing against the first.
+const LOAD_KEPT: u16 = 500;
+
 /// What not knowing a target's health costs it beside healthy ones; a share of it is what being
 /// called down by some POPs costs.
 const UNKNOWN_PENALTY_US: u64 = 100_000;
@@ -34,9 +38,11 @@ pub(crate) fn score(
     standing: Option<Standing>,
 ) -> Score {
     let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
+    let is_kept = verdict.is_some_and(|verdict| verdict.is_kept);
+    let counted = if is_kept { load.min(LOAD_KEPT) } else { load };
     let latency = weigh(u64::from(distance.rtt.0), rules.latency_weight);
     let loss = weigh(loss_us(distance), rules.loss_weight);
-    let load_us = weigh(queue_us(load), rules.load_weight);
+    let load_us = weigh(queue_us(counted), rules.load_weight);
     let cost = weigh(u64::from(rules.cost_worth.0), target.cost);
     let penalty = penalty_us(standing, verdict.map_or(0, |verdict| verdict.dissent));
     Score {

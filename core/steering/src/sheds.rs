@@ -51,14 +51,15 @@ impl Sheds {
         true
     }
 
-    /// What `target` sheds at `now`, in thousandths. Of those who speak the one whose name comes
-    /// first counts: the others keep the same account and would go on from there.
-    pub(crate) fn of(&self, target: &TargetId, now: Timestamp) -> u16 {
-        let Some(words) = self.words.get(target) else { return 0 };
+    /// What `target` sheds at `now`, in thousandths; `None` where nobody says how much, be it
+    /// nothing. Of those who speak the one whose name comes first counts: the others keep the
+    /// same account and would go on from there.
+    pub(crate) fn of(&self, target: &TargetId, now: Timestamp) -> Option<u16> {
+        let words = self.words.get(target)?;
         let speaks = |word: &&Word| now.since(word.at) <= SILENT;
         let newest = || words.values().max_by_key(|word| word.at);
         let word = words.values().find(speaks).or_else(newest);
-        word.map_or(0, |word| word.left(now))
+        word.filter(|word| now.since(word.at) <= word.end()).map(|word| word.left(now))
     }
 
     /// Drops what has faded, and the words of whoever may not speak any more.
@@ -102,13 +103,14 @@ mod tests {
         assert!(!say("edge1.fra1", 1, 9, 900), "an old number is no news");
         assert!(say("edge2.fra1", 2, 20, 310));
         let of = |second: i64| sheds.of(&target, at(second));
-        assert_eq!((of(2), of(26)), (200, 200));
+        assert_eq!((of(2), of(26)), (Some(200), Some(200)));
         // The first has died: the second goes on.
-        assert_eq!((of(27), of(45)), (310, 310));
+        assert_eq!((of(27), of(45)), (Some(310), Some(310)));
         // Both have: what was said last stays, then fades over five periods.
-        assert_eq!((of(80), of(130), of(180), of(500)), (310, 155, 0, 0));
+        assert_eq!((of(80), of(130), of(180)), (Some(310), Some(155), Some(0)));
+        assert_eq!(of(181), None, "after that its load counts again");
         sheds.forget(at(100), |_, _| true);
-        assert_eq!(sheds.of(&target, at(100)), 248);
+        assert_eq!(sheds.of(&target, at(100)), Some(248));
         sheds.forget(at(181), |_, _| true);
         assert!(sheds.words.is_empty());
     }

@@ -102,7 +102,7 @@ impl<'a> Asker<'a> {
     fn excess(&self, target: &Target, verdict: &Verdict) -> Option<(Class, Removed, Arc<str>)> {
         let hard = self.rules.load_hard;
         let over = verdict.load.filter(|load| *load > hard);
-        if verdict.shed == 0 {
+        if !verdict.is_kept {
             let load = over?;
             let detail = format!("load {}, limit {}", share(load), share(hard));
             return Some((Class::Overloaded, Removed::LoadOverLimit, detail.into()));

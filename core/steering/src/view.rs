@@ -65,6 +65,9 @@ pub struct Verdict {
     pub out: Vec<NodeName>,
     /// Share of new clients that its own site asks to send elsewhere, in thousandths.
     pub shed: u16,
+    /// Whether its own site says so, be it that it sheds nothing: then that is what moves clients,
+    /// and name servers move none for its load of themselves (steering model, section 6).
+    pub is_kept: bool,
     /// Share of its weight that it has after it came back, in thousandths: 1000 is all of it.
     pub ramp: u16,
     /// Where a region's own probes see it otherwise than the world does, by region.
@@ -233,6 +236,7 @@ fn assumed(before: Option<&Verdict>, up: bool, at: Timestamp) -> Verdict {
         dissent: 0,
         out: Vec::new(),
         shed: 0,
+        is_kept: false,
         ramp: 1_000,
         regions: [].into(),
         bandwidth: None,

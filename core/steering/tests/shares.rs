@@ -87,6 +87,23 @@ fn the_share_is_obeyed_above_the_hard_limit() {
     assert!(left.abs_diff(3_600) < 120, "{left}");
 }
 
+/// One that says that it sheds nothing is left to shed by itself, and its load moves nobody: not
+/// above the limit, and not by the score.
+#[test]
+fn who_keeps_its_own_load_is_not_emptied_for_it() {
+    let mut lab = Lab::new(&[("a", 1, "eu"), ("b", 1, "eu")]);
+    lab.everything_up(600);
+    lab.shed("a", 0);
+    lab.shed("b", 0);
+    let before = lab.view();
+    lab.up("a", 990);
+    let after = lab.view();
+    for site in ["order.test", "fast.test"] {
+        let home = |view: &_, n| lab.home(view, site, n);
+        assert!((0..CLIENTS).all(|n| home(&before, n) == home(&after, n)), "{site}");
+    }
+}
+
 #[test]
 fn more_demand_than_room_is_shared_by_capacity() {
     let mut lab = Lab::new(&[("a", 100, "eu"), ("b", 300, "eu")]);
