@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use popnet_config::network::{
     Capacity, Ecs, LastResort, Location, Network, OriginServer, Persist, Policy, Preset, Site,
     SiteKind, selects,
@@ -100,6 +101,8 @@ pub struct SiteRules {
     pub ttl_max: Seconds,
     /// Whether client subnets count.
     pub ecs: Ecs,
+    /// The resolvers whose client subnets count, where `ecs` is about a list.
+    pub(crate) believed: Arc<[IpNet]>,
     /// Whether clients are bound.
     pub persist: Option<Persist>,
     /// Tried in order when no target is healthy.
@@ -160,7 +163,7 @@ impl SiteRules {
         let policy = site.policy.as_deref().unwrap_or_default();
         let fallback = Policy::default();
         let form = network.policies.get(policy).unwrap_or(&fallback);
-        Self::assemble(name, site, policy, form, targets)
+        Self::assemble(network, name, site, policy, form, targets)
     }
 
     /// Where the content comes from. A direct site's policy is about its servers and holds here
@@ -173,11 +176,24 @@ impl SiteRules {
             (SiteKind::Direct, None) | (SiteKind::Cached, _) => ("", &plain),
         };
         let targets = origins(network, &site.origins);
-        let rules = Self::assemble(name, site, policy, form, targets);
+        let rules = Self::assemble(network, name, site, policy, form, targets);
         Self { answers_max: FETCH_ANSWERS, ..rules }
     }
 
+    /// Whether a client subnet that `resolver` sends counts (RFC 7871 section 11: what one
+    /// says of its clients is as good as the one who says it).
+    #[must_use]
+    pub fn believes(&self, resolver: IpAddr) -> bool {
+        let listed = || self.believed.iter().any(|net| net.contains(&resolver.to_canonical()));
+        match self.ecs {
+            Ecs::Never => false,
+            Ecs::Prefer => true,
+            Ecs::OnlyPublicResolvers | Ecs::RequireTrusted => listed(),
+        }
+    }
+
     fn assemble(
+        network: &Network,
         name: &SiteName,
         site: &Site,
         policy: &str,
@@ -213,6 +229,11 @@ impl SiteRules {
             ttl_min: Seconds(ttl_min.min(ttl_max)),
             ttl_max: Seconds(ttl_max),
             ecs: form.ecs,
+            believed: match form.ecs {
+                Ecs::Never | Ecs::Prefer => Arc::default(),
+                Ecs::OnlyPublicResolvers => network.dns.public_resolvers.as_slice().into(),
+                Ecs::RequireTrusted => network.dns.trusted_resolvers.as_slice().into(),
+            },
             persist: form.persist.clone(),
             last_resort: if form.last_resort.is_empty() {
                 usual.to_vec()

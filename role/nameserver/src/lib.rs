@@ -13,8 +13,8 @@
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
 //! - `control`: the role's own socket.
 //!
-//! Client subnets count unless a policy says `never`; the two modes that need a list of resolvers
-//! (`only-public-resolvers`, `require-trusted`) trust nobody until there is such a list.
+//! Client subnets count unless a policy says `never`, or names a list of resolvers
+//! (`only-public-resolvers`, `require-trusted`) that the asker is not on.
 
 mod atlas;
 mod bindings;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use popnet_config::network::{Ecs, PersistBy, PersistMode};
+use popnet_config::network::{PersistBy, PersistMode};
 use popnet_dns::{Name, Query, Rtype};
 use popnet_steering::{Choice, Client, Family, Held, Question, SiteRules, View, choose};
 use popnet_terms::{Because, PopId, Removed, Seconds, TargetId, client_unit};
@@ -31,16 +31,13 @@ impl Asker {
     /// The unit that speaks for the client: of the client subnet where the rules let it count,
     /// else of the resolver (N9).
     pub(crate) fn unit(&self, rules: &SiteRules) -> IpNet {
-        match (rules.ecs, self.subnet) {
-            (Ecs::Prefer, Some(subnet)) => {
+        match self.subnet {
+            Some(subnet) if rules.believes(self.resolver) => {
                 let unit = client_unit(subnet.addr());
                 // A resolver that gives away less than a unit is looked up as it is.
                 if subnet.prefix_len() < unit.prefix_len() { subnet.trunc() } else { unit }
             }
-            (Ecs::Prefer, None)
-            | (Ecs::Never | Ecs::OnlyPublicResolvers | Ecs::RequireTrusted, _) => {
-                client_unit(self.resolver)
-            }
+            Some(_) | None => client_unit(self.resolver),
         }
     }
 
@@ -63,7 +60,7 @@ impl Asker {
 
     /// Whether the client subnet was what counted: only then has an answer a scope.
     pub(crate) fn is_by_subnet(&self, rules: &SiteRules) -> bool {
-        self.subnet.is_some() && rules.ecs == Ecs::Prefer
+        self.subnet.is_some() && rules.believes(self.resolver)
     }
 }
 

@@ -41,6 +41,16 @@ pub struct Dns {
     /// How often one prefix is answered over UDP; unset: as often as it asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// Resolvers open to everybody: where a policy says `ecs = "only-public-resolvers"`, client
+    /// subnets count only from these. Empty: from nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "networks")]
+    pub public_resolvers: Vec<IpNet>,
+    /// Where a policy says `ecs = "require-trusted"`, client subnets count only from these
+    /// resolvers. Empty: from nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "networks")]
+    pub trusted_resolvers: Vec<IpNet>,
 }
 
 /// Connections to name servers.

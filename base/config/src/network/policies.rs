@@ -115,9 +115,9 @@ pub enum Ecs {
     /// Whenever the query has one.
     #[default]
     Prefer,
-    /// Only from resolvers known to be public.
+    /// Only from `dns.public_resolvers`.
     OnlyPublicResolvers,
-    /// Only from listed resolvers.
+    /// Only from `dns.trusted_resolvers`.
     RequireTrusted,
 }
 
