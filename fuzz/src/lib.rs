@@ -5,6 +5,7 @@
 mod imports;
 mod names;
 mod rules;
+mod server;
 mod signing;
 pub(crate) mod travels;
 mod ways;
@@ -13,6 +14,7 @@ mod words;
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
+pub use server::{dns_stream, dns_udp};
 pub use signing::signing;
 pub use travels::{dns_update, kept_zone, zone_transfer};
 pub use ways::dns_ways;
@@ -24,13 +26,15 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 21] = [
+pub const ENTRIES: [(&str, Entry); 23] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
     ("dns_answer", dns_answer),
     ("dns_query", dns_query),
     ("dns_response", dns_response),
+    ("dns_stream", dns_stream),
+    ("dns_udp", dns_udp),
     ("dns_update", dns_update),
     ("dns_ways", dns_ways),
     ("http_fields", http_fields),

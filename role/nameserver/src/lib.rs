@@ -11,7 +11,7 @@
 //! - `transfer`: zones that travel: transfers, notifications, updates, secondary zones, catalogs.
 //! - `bindings`: which clients stay where, kept on disk and told to the other name servers.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
-//! - `control`: the role's own socket.
+//! - `control`: the role's own socket. `rehearsal`: the ways in without sockets, for tests.
 //!
 //! Client subnets count unless a policy says `never`, or names a list of resolvers
 //! (`only-public-resolvers`, `require-trusted`) that the asker is not on.
@@ -27,6 +27,7 @@ mod memo;
 mod needs;
 mod notes;
 mod ready;
+mod rehearsal;
 mod serve;
 mod shared;
 mod sign;
@@ -40,6 +41,7 @@ mod zones;
 
 pub use bindings::{Kept as KeptBinding, parse_log as parse_bindings};
 pub use limit::{parse_cookie_secrets, parse_shared_cookie_secrets};
+pub use rehearsal::Rehearsal;
 pub use sign::{KeyFolder, parse_signed, plan_of, policy_of, read_key_state};
 pub use state::parse as parse_kept;
 pub use transport::{message_in_path, message_in_stream};

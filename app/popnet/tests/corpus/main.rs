@@ -6,6 +6,7 @@
 mod targets;
 
 mod seeds;
+mod server;
 mod travels;
 
 use std::collections::BTreeSet;
@@ -50,10 +51,14 @@ fn every_seed_is_taken() {
     }
 }
 
+fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    [seeds::all(), travels::all(), server::all()].concat()
+}
+
 #[test]
 fn messages_of_today_are_taken() {
     let write = std::env::var_os(WRITE).is_some();
-    for (target, name, octets) in seeds::all().into_iter().chain(travels::all()) {
+    for (target, name, octets) in all() {
         let entry = targets::ENTRIES.iter().find(|(known, _)| *known == target).unwrap().1;
         println!("{target}/{name}");
         entry(&octets);

@@ -62,7 +62,7 @@ fn sent(records: &[Rr]) -> Vec<u8> {
 }
 
 /// An update that takes away and adds what `step` does, if `www` is there.
-fn update(step: &Difference) -> Vec<u8> {
+pub(crate) fn update(step: &Difference) -> Vec<u8> {
     let count = u16::try_from(step.removed.len() + step.added.len()).unwrap();
     let mut out = Vec::new();
     for number in [7, 0x2800, 1, 1, count, 0] {

@@ -9,12 +9,13 @@
 //! - `tls`: who is who over TLS, as primary and as secondary.
 //! - `annals`: differences that outlive a restart.
 //! - `orders`: what a person orders about one zone.
-//! - `disk`: what of all this survives a restart.
+//! - `disk`: what of all this survives a restart. `clerk`: updates without tasks, to rehearse.
 
 mod annals;
 mod book;
 mod catalogs;
 mod change;
+mod clerk;
 mod disk;
 mod door;
 mod fetch;
@@ -46,6 +47,7 @@ use book::Book;
 pub(crate) use catalogs::Members;
 pub(crate) use change::Way;
 use change::{Dynamics, Order};
+pub(crate) use clerk::Clerk;
 use disk::Folder;
 use follow::Followers;
 use forward::Forward;

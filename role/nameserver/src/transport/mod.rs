@@ -23,13 +23,14 @@ use std::sync::Arc;
 use popnet_config::Held;
 use popnet_config::network::{Node, Service};
 use popnet_runtime::{Context, StartError, bind, descriptors};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
 use crate::transfer::Asking;
-use hall::Hall;
+pub(crate) use hall::Hall;
 use keys::Keys;
 
 /// What comes in over a TCP listener.
@@ -116,6 +117,20 @@ pub(crate) fn start(
         tasks.push(doq::start(socket, &tls, door)?);
     }
     Ok(tasks)
+}
+
+/// Serves one connection of the plain DNS port from `peer`, whatever it is made of: a front's head,
+/// when `peer` is one, then questions, until it ends.
+pub(crate) async fn serve_plain<S>(
+    stream: S,
+    peer: SocketAddr,
+    hall: &Arc<Hall>,
+    shared: &Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (hall, shared) = (Arc::clone(hall), Arc::clone(shared));
+    accept::Door { way: accept::Way::Plain, hall, shared }.welcome(stream, peer).await;
 }
 
 /// The asker's address without its port.
