@@ -91,7 +91,10 @@ pub(super) fn datagram(shared: &Shared, opened: &Opened, from: IpAddr) -> Vec<u8
     }
     let failed = || reply(&opened.message, Rcode::SERVFAIL);
     let Some(soa) = granted.soa() else { return failed() };
-    let Some(head) = head(&opened.message, granted.qtype) else { return failed() };
+    let Some(head) = head(&opened.message, granted.qtype) else {
+        // What follows the question has a wrong form: the asker's mistake, not ours.
+        return reply(&opened.message, Rcode::FORMERR);
+    };
     let messages = pack(&head, [soa.line()]).unwrap_or_default();
     messages.into_iter().next().unwrap_or_else(failed)
 }
