@@ -70,8 +70,9 @@ fn with_cookie(query: &[u8]) -> Vec<u8> {
     // The last record is EDNS, with options of so many octets: NSID, and a subnet of 24 bits.
     let options = 4 + 11;
     let at = query.len() - options - 2;
-    assert_eq!(query[at..at + 2], [0, 15]);
-    query[at + 1] += 28;
+    let [0, length] = query.get_mut(at..at + 2).unwrap() else { panic!("no short option") };
+    assert_eq!(*length, 15);
+    *length += 28;
     query.extend([0, 10, 0, 24]);
     query.extend(1..=24);
     query
