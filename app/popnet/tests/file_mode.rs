@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{popnet, text, within};
+use support::{free_port, popnet, text, within};
 
 /// A node that is stopped when dropped.
 struct Node(Child);
@@ -37,13 +37,6 @@ impl Drop for Node {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    // Held for both protocols at once, so that it is free for both.
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = udp.local_addr().unwrap().port();
-    if TcpListener::bind(("127.0.0.1", port)).is_ok() { port } else { free_port() }
 }
 
 fn dig(port: u16, args: &[&str]) -> String {

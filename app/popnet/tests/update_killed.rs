@@ -5,14 +5,13 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{popnet, text, within};
+use support::{free_port, popnet, text, within};
 
 const CONFIG: &str = r#"
 [network]
@@ -31,12 +30,6 @@ allow_update = [{ key = "ddns" }]
 "#;
 
 const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 3600 900 604800 300\n@ NS ns1\nns1 A 192.0.2.53\n";
-
-fn free_port() -> u16 {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = udp.local_addr().unwrap().port();
-    if TcpListener::bind(("127.0.0.1", port)).is_ok() { port } else { free_port() }
-}
 
 /// A node that is killed when dropped.
 struct Node(Child);

@@ -7,8 +7,10 @@
 )]
 
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A running demo; dropped, it is stopped and its folder removed.
@@ -178,6 +180,21 @@ impl Fetched {
             .filter_map(|line| line.split_once(':'))
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map_or("", |(_, value)| value.trim())
+    }
+}
+
+/// A port of 127.0.0.1 that is free for UDP and TCP. Not one of those that the system gives to
+/// clients' connections (from 32768 on Linux): nobody else gets it while a server starts again.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 12_000).unwrap_or(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + start.wrapping_add(step) % 12_000;
+        let udp = UdpSocket::bind(("127.0.0.1", port));
+        if udp.is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,12 +16,16 @@ use popnet_wire::rollout::{Digest, Epoch};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A port of 127.0.0.1 that is free for UDP and TCP.
+/// A port of 127.0.0.1 that is free for UDP and TCP. Not one of those that the system gives to
+/// clients' connections (from 32768 on Linux): nobody else gets it while a server starts again.
 pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 12_000).unwrap_or(0);
     loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + start.wrapping_add(step) % 12_000;
+        let udp = UdpSocket::bind(("127.0.0.1", port));
+        if udp.is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
