@@ -356,8 +356,13 @@ async fn crowds_and_slow_clients_keep_nobody_out() {
         }
     }
     assert!(crowd.len() >= 1_000, "{}: ulimit -n", crowd.len());
-    let alive = crowd.iter().filter(|stream| is_alive(stream)).count();
-    assert!(alive <= 300, "{alive}");
+    // The last farewells may still be on their way; nobody is idle for long enough to leave.
+    let alive = || crowd.iter().filter(|stream| is_alive(stream)).count();
+    let begun = Instant::now();
+    while alive() > 300 && begun.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(alive() <= 300, "{}", alive());
     // Slow clients: an octet now and then does not keep a connection.
     let mut slow = TcpStream::connect(dns).unwrap();
     slow.write_all(&[0, 200]).unwrap();
