@@ -9,6 +9,14 @@ struct Members<'a> {
     rest: Option<&'a [u8]>,
 }
 
+impl<'a> Members<'a> {
+    fn cut(&mut self, rest: &'a [u8], place: usize) -> &'a [u8] {
+        let (member, after) = rest.split_at(place);
+        self.rest = after.get(1..);
+        member
+    }
+}
+
 impl<'a> Iterator for Members<'a> {
     type Item = &'a [u8];
 
@@ -16,18 +24,20 @@ impl<'a> Iterator for Members<'a> {
         let rest = self.rest?;
         let mut quoted = false;
         let mut escaped = false;
+        let mut inside = None;
         for (place, octet) in rest.iter().enumerate() {
             match octet {
                 _ if escaped => escaped = false,
                 b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' if !quoted => {
-                    let (member, after) = rest.split_at(place);
-                    self.rest = after.get(1..);
-                    return Some(member);
-                }
+                b'"' => (quoted, inside) = (!quoted, None),
+                b',' if quoted => inside = inside.or(Some(place)),
+                b',' => return Some(self.cut(rest, place)),
                 _ => {}
             }
+        }
+        // A quote that is never closed holds nothing together: what stands behind it still counts.
+        if let Some(place) = inside.filter(|_| quoted) {
+            return Some(self.cut(rest, place));
         }
         self.rest = None;
         Some(rest)
@@ -69,6 +79,12 @@ pub fn unquote(value: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_quote_hides_nothing() {
+        let all: Vec<&[u8]> = members(b"a=1, \", no-store, b").collect();
+        assert_eq!(all, [&b"a=1"[..], b"\"", b"no-store", b"b"]);
+    }
 
     #[test]
     fn split() {
