@@ -84,6 +84,15 @@ impl Network {
         self.address(node, Service::Control)
     }
 
+    /// The name servers, each with where it takes measurements.
+    pub fn name_servers(&self) -> impl Iterator<Item = (NodeName, SocketAddr)> {
+        let servers = self.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver));
+        servers.filter_map(|(name, _, _)| {
+            let address = self.probe_address(&name)?;
+            Some((name, address))
+        })
+    }
+
     /// Where `node` takes measurements.
     #[must_use]
     pub fn probe_address(&self, node: &NodeName) -> Option<SocketAddr> {

@@ -301,25 +301,7 @@ fn origin(probe: &Probe, server: &OriginServer) -> (Address, bool) {
     let asked = probe.request.as_ref().and_then(|request| request.tls);
     let asked = asked.or(probe.stream.as_ref().and_then(|stream| stream.tls));
     let tls = asked.or(server.tls).unwrap_or(false);
-    let usual = match probe.kind {
-        ProbeKind::Ftp => 21,
-        ProbeKind::Dns => 53,
-        ProbeKind::Http
-        | ProbeKind::Tcp
-        | ProbeKind::Stream
-        | ProbeKind::Icmp
-        | ProbeKind::Command
-        | ProbeKind::Metrics
-        | ProbeKind::Snmp
-        | ProbeKind::Latency => {
-            if tls {
-                443
-            } else {
-                80
-            }
-        }
-    };
-    (Address::parse(&server.address, usual), tls)
+    (Address::parse(&server.address, probe.kind.usual_port(tls)), tls)
 }
 
 /// The customer of the first site with this group; a group that no site uses is ours.

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use popnet_config::network::{Network, Service};
+use popnet_config::network::Network;
 use popnet_runtime::backoff::Backoff;
 use popnet_runtime::quic::{Connection, Endpoint};
-use popnet_terms::{NodeName, Role};
+use popnet_terms::NodeName;
 use popnet_wire::frame::{Conversation, FrameError};
 use popnet_wire::probing::{DATAGRAM_MAX, Datagram, Hits, Needs, Repair};
 use tokio::sync::{broadcast, mpsc};
@@ -91,7 +91,7 @@ impl Sessions {
 
     /// Connects to the name servers that `network` has, and leaves those it has no longer.
     pub(crate) fn configure(&mut self, network: &Network) {
-        let wanted: BTreeMap<NodeName, SocketAddr> = nameservers(network).collect();
+        let wanted: BTreeMap<NodeName, SocketAddr> = network.name_servers().collect();
         self.open.retain(|name, session| {
             let stays = wanted.get(name) == Some(&session.address);
             if !stays {
@@ -138,17 +138,6 @@ impl Sessions {
     pub(crate) async fn close(&self) {
         self.endpoint.close().await;
     }
-}
-
-fn nameservers(network: &Network) -> impl Iterator<Item = (NodeName, SocketAddr)> {
-    let servers = network.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver));
-    servers.filter_map(|(name, _, node)| {
-        let mut address = node.listens(Service::Probe).into_iter().next()?;
-        if address.ip().is_unspecified() {
-            address.set_ip(*node.address.first()?);
-        }
-        Some((name, address))
-    })
 }
 
 /// The way to one name server.

@@ -27,7 +27,7 @@ async fn run(arguments: &ProbeRunArguments, style: Style) -> Outcome {
     if probe.kind == ProbeKind::Latency {
         return burst(&probe, &arguments.target, style).await;
     }
-    let address = Address::parse(&arguments.target, port(probe.kind, arguments.tls));
+    let address = Address::parse(&arguments.target, probe.kind.usual_port(arguments.tls));
     let shown = address.to_string();
     let lacking = || misfit("this kind of probe needs its table");
     let mut attempt = popnet_probe::once(&probe, address, arguments.tls).ok_or_else(lacking)?;
@@ -135,27 +135,6 @@ fn probe(arguments: &ProbeRunArguments) -> Result<Probe, Problem> {
         text.push_str("timeout = \"10s\"\n");
     }
     toml_edit::de::from_str(&text).map_err(|error| misfit(error.message()))
-}
-
-fn port(kind: ProbeKind, tls: bool) -> u16 {
-    match kind {
-        ProbeKind::Ftp => 21,
-        ProbeKind::Dns => 53,
-        ProbeKind::Http
-        | ProbeKind::Tcp
-        | ProbeKind::Stream
-        | ProbeKind::Icmp
-        | ProbeKind::Command
-        | ProbeKind::Metrics
-        | ProbeKind::Snmp
-        | ProbeKind::Latency => {
-            if tls {
-                443
-            } else {
-                80
-            }
-        }
-    }
 }
 
 fn milliseconds(time: Micros) -> String {

@@ -150,6 +150,29 @@ pub enum ProbeKind {
 }
 
 impl ProbeKind {
+    /// The port of a target that names none.
+    #[must_use]
+    pub fn usual_port(self, tls: bool) -> u16 {
+        match self {
+            Self::Ftp => 21,
+            Self::Dns => 53,
+            Self::Http
+            | Self::Tcp
+            | Self::Stream
+            | Self::Icmp
+            | Self::Command
+            | Self::Metrics
+            | Self::Snmp
+            | Self::Latency => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        }
+    }
+
     /// Whether the probe only reads a server's load, and says nothing of its health.
     #[must_use]
     pub fn is_load(self) -> bool {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use popnet_config::network::{Network, Service};
+use popnet_config::network::Network;
 use popnet_runtime::backoff::Backoff;
 use popnet_runtime::quic::{Connection, Endpoint};
-use popnet_terms::{NodeName, Role};
+use popnet_terms::NodeName;
 use popnet_wire::frame::{Conversation, decode};
 use popnet_wire::probing::Datagram;
 use tokio::sync::{broadcast, mpsc};
@@ -54,7 +54,7 @@ impl Lines {
     /// Connects to the name servers of `network` besides `own`, and leaves those it has no longer.
     pub(super) fn configure(&mut self, network: &Network, own: &NodeName) {
         let wanted: BTreeMap<NodeName, SocketAddr> =
-            peers(network).filter(|(name, _)| name != own).collect();
+            network.name_servers().filter(|(name, _)| name != own).collect();
         self.open.retain(|name, (address, stop)| {
             let stays = wanted.get(name) == Some(address);
             if !stays {
@@ -90,17 +90,6 @@ impl Lines {
     pub(super) async fn close(&self) {
         self.endpoint.close().await;
     }
-}
-
-fn peers(network: &Network) -> impl Iterator<Item = (NodeName, SocketAddr)> {
-    let servers = network.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver));
-    servers.filter_map(|(name, _, node)| {
-        let mut address = node.listens(Service::Probe).into_iter().next()?;
-        if address.ip().is_unspecified() {
-            address.set_ip(*node.address.first()?);
-        }
-        Some((name, address))
-    })
 }
 
 struct Line {
