@@ -3,6 +3,7 @@
 //!
 //! - [`Query`]: one question with its EDNS, or the right refusal for what is not one.
 //! - [`Writer`]: a response, with compression (RFC 1035 4.1.4), size limit and EDNS.
+//! - [`Stencil`]: a record compressed once for many responses.
 //! - [`scan_zone`], [`read_zone`]: a zone file, with the place of each mistake.
 //! - [`build_query`] and [`Response`]: the other side of the conversation.
 //!
@@ -13,6 +14,7 @@ mod name;
 mod nsec3;
 mod query;
 mod response;
+mod stencil;
 mod ttl;
 mod writer;
 mod zonefile;
@@ -26,6 +28,7 @@ pub use response::{
     Data, QueryForm, Question, Record, Response, ResponseEdns, ResponseError, build_query,
     build_query_form,
 };
+pub use stencil::Stencil;
 pub use writer::{Full, Owner, Section, Writer};
 pub use zonefile::{
     ALIAS, Mistake, Open, Place, Scanned, ZoneFile, ZoneRecord, rdata_text, read_zone, scan_zone,

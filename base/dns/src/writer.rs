@@ -9,8 +9,9 @@ use domain::base::iana::{OptRcode as Rcode, Rtype};
 use crate::edns::EdnsReply;
 use crate::name::suffixes;
 use crate::query::Flags;
+use crate::stencil::{Stencil, Target};
 
-const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 
 /// Label starts remembered as targets for compression. A response of 1,232 octets has few more.
 const TARGETS: usize = 48;
@@ -51,8 +52,16 @@ pub struct Writer<'b> {
     edns: Option<EdnsReply<'b>>,
     rcode: Rcode,
     counts: [u16; 3],
-    /// Where names begin, and how long each is in wire form.
-    targets: [(u16, u8); TARGETS],
+    targets: Targets,
+    /// Octets of the question's name.
+    question: usize,
+    /// Whether its labels are among the targets: few answers have a name that could point there.
+    is_question_known: bool,
+}
+
+/// Where names begin, and how long each is in wire form.
+struct Targets {
+    places: [(u16, u8); TARGETS],
     known: usize,
 }
 
@@ -77,8 +86,9 @@ impl<'b> Writer<'b> {
             edns,
             rcode: Rcode::NOERROR,
             counts: [0; 3],
-            targets: [(0, 0); TARGETS],
-            known: 0,
+            targets: Targets { places: [(0, 0); TARGETS], known: 0 },
+            question: question.len().saturating_sub(4),
+            is_question_known: false,
         };
         let [i0, i1] = id.to_be_bytes();
         let bits = 0x80 | (flags.opcode << 3) | u8::from(flags.recursion_desired);
@@ -87,9 +97,6 @@ impl<'b> Writer<'b> {
         // A header and a question are at most 271 octets, below every limit.
         let _ = writer.put(&[i0, i1, bits, more, 0, asked, 0, 0, 0, 0, 0, 0]);
         let _ = writer.put(question);
-        if let Some(name) = question.get(..question.len().saturating_sub(4)) {
-            writer.remember(name, HEADER);
-        }
         writer
     }
 
@@ -102,7 +109,8 @@ impl<'b> Writer<'b> {
     pub fn truncate(&mut self, question: &[u8]) {
         self.length = HEADER + question.len();
         self.counts = [0; 3];
-        self.known = 0;
+        self.targets.known = 0;
+        self.is_question_known = false;
         self.set_bits(2, 0x02);
     }
 
@@ -125,14 +133,37 @@ impl<'b> Writer<'b> {
         ttl: u32,
         rdata: &[u8],
     ) -> Result<(), Full> {
-        let (length, known) = (self.length, self.known);
+        let before = (self.length, self.targets.known, self.is_question_known);
         let written = self.try_record(owner, rtype, ttl, rdata);
         if written.is_err() {
-            (self.length, self.known) = (length, known);
+            (self.length, self.targets.known, self.is_question_known) = before;
         } else if let Some(count) = self.counts.get_mut(section as usize) {
             *count += 1;
         }
         written
+    }
+
+    /// Adds, as the first record, one that is written down already; the question's name ends in
+    /// the stencil's. What follows does not point into it.
+    ///
+    /// # Errors
+    /// [`Full`] when it does not fit; then nothing has changed.
+    pub fn stencil(&mut self, section: Section, stencil: &Stencil) -> Result<(), Full> {
+        let start = self.length;
+        let below = HEADER + self.question.saturating_sub(stencil.span());
+        self.put(stencil.octets())?;
+        for (at, target) in stencil.pointers() {
+            let target = match target {
+                Target::Question(octets) => below + usize::from(octets),
+                Target::Record(octets) => start + usize::from(octets),
+            };
+            let target = u16::try_from(target).unwrap_or_default();
+            self.overwrite(start + usize::from(at), 0xc000 | target);
+        }
+        if let Some(count) = self.counts.get_mut(section as usize) {
+            *count += 1;
+        }
+        Ok(())
     }
 
     /// Octets so far, EDNS not counted.
@@ -194,12 +225,7 @@ impl<'b> Writer<'b> {
     }
 
     fn rdata(&mut self, rtype: Rtype, rdata: &[u8]) -> Result<(), Full> {
-        let (head, names) = match rtype {
-            Rtype::NS | Rtype::CNAME | Rtype::PTR => (0, 1),
-            Rtype::MX => (2, 1),
-            Rtype::SOA => (0, 2),
-            _ => (rdata.len(), 0),
-        };
+        let (head, names) = names_in(rtype).unwrap_or((rdata.len(), 0));
         let (before, mut rest) = rdata.split_at_checked(head).ok_or(Full)?;
         self.put(before)?;
         for _ in 0..names {
@@ -213,6 +239,11 @@ impl<'b> Writer<'b> {
 
     /// Writes a name, as far as possible as a pointer to one that stands there already.
     fn name(&mut self, wire: &[u8]) -> Result<(), Full> {
+        if !self.is_question_known {
+            let name = self.buffer.get(HEADER..HEADER + self.question).unwrap_or_default();
+            self.targets.remember(name, HEADER, name.len());
+            self.is_question_known = true;
+        }
         let start = self.length;
         let total = wire.len();
         for suffix in suffixes(wire) {
@@ -223,18 +254,18 @@ impl<'b> Writer<'b> {
                 let fresh = wire.get(..total - suffix.len()).unwrap_or_default();
                 self.put(fresh)?;
                 self.put(&(0xc000 | target).to_be_bytes())?;
-                self.remember_part(wire, start, total - suffix.len());
+                self.targets.remember(wire, start, total - suffix.len());
                 return Ok(());
             }
         }
         self.put(wire)?;
-        self.remember_part(wire, start, total);
+        self.targets.remember(wire, start, total);
         Ok(())
     }
 
     fn find(&self, suffix: &[u8]) -> Option<u16> {
         // Few names are as long as each other: most need no look at all.
-        let mut known = self.targets.iter().take(self.known);
+        let mut known = self.targets.places.iter().take(self.targets.known);
         let found = known.find(|(at, length)| {
             usize::from(*length) == suffix.len() && self.stands_at(suffix, *at)
         });
@@ -270,27 +301,6 @@ impl<'b> Writer<'b> {
         }
     }
 
-    fn remember(&mut self, wire: &[u8], start: usize) {
-        self.remember_part(wire, start, wire.len());
-    }
-
-    /// Remembers the labels that begin in the first `part` octets of a name written at `start`.
-    fn remember_part(&mut self, wire: &[u8], start: usize, part: usize) {
-        for suffix in suffixes(wire) {
-            let offset = wire.len() - suffix.len();
-            let at = start + offset;
-            if suffix.len() <= 1 || offset >= part || at > POINTER_MAX {
-                break;
-            }
-            let Some(place) = self.targets.get_mut(self.known) else { break };
-            let (Ok(at), Ok(length)) = (u16::try_from(at), u8::try_from(suffix.len())) else {
-                break;
-            };
-            *place = (at, length);
-            self.known += 1;
-        }
-    }
-
     fn put(&mut self, octets: &[u8]) -> Result<(), Full> {
         let end = self.length + octets.len();
         if end > self.limit {
@@ -311,6 +321,35 @@ impl<'b> Writer<'b> {
         if let Some(octet) = self.buffer.get_mut(at) {
             *octet |= bits;
         }
+    }
+}
+
+impl Targets {
+    /// Remembers the labels that begin in the first `part` octets of a name written at `start`.
+    fn remember(&mut self, wire: &[u8], start: usize, part: usize) {
+        for suffix in suffixes(wire) {
+            let offset = wire.len() - suffix.len();
+            let at = start + offset;
+            if suffix.len() <= 1 || offset >= part || at > POINTER_MAX {
+                break;
+            }
+            let Some(place) = self.places.get_mut(self.known) else { break };
+            let (Ok(at), Ok(length)) = (u16::try_from(at), u8::try_from(suffix.len())) else {
+                break;
+            };
+            *place = (at, length);
+            self.known += 1;
+        }
+    }
+}
+
+/// Octets before the names of a record that may be compressed, and how many names there are.
+pub(crate) fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
+    match rtype {
+        Rtype::NS | Rtype::CNAME | Rtype::PTR => Some((0, 1)),
+        Rtype::MX => Some((2, 1)),
+        Rtype::SOA => Some((0, 2)),
+        _ => None,
     }
 }
 

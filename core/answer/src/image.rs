@@ -17,7 +17,7 @@
 mod build;
 mod order;
 
-use popnet_dns::{Name, QName, Rtype};
+use popnet_dns::{Name, QName, Rtype, Stencil};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use build::{Builder, Flaw};
@@ -46,6 +46,8 @@ pub struct Image {
     /// Entries with an NSEC3 record, in the order of their hashes.
     hashes: Box<[u32]>,
     soa: Soa,
+    /// Its SOA record as it stands in a "no" (RFC 2308 3).
+    refusal: Option<Stencil>,
     signed: bool,
     standing: Standing,
 }
@@ -105,6 +107,7 @@ impl Image {
             chain: Box::default(),
             hashes: Box::default(),
             soa: Soa::default(),
+            refusal: None,
             signed: false,
             standing: Standing::Lacking,
         }
@@ -126,6 +129,11 @@ impl Image {
     #[must_use]
     pub fn negative_ttl(&self) -> u32 {
         self.soa.negative_ttl
+    }
+
+    /// Its SOA record as it stands in a "no", for questions at or below the apex.
+    pub(crate) fn refusal(&self) -> Option<&Stencil> {
+        self.refusal.as_ref()
     }
 
     /// Its SOA record.

@@ -124,7 +124,8 @@ pub fn respond_signed(
     let writer = Writer::start(out, reply.limit, query.id, query.flags, query.question, edns);
     let dnssec_ok = query.edns.is_some_and(|asked| asked.dnssec_ok);
     let proved = Proved::default();
-    let mut pen = Pen { catalog, writer, dnssec_ok, signer, proved, absent: None };
+    let is_own = lookup.aliases == 0 && !lookup.is_borrowed;
+    let mut pen = Pen { catalog, writer, dnssec_ok, signer, proved, absent: None, is_own };
     if pen.answer(query, lookup, filling).is_err() {
         pen.writer.truncate(query.question);
     }
@@ -168,6 +169,8 @@ pub(crate) struct Pen<'c, 'b> {
     pub(crate) proved: Proved<'c>,
     /// The type that is not there, where that is the answer.
     pub(crate) absent: Option<Rtype>,
+    /// No alias was followed: the answer is about the question's own name.
+    is_own: bool,
 }
 
 impl<'c> Pen<'c, '_> {
@@ -410,6 +413,10 @@ impl<'c> Pen<'c, '_> {
 
     /// RFC 2308 3: the SOA, with the TTL of the "no".
     fn negative(&mut self, zone: &Zone) -> Result<(), Full> {
+        if let Some(refusal) = zone.image.refusal().filter(|_| self.is_own && !self.is_secure(zone))
+        {
+            return self.writer.stencil(Section::Authority, refusal);
+        }
         let Some(soa) = zone.image.soa() else { return Ok(()) };
         let owner = Owner::Name(zone.image.apex().as_wire());
         let ttl = zone.image.negative_ttl();

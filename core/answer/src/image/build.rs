@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use popnet_dns::{Name, Place, Rtype, ZoneFile, suffixes};
+use popnet_dns::{Name, Place, Rtype, Stencil, ZoneFile, suffixes};
 
 use super::order::{self, Key};
 use super::{CUT, Image, Kind, OCCLUDED, SPECIAL, STAR, Soa, Standing, place_of};
@@ -506,6 +506,13 @@ impl Press {
         let soa = self.image.soa().and_then(|soa| Soa::read(soa.ttl, soa.records().next()?));
         self.image.signed = signed;
         self.image.soa = soa.unwrap_or_default();
+        let ttl = self.image.soa.negative_ttl;
+        // Signatures in a zone without keys are handed out as they stand.
+        let plain = self.image.soa().filter(|soa| signed || soa.signatures().is_none());
+        let record = plain.and_then(|soa| soa.records().next());
+        let refusal =
+            record.and_then(|rdata| Stencil::new(&self.image.apex, Rtype::SOA, ttl, rdata));
+        self.image.refusal = refusal;
     }
 
     fn done(self) -> Result<Image, Vec<Flaw>> {
