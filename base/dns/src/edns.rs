@@ -23,6 +23,8 @@ pub struct Edns {
     pub udp_size: u16,
     /// The DO bit: signatures wanted.
     pub dnssec_ok: bool,
+    /// The CO bit: NXDOMAIN is understood beside a proof that names NXNAME (RFC 9824 5.1).
+    pub compact_ok: bool,
     /// Version; we speak 0.
     pub version: u8,
     /// The client's network, as the resolver tells it.
@@ -140,6 +142,8 @@ pub struct Envelope {
 pub struct EdnsReply<'a> {
     /// DO, copied from the query (RFC 3225).
     pub dnssec_ok: bool,
+    /// CO, copied from the query (RFC 9824 5.1).
+    pub compact_ok: bool,
     /// The query's client subnet and the scope of the answer.
     pub client_subnet: Option<(ClientSubnet, u8)>,
     /// This server's name, when it was asked for.
@@ -178,7 +182,8 @@ impl EdnsReply<'_> {
     /// Puts the whole OPT record; `high_rcode` is the upper part of the response code, `padding`
     /// the octets of a padding option.
     pub(crate) fn write(&self, high_rcode: u8, padding: usize, put: &mut impl FnMut(&[u8])) {
-        let ([s0, s1], flags) = (UDP_SIZE.to_be_bytes(), u8::from(self.dnssec_ok) << 7);
+        let [s0, s1] = UDP_SIZE.to_be_bytes();
+        let flags = (u8::from(self.dnssec_ok) << 7) | (u8::from(self.compact_ok) << 6);
         let length = u16::try_from(self.options() + padding).unwrap_or(0);
         let [l0, l1] = length.to_be_bytes();
         put(&[0, 0, 41, s0, s1, high_rcode, 0, flags, 0, l0, l1]);
@@ -230,8 +235,8 @@ fn put_option(put: &mut impl FnMut(&[u8]), code: u16, length: usize) {
 /// The EDNS part from an OPT record: its class, TTL and data. `None`: malformed.
 pub(crate) fn parse_opt(class: u16, ttl: u32, mut rdata: &[u8]) -> Option<Edns> {
     let [_, version, flags, _] = ttl.to_be_bytes();
-    let mut edns =
-        Edns { udp_size: class, dnssec_ok: flags & 0x80 != 0, version, ..Edns::default() };
+    let (dnssec_ok, compact_ok) = (flags & 0x80 != 0, flags & 0x40 != 0);
+    let mut edns = Edns { udp_size: class, dnssec_ok, compact_ok, version, ..Edns::default() };
     // RFC 6891 6.1.3: nothing else of another version can be understood.
     if version != 0 {
         return Some(edns);
@@ -299,6 +304,7 @@ mod tests {
         {
             let reply = EdnsReply {
                 dnssec_ok: true,
+                compact_ok: block > 200,
                 client_subnet: Some((subnet, 24)),
                 nsid: Some("ns1"),
                 extended_error: Some(18),
@@ -315,7 +321,10 @@ mod tests {
             assert_eq!(octets.len() + 100, length, "{block} {limit}");
             let (head, options) = octets.split_at(11);
             assert_eq!(usize::from(u16::from_be_bytes([head[9], head[10]])), options.len());
-            let read = parse_opt(1_232, 0, &unscoped(options)).unwrap();
+            assert_eq!(head[7], if block > 200 { 0xc0 } else { 0x80 });
+            let flags = u32::from(head[7]) << 8;
+            let read = parse_opt(1_232, flags, &unscoped(options)).unwrap();
+            assert_eq!((read.dnssec_ok, read.compact_ok), (true, block > 200));
             assert_eq!(read.client_subnet, Some(subnet));
             assert_eq!(read.cookie.unwrap().server, Some([7; 16]));
             assert!(read.keepalive && read.padding && read.nsid);

@@ -11,6 +11,7 @@
 
 mod edns;
 mod name;
+mod nsec;
 mod nsec3;
 mod query;
 mod response;
@@ -22,8 +23,9 @@ mod zonefile;
 pub use domain::base::iana::{Class, Opcode, OptRcode as Rcode, Rtype};
 pub use edns::{ClientSubnet, Cookie, Edns, EdnsReply, Envelope, UDP_SIZE};
 pub use name::{Name, NameError, QName, suffixes};
+pub use nsec::{name_after, name_beside, type_bitmap};
 pub use nsec3::{NSEC3_HASH, Nsec3Label, nsec3_hash, nsec3_label};
-pub use query::{Dropped, Flags, Parsed, Query, Refusal, parse_query};
+pub use query::{Dropped, Flags, NXNAME, Parsed, Query, Refusal, parse_query};
 pub use response::{
     Data, QueryForm, Question, Record, Response, ResponseEdns, ResponseError, build_query,
     build_query_form,

@@ -8,6 +8,12 @@ use crate::name::QName;
 
 const HEADER: usize = 12;
 
+/// Stands among the types of a name to say that there is no such name (RFC 9824 2).
+pub const NXNAME: Rtype = Rtype::from_int(128);
+
+/// RFC 9824 9: the extended error for types that nobody may ask for.
+const INVALID_QUERY_TYPE: u16 = 30;
+
 /// What a packet on the DNS port is.
 #[derive(Debug)]
 #[expect(
@@ -75,6 +81,8 @@ pub struct Refusal<'a> {
     pub rcode: Rcode,
     /// Whether the response carries EDNS.
     pub edns: bool,
+    /// An extended error (RFC 8914), where it has EDNS.
+    pub extended_error: Option<u16>,
 }
 
 /// Reads one packet.
@@ -91,7 +99,14 @@ pub fn parse_query(packet: &[u8]) -> Parsed<'_> {
         checking_disabled: more & 0x10 != 0,
     };
     let id = u16::from_be_bytes([i0, i1]);
-    let refusal = Refusal { id, flags, question: &[], rcode: Rcode::FORMERR, edns: false };
+    let refusal = Refusal {
+        id,
+        flags,
+        question: &[],
+        rcode: Rcode::FORMERR,
+        edns: false,
+        extended_error: None,
+    };
     if Opcode::from_int(flags.opcode) != Opcode::QUERY {
         return Parsed::Refuse(Refusal { rcode: Rcode::NOTIMP, ..refusal });
     }
@@ -110,9 +125,10 @@ pub fn parse_query(packet: &[u8]) -> Parsed<'_> {
     if edns.is_some_and(|edns| edns.version != 0) {
         return Parsed::Refuse(Refusal { rcode: Rcode::BADVERS, edns: true, ..refusal });
     }
-    // OPT is no type to ask for (RFC 6891 6.1.1).
-    if qtype == Rtype::OPT {
-        return Parsed::Refuse(Refusal { edns: edns.is_some(), ..refusal });
+    // Neither OPT (RFC 6891 6.1.1) nor NXNAME (RFC 9824 3.5) is a type to ask for.
+    let extended_error = (qtype == NXNAME).then_some(INVALID_QUERY_TYPE);
+    if extended_error.is_some() || qtype == Rtype::OPT {
+        return Parsed::Refuse(Refusal { edns: edns.is_some(), extended_error, ..refusal });
     }
     // Copied only here, to where it stays.
     let qname = QName::lowered(name);
@@ -201,6 +217,17 @@ mod tests {
         assert_eq!(code(&longer), "FORMERR");
         for cut in 12..good.len() {
             assert_eq!(code(&good[..cut]), "FORMERR", "{cut}");
+        }
+    }
+
+    #[test]
+    fn no_types_to_ask_for() {
+        let name = "www.example".parse().unwrap();
+        for (qtype, told) in [(NXNAME, Some(30)), (Rtype::OPT, None)] {
+            let packet = build_query(7, &name, qtype, None);
+            let Parsed::Refuse(refusal) = parse_query(&packet) else { panic!("{qtype}") };
+            assert_eq!((refusal.rcode, refusal.edns), (Rcode::FORMERR, true));
+            assert_eq!(refusal.extended_error, told);
         }
     }
 

@@ -14,6 +14,7 @@
 
 mod build;
 mod catalog;
+mod compact;
 mod hints;
 mod image;
 mod lookup;

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use popnet_dns::{ALIAS, Full, Nsec3Label, Owner, QName, Rtype, Section, nsec3_hash, nsec3_label};
+use popnet_dns::{
+    ALIAS, Full, Nsec3Label, Owner, QName, Rtype, Section, nsec3_hash, nsec3_label, type_bitmap,
+};
 
 use crate::catalog::Zone;
 use crate::image::{Denial, Entry, RrSet};
@@ -117,6 +119,9 @@ impl<'c> Pen<'c, '_> {
     /// Proves that `name` does not exist, nor a wildcard for it (RFC 4035 3.1.3.2, RFC 5155 7.2.2).
     pub(crate) fn prove_missing(&mut self, spot: &Spot<'c>, name: &[u8]) -> Result<(), Full> {
         let zone = spot.zone;
+        if self.is_compact(zone) {
+            return self.deny_name(zone, name);
+        }
         let Some(relative) = self.relative(zone, name) else { return Ok(()) };
         let encloser = encloser(spot, relative);
         match zone.image.denial() {
@@ -136,6 +141,9 @@ impl<'c> Pen<'c, '_> {
     /// RFC 5155 7.2.3 to 7.2.5).
     pub(crate) fn prove_no_data(&mut self, spot: &Spot<'c>, name: &[u8]) -> Result<(), Full> {
         let zone = spot.zone;
+        if self.is_compact(zone) {
+            return self.deny_type(spot, name);
+        }
         let Some(relative) = self.relative(zone, name) else { return Ok(()) };
         if spot.by_wildcard {
             self.prove_expanded(spot, name)?;
@@ -196,6 +204,7 @@ impl<'c> Pen<'c, '_> {
             (Some(set), Some(name)) => {
                 self.set(Section::Authority, Owner::Name(name.as_wire()), set)
             }
+            (None, Some(name)) if self.is_compact(zone) => self.deny_keys(zone, name.as_wire()),
             (Some(_) | None, _) => self.matching(zone, cut.name),
         }
     }
@@ -235,19 +244,14 @@ impl<'c> Pen<'c, '_> {
             return Ok(());
         }
         let ttl = zone.image.negative_ttl();
+        let services = (self.asked != Rtype::SRV).then_some(Rtype::SRV);
         match zone.image.denial() {
-            Denial::None => Ok(()),
-            Denial::Nsec => {
-                // The next name there could be, and the types SRV, RRSIG and NSEC.
-                let types = [0, 6, 0, 0, 0, 0, 0x40, 3];
-                let rdata = [b"\x01\0", name, &types].concat();
-                self.made_denial(zone, name, Rtype::NSEC, ttl, &rdata)
-            }
+            Denial::Nsec | Denial::None => self.deny_rest(zone, name, services),
             Denial::Nsec3 => {
                 let Some(hashing) = Hashing::of(zone) else { return Ok(()) };
                 let hash = nsec3_hash(name, hashing.iterations, hashing.salt);
                 let owner = [nsec3_label(&hash).as_slice(), zone.image.apex().as_wire()].concat();
-                // The next hash there could be, and the types SRV and RRSIG.
+                // The next hash there could be.
                 let mut next = hash;
                 for octet in next.iter_mut().rev() {
                     *octet = octet.wrapping_add(1);
@@ -257,14 +261,14 @@ impl<'c> Pen<'c, '_> {
                 }
                 let [i0, i1] = hashing.iterations.to_be_bytes();
                 let salted = [1, 0, i0, i1, u8::try_from(hashing.salt.len()).unwrap_or(0)];
-                let types = [0, 6, 0, 0, 0, 0, 0x40, 2];
+                let types = type_bitmap(services.into_iter().chain([Rtype::RRSIG]));
                 let rdata = [&salted, hashing.salt, &[20], &next, &types].concat();
                 self.made_denial(zone, &owner, Rtype::NSEC3, ttl, &rdata)
             }
         }
     }
 
-    fn made_denial(
+    pub(crate) fn made_denial(
         &mut self,
         zone: &Zone,
         owner: &[u8],
@@ -272,7 +276,10 @@ impl<'c> Pen<'c, '_> {
         ttl: u32,
         rdata: &[u8],
     ) -> Result<(), Full> {
-        self.writer.record(Section::Authority, Owner::Name(owner), rtype, ttl, rdata)?;
+        // Who asks for the very record that is made gets it as the answer.
+        let is_answer = self.asked == rtype && self.is_compact(zone);
+        let section = if is_answer { Section::Answer } else { Section::Authority };
+        self.writer.record(section, Owner::Name(owner), rtype, ttl, rdata)?;
         let made = Made {
             apex: zone.image.apex().as_wire(),
             owner,
@@ -282,7 +289,7 @@ impl<'c> Pen<'c, '_> {
             is_chosen: false,
             is_kept: true,
         };
-        self.sign(zone, Section::Authority, Owner::Name(owner), &made)
+        self.sign(zone, section, Owner::Name(owner), &made)
     }
 
     fn relative<'n>(&self, zone: &Zone, name: &'n [u8]) -> Option<&'n [u8]> {

@@ -116,6 +116,7 @@ pub fn respond_signed(
     let scope = if steered { reply.scope } else { 0 };
     let edns = query.edns.map(|asked| EdnsReply {
         dnssec_ok: asked.dnssec_ok,
+        compact_ok: asked.compact_ok,
         client_subnet: asked.client_subnet.map(|subnet| (subnet, scope)),
         nsid: asked.nsid.then_some(reply.server),
         extended_error: extended_error(&lookup.outcome),
@@ -125,7 +126,10 @@ pub fn respond_signed(
     let dnssec_ok = query.edns.is_some_and(|asked| asked.dnssec_ok);
     let proved = Proved::default();
     let is_own = lookup.aliases == 0 && !lookup.is_borrowed;
-    let mut pen = Pen { catalog, writer, dnssec_ok, signer, proved, absent: None, is_own };
+    let compact_ok = query.edns.is_some_and(|asked| asked.compact_ok);
+    let (asked, absent) = (query.qtype, None);
+    let mut pen =
+        Pen { catalog, writer, asked, dnssec_ok, compact_ok, signer, proved, absent, is_own };
     if pen.answer(query, lookup, filling).is_err() {
         pen.writer.truncate(query.question);
     }
@@ -154,7 +158,8 @@ fn extended_error(outcome: &Outcome<'_>) -> Option<u16> {
 /// Writes a refusal into `out`; gives its length.
 #[must_use]
 pub fn refuse(refusal: &Refusal<'_>, out: &mut [u8]) -> usize {
-    let edns = refusal.edns.then(EdnsReply::default);
+    let extended_error = refusal.extended_error;
+    let edns = refusal.edns.then(|| EdnsReply { extended_error, ..EdnsReply::default() });
     let mut writer = Writer::start(out, 512, refusal.id, refusal.flags, refusal.question, edns);
     writer.rcode(refusal.rcode);
     writer.finish()
@@ -163,8 +168,12 @@ pub fn refuse(refusal: &Refusal<'_>, out: &mut [u8]) -> usize {
 pub(crate) struct Pen<'c, 'b> {
     catalog: &'c Catalog,
     pub(crate) writer: Writer<'b>,
+    /// The type of the question.
+    pub(crate) asked: Rtype,
     /// The asker takes signatures and proofs (RFC 3225 3).
     pub(crate) dnssec_ok: bool,
+    /// The asker takes NXDOMAIN beside a compact denial (RFC 9824 5.1).
+    compact_ok: bool,
     pub(crate) signer: Option<&'b dyn Sign>,
     pub(crate) proved: Proved<'c>,
     /// The type that is not there, where that is the answer.
@@ -198,7 +207,7 @@ impl<'c> Pen<'c, '_> {
                 self.prove_aliases(first, aliases)
             }
             Outcome::Records(set) => {
-                self.asked(place.owner, set)?;
+                self.asked(&place, set)?;
                 self.prove_aliases(first, aliases)?;
                 self.prove_answer(&place)?;
                 self.additional(set, None)
@@ -227,7 +236,9 @@ impl<'c> Pen<'c, '_> {
                 self.prove_no_type(&place, zone)
             }
             Outcome::NxDomain(zone) => {
-                self.writer.rcode(Rcode::NXDOMAIN);
+                if self.compact_ok || !self.is_compact(zone) {
+                    self.writer.rcode(Rcode::NXDOMAIN);
+                }
                 self.negative(zone)?;
                 self.prove_aliases(first, aliases)?;
                 place.spot.map_or(Ok(()), |spot| self.prove_missing(&spot, place.name))
@@ -256,10 +267,11 @@ impl<'c> Pen<'c, '_> {
         first: Walk<'c, '_>,
         before: u8,
     ) -> Result<(), Full> {
-        match walk.step().0 {
+        let (step, spot) = walk.step();
+        match step {
             Step::End(_) | Step::Through(..) => Ok(()),
             Step::Alias(set) => {
-                self.set(Section::Answer, owner(walk), set)?;
+                self.found(&Place { owner: owner(walk), name: walk.name(), spot }, set)?;
                 walk.follow(set);
                 Ok(())
             }
@@ -295,6 +307,15 @@ impl<'c> Pen<'c, '_> {
         self.signatures(section, owner, set, set.ttl)
     }
 
+    /// An RRset of the zone as an answer: what a wildcard gives is the name's own where nothing
+    /// else could be proven (RFC 9824 3.3).
+    fn found(&mut self, place: &Place<'c, '_>, set: RrSet<'_>) -> Result<(), Full> {
+        match place.spot.filter(|spot| spot.by_wildcard && self.is_compact(spot.zone)) {
+            Some(spot) => self.expanded(spot.zone, place.owner, place.name, set),
+            None => self.set(Section::Answer, place.owner, set),
+        }
+    }
+
     /// What a wildcard answered needs a proof that the name itself does not exist.
     fn prove_answer(&mut self, place: &Place<'c, '_>) -> Result<(), Full> {
         let spot = place.spot.filter(|spot| spot.by_wildcard);
@@ -318,7 +339,7 @@ impl<'c> Pen<'c, '_> {
         if let Some(spot) = place.spot.filter(|spot| self.is_secure(spot.zone)) {
             let set = spot.node(place.name).and_then(|node| node.some_set());
             if let Some(set) = set {
-                self.set(Section::Answer, place.owner, set)?;
+                self.found(place, set)?;
                 return self.prove_answer(place);
             }
             self.writer.record(Section::Answer, place.owner, Rtype::HINFO, HINFO_TTL, HINFO)?;
@@ -339,7 +360,8 @@ impl<'c> Pen<'c, '_> {
         if !self.is_secure(zone) {
             return Ok(());
         }
-        let star = place.spot.and_then(|spot| spot.star(place.name));
+        let star = place.spot.filter(|_| !self.is_compact(zone));
+        let star = star.and_then(|spot| spot.star(place.name));
         let made = Made {
             apex: zone.image.apex().as_wire(),
             owner: star.as_ref().map_or(place.name, popnet_dns::QName::as_wire),
@@ -358,10 +380,10 @@ impl<'c> Pen<'c, '_> {
 
     /// An RRset that was asked for. Signatures are kept apart by what they cover, but are one
     /// RRset to those who ask for them.
-    fn asked(&mut self, owner: Owner<'_>, set: RrSet<'_>) -> Result<(), Full> {
+    fn asked(&mut self, place: &Place<'c, '_>, set: RrSet<'_>) -> Result<(), Full> {
         let mut rest = Some(set);
         while let Some(set) = rest {
-            self.set(Section::Answer, owner, set)?;
+            self.found(place, set)?;
             rest = set.more_signatures().filter(|_| set.rtype == Rtype::RRSIG);
         }
         Ok(())
@@ -417,6 +439,10 @@ impl<'c> Pen<'c, '_> {
         {
             return self.writer.stencil(Section::Authority, refusal);
         }
+        if self.asked == Rtype::NSEC && self.is_compact(zone) {
+            // What denies the rest is the answer.
+            return Ok(());
+        }
         let Some(soa) = zone.image.soa() else { return Ok(()) };
         let owner = Owner::Name(zone.image.apex().as_wire());
         let ttl = zone.image.negative_ttl();
@@ -467,7 +493,7 @@ impl<'c> Pen<'c, '_> {
         match fallback {
             _ if written => Ok(()),
             Some(set) => {
-                self.set(Section::Answer, place.owner, set)?;
+                self.found(place, set)?;
                 self.prove_answer(place)
             }
             None => {
@@ -540,6 +566,9 @@ impl<'c> Pen<'c, '_> {
         zone: &'c Zone,
         qtype: Rtype,
     ) -> Result<(), Full> {
+        if let Some(spot) = place.spot.filter(|_| self.is_compact(zone)) {
+            return self.deny_type(&spot, place.name);
+        }
         self.prove_answer(place)?;
         let star = place.spot.and_then(|spot| spot.star(place.name));
         let name = star.as_ref().map_or(place.name, popnet_dns::QName::as_wire);

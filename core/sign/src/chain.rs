@@ -3,8 +3,7 @@
 //! NSEC3 is made as RFC 9276 asks: SHA-1 once, no salt, and every name in the chain (no opt-out).
 
 use domain::base::iana::Rtype;
-use domain::rdata::dnssec::RtypeBitmap;
-use popnet_dns::{NSEC3_HASH, Name, nsec3_hash, nsec3_label};
+use popnet_dns::{NSEC3_HASH, Name, nsec3_hash, nsec3_label, type_bitmap};
 use serde::{Deserialize, Serialize};
 
 /// How a zone says that something does not exist.
@@ -16,6 +15,8 @@ pub enum Denial {
     Nsec,
     /// NSEC3: names cannot simply be listed.
     Nsec3,
+    /// Nothing in the zone: whoever answers makes an NSEC record for each question (RFC 9824).
+    Compact,
 }
 
 /// Octets of a hash.
@@ -27,22 +28,14 @@ pub(crate) const PARAMETERS: [u8; 5] = [1, 0, 0, 0, 0];
 /// The data of an NSEC record: the owner after it, and the types at its own.
 #[must_use]
 pub fn nsec_at(next: &[u8], types: &[Rtype]) -> Vec<u8> {
-    [next, &bitmap(types)].concat()
+    [next, &type_bitmap(types.iter().copied())].concat()
 }
 
 /// The data of an NSEC3 record: the hash after it, and the types at its own.
 #[must_use]
 pub fn nsec3_at(next: &[u8; 20], types: &[Rtype]) -> Vec<u8> {
-    [PARAMETERS.as_slice(), &[HASH], next, &bitmap(types)].concat()
-}
-
-fn bitmap(types: &[Rtype]) -> Vec<u8> {
-    let mut builder = RtypeBitmap::<Vec<u8>>::builder();
-    for rtype in types {
-        // A vector takes everything.
-        let _ = builder.add(*rtype);
-    }
-    builder.finalize().as_octets().clone()
+    let types = type_bitmap(types.iter().copied());
+    [PARAMETERS.as_slice(), &[HASH], next, &types].concat()
 }
 
 /// The hash of a whole name in lower case, by these parameters.

@@ -298,6 +298,7 @@ impl Owners {
         match plan.denial {
             Denial::Nsec => self.chain(ttl),
             Denial::Nsec3 => self.chain_hashes(apex, ttl)?,
+            Denial::Compact => {}
         }
         Ok(())
     }

@@ -162,6 +162,7 @@ fn start<'b>(
 ) -> Writer<'b> {
     let edns = query.edns.map(|asked| EdnsReply {
         dnssec_ok: asked.dnssec_ok,
+        compact_ok: asked.compact_ok,
         extended_error,
         envelope: form.envelope,
         ..EdnsReply::default()

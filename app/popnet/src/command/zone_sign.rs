@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use popnet_config::network::{Dnssec, DnssecAlgorithm};
+use popnet_config::network::{Dnssec, DnssecAlgorithm, DnssecDenial};
 use popnet_dns::{Name, Rtype, ZoneFile, ZoneRecord, rdata_text, read_zone};
 use popnet_nameserver::{KeyFolder, plan_of, policy_of};
 use popnet_runtime::clock;
@@ -178,7 +178,8 @@ fn rules(algorithm: Option<KeyAlgorithm>, nsec3: bool, single_key: bool) -> Dnss
             KeyAlgorithm::Ecdsap256sha256 => DnssecAlgorithm::Ecdsap256sha256,
             KeyAlgorithm::Ed25519 => DnssecAlgorithm::Ed25519,
         }),
-        nsec3,
+        denial: nsec3.then_some(DnssecDenial::Nsec3),
+        nsec3: false,
         single_key,
         validity: None,
         zsk_lifetime: None,

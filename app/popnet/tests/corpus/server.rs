@@ -30,6 +30,7 @@ pub(crate) fn all() -> Vec<Seed> {
         ("dns_udp", "steered.bin", [&[ANYBODY], &steered[..]].concat()),
         ("dns_udp", "absent.bin", [&[ANYBODY], &plain("no.signed.test", Rtype::A)[..]].concat()),
         ("dns_udp", "hashed.bin", [&[ANYBODY], &plain("no.hashed.test", Rtype::MX)[..]].concat()),
+        ("dns_udp", "compact.bin", [&[ANYBODY], &plain("no.compact.test", Rtype::MX)[..]].concat()),
         ("dns_udp", "private.bin", [&[ANYBODY], &plain("private.test", Rtype::NS)[..]].concat()),
         ("dns_udp", "cookie.bin", [&[ANYBODY | STRICT | SHOWS_COOKIE], &cookie[..]].concat()),
         ("dns_udp", "cookie_of_old.bin", [&[ANYBODY | STRICT], &cookie[..]].concat()),

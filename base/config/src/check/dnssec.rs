@@ -3,7 +3,7 @@
 use popnet_terms::Span;
 
 use super::{At, Checker};
-use crate::network::{Dnssec, Network};
+use crate::network::{Dnssec, DnssecDenial, Network, Zone};
 use crate::path::TreePath;
 
 /// Signatures begin an hour before they are made and are made again after two thirds.
@@ -20,8 +20,21 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for (name, of) in &network.zones {
         if let Some(rules) = &of.dnssec {
             zone(checker, rules, &TreePath::of(["zones", name, "dnssec"]));
+            elsewhere(checker, name, of, rules);
         }
     }
+}
+
+/// Who has a zone from us has no keys, and can prove nothing that we make for each question.
+fn elsewhere(checker: &mut Checker<'_>, name: &str, zone: &Zone, rules: &Dnssec) {
+    if rules.denial() != DnssecDenial::Compact || zone.secondaries.is_empty() {
+        return;
+    }
+    let path = TreePath::of(["zones", name, "dnssec", "denial"]);
+    let message = format!("secondaries of {name} cannot prove what does not exist");
+    let found = checker.error("E0445", message, &path, At::Value);
+    found.notes.push("compact denials are made with the zone's keys, which stay here".into());
+    found.help = "use \"nsec\" or \"nsec3\", or leave out `secondaries`".into();
 }
 
 fn zone(checker: &mut Checker<'_>, rules: &Dnssec, path: &TreePath) {
@@ -29,6 +42,11 @@ fn zone(checker: &mut Checker<'_>, rules: &Dnssec, path: &TreePath) {
         let message = format!("signatures cannot hold for {validity}");
         let found = checker.error("E0441", message, &path.key("validity"), At::Value);
         found.help = format!("from {VALIDITY_MIN} to {VALIDITY_MAX}; 14d is the usual");
+    }
+    if rules.nsec3 && rules.denial.is_some() {
+        let message = "how absence is shown is said twice";
+        let found = checker.error("E0446", message, &path.key("nsec3"), At::Key);
+        found.help = "leave out `nsec3`: `denial` says it".into();
     }
     let lives = [("zsk_lifetime", rules.zsk_lifetime), ("ksk_lifetime", rules.ksk_lifetime)];
     for (key, life) in lives {

@@ -15,8 +15,10 @@ pub struct Dnssec {
     /// With which algorithm; `ecdsap256sha256` when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<DnssecAlgorithm>,
-    /// Show absence by NSEC3 (no salt, no iterations) instead of NSEC, so that the zone's names
-    /// cannot simply be listed.
+    /// How absence is shown; `nsec` when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denial: Option<DnssecDenial>,
+    /// What `denial = "nsec3"` was called at first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nsec3: bool,
     /// One key for everything, instead of one for the keys, which the parent names, and another
@@ -36,6 +38,28 @@ pub struct Dnssec {
     /// zone's DS records: a key that the parent names changes only where all are seen to follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Peer>,
+}
+
+impl Dnssec {
+    /// How absence is shown.
+    #[must_use]
+    pub fn denial(&self) -> DnssecDenial {
+        let old = if self.nsec3 { DnssecDenial::Nsec3 } else { DnssecDenial::Nsec };
+        self.denial.unwrap_or(old)
+    }
+}
+
+/// How a signed zone shows that something is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DnssecDenial {
+    /// NSEC records: the zone's names can be listed.
+    Nsec,
+    /// NSEC3 records (no salt, no iterations): the names must be guessed.
+    Nsec3,
+    /// An NSEC record made for each question (RFC 9824): the names cannot be listed. Only a server
+    /// that has the keys can answer.
+    Compact,
 }
 
 /// Signature algorithms.

@@ -29,7 +29,7 @@ pub use customers::{
 };
 pub(crate) use dns::SLIP_MAX;
 pub use dns::{Dns, DnsTcp, RateLimit};
-pub use dnssec::{Dnssec, DnssecAlgorithm};
+pub use dnssec::{Dnssec, DnssecAlgorithm, DnssecDenial};
 pub use kinds::{
     CommandRequest, DnsRcode, DnsRequest, FtpRequest, SnmpRequest, StreamFormat, StreamRequest,
     TcpTalk,

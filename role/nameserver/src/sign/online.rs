@@ -13,7 +13,8 @@ use popnet_sign::{Duty, Key, Window, sign_set};
 use popnet_terms::{Seconds, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Shelves: more than workers on any machine, so that two seldom meet at one.
+/// Shelves: more than workers on any machine, so that two seldom meet at one. One half is for
+/// chosen answers: denials of names that somebody makes up do not push them out.
 const SHELVES: usize = 64;
 /// Signatures on a shelf. A site has few distinct answers: some for each target and family; 16,384
 /// of about 300 octets are 5 MiB at most.
@@ -115,8 +116,9 @@ impl Sign for At<'_> {
             return Some(());
         }
         let name = shelf_name(made, ttl);
-        let place = usize::try_from(xxh3_64(&name) % SHELVES as u64).unwrap_or(0);
-        let shelf = online.shelves.get(place)?;
+        let half = SHELVES / 2;
+        let place = usize::try_from(xxh3_64(&name) % half as u64).unwrap_or(0);
+        let shelf = online.shelves.get(if made.is_chosen { place } else { half + place })?;
         let known = shelf.try_lock().ok().and_then(|shelf| shelf.get(&*name).cloned());
         let entry = match known.filter(|entry| entry.until > now) {
             Some(entry) => entry,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use popnet_config::network::{Dnssec, DnssecAlgorithm};
+use popnet_config::network::{Dnssec, DnssecAlgorithm, DnssecDenial};
 use popnet_dns::{Name, Rtype, ZoneFile, ZoneRecord};
 use popnet_runtime::Context;
 use popnet_sign::{Algorithm, Denial, Duty, ParentView, Plan, Policy, sign_zone};
@@ -172,7 +172,11 @@ pub fn plan_of<'a>(rules: &Dnssec, duties: &'a [Duty], now: Timestamp) -> Plan<'
     let validity = validity.clamp(VALIDITY_MIN, VALIDITY_MAX);
     Plan {
         duties,
-        denial: if rules.nsec3 { Denial::Nsec3 } else { Denial::Nsec },
+        denial: match rules.denial() {
+            DnssecDenial::Nsec => Denial::Nsec,
+            DnssecDenial::Nsec3 => Denial::Nsec3,
+            DnssecDenial::Compact => Denial::Compact,
+        },
         validity: Seconds(validity),
         jitter: Seconds(validity / 8),
         refresh: Seconds(validity / 3),
@@ -192,6 +196,7 @@ mod tests {
         Dnssec {
             sign: true,
             algorithm: Some(DnssecAlgorithm::Ed25519),
+            denial: None,
             nsec3: false,
             single_key: true,
             validity: None,
