@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[Tool] = &[
     Tool { program: "nsd", package: "nsd", reason: "a primary and secondary that is not ours" },
     Tool { program: "knotd", package: "knot", reason: "a primary and secondary that is not ours" },
     Tool { program: "kdig", package: "knot-dnsutils", reason: "asks over TLS, HTTPS and QUIC" },
+    Tool { program: "dnstap-read", package: "bind9-dnsutils", reason: "reads dnstap" },
+    Tool { program: "fstrm_capture", package: "fstrm-bin", reason: "takes dnstap from a socket" },
     Tool { program: "delv", package: "bind9-dnsutils", reason: "validates answers" },
     Tool { program: "dnssec-verify", package: "bind9-utils", reason: "validates signed zones" },
     Tool {

@@ -6,10 +6,13 @@
 //! - [`Stencil`]: a record compressed once for many responses.
 //! - [`scan_zone`], [`read_zone`]: a zone file, with the place of each mistake.
 //! - [`build_query`] and [`Response`]: the other side of the conversation.
+//! - [`Dnstap`] and [`Control`]: copies of both sides for programs that watch.
 //!
 //! Nothing here opens a socket or decides what the answer is.
 
+mod dnstap;
 mod edns;
+mod frames;
 mod name;
 mod nsec;
 mod nsec3;
@@ -20,8 +23,10 @@ mod ttl;
 mod writer;
 mod zonefile;
 
+pub use dnstap::{Dnstap, TapKind, TapProtocol};
 pub use domain::base::iana::{Class, Opcode, OptRcode as Rcode, Rtype};
 pub use edns::{ClientSubnet, Cookie, Edns, EdnsReply, Envelope, UDP_SIZE};
+pub use frames::{Control, ControlError, write_frame};
 pub use name::{Name, NameError, QName, suffixes};
 pub use nsec::{name_after, name_beside, type_bitmap};
 pub use nsec3::{NSEC3_HASH, Nsec3Label, nsec3_hash, nsec3_label};

@@ -11,6 +11,7 @@
 //! - `transfer`: zones that travel: transfers, notifications, updates, secondary zones, catalogs.
 //! - `bindings`: which clients stay where, kept on disk and told to the other name servers.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
+//! - `tap`: copies of questions and answers: dnstap, and a log of lines.
 //! - `control`: the role's own socket. `rehearsal`: the ways in without sockets, for tests.
 //!
 //! Client subnets count unless a policy says `never`, or names a list of resolvers
@@ -34,6 +35,7 @@ mod sign;
 mod state;
 mod steer;
 mod table;
+mod tap;
 mod transfer;
 mod transport;
 mod udp;
@@ -127,7 +129,13 @@ pub async fn start(
             let _ = task.await;
         }
         served.wait().await;
-        let _ = tokio::task::spawn_blocking(move || workers.join()).await;
+        let ended = move || {
+            workers.join();
+            if let Some(tap) = &shared.shield.load().tap {
+                tap.finish();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(ended).await;
         shipper.drain(at_most).await;
     });
     Ok(Running::new(Role::Nameserver, task))

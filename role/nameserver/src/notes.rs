@@ -2,17 +2,21 @@
 //! on once a batch, so that no answer waits for it. Beside it the choices that the thread has made.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use popnet_answer::SiteIndex;
-use popnet_terms::{CustomerId, Timestamp};
+use popnet_runtime::clock;
+use popnet_terms::{CustomerId, TargetId, Timestamp};
 use popnet_wire::logging::{Decision, Record};
 use popnet_wire::probing::Need;
 
 use crate::memo::Memo;
 use crate::ready::Ready;
+use crate::serve::Ends;
 use crate::shared::Shared;
 use crate::table::Table;
+use crate::tap::{Batch, Copied, Tap};
 
 /// Numbers of decisions drawn at once.
 const BLOCK: u64 = 256;
@@ -29,6 +33,10 @@ pub(crate) struct Notes {
     /// How many decisions there were before the query that is answered now.
     before: usize,
     needs: Vec<Need>,
+    /// Copies, and where they go. None where nobody wants any.
+    copies: Option<(Arc<Tap>, Batch)>,
+    /// Whom the answer that is made now names.
+    names: Option<Arc<[TargetId]>>,
     /// Empty where questions are few.
     pub(crate) memo: Memo,
     /// Empty where questions are few.
@@ -84,12 +92,44 @@ impl Notes {
         })
     }
 
+    /// Whom the answer names, for those who want copies.
+    pub(crate) fn names(&mut self, targets: &Arc<[TargetId]>) {
+        self.names = Some(Arc::clone(targets));
+    }
+
+    /// Copies an exchange, when it is among those that somebody wants.
+    #[cold]
+    pub(crate) fn copy(&mut self, tap: &Arc<Tap>, packet: &[u8], ends: &Ends, answer: &[u8]) {
+        let targets = self.names.take();
+        let came = self.now;
+        let Some(number) = tap.draw(ends.from, packet, came.0) else { return };
+        let Ends { from, at, transport } = *ends;
+        let (question, left) = (packet, clock::now());
+        let targets = targets.filter(|_| !answer.is_empty());
+        let copied =
+            Copied { from, at, transport, came, left, question, answer, targets: None, number };
+        // One that was replaced meanwhile has its own.
+        if self.copies.as_ref().is_some_and(|(other, _)| !Arc::ptr_eq(other, tap)) {
+            self.leave_copies();
+        }
+        let (_, batch) = self.copies.get_or_insert_with(|| (Arc::clone(tap), Batch::default()));
+        batch.push(&copied, targets);
+    }
+
+    /// Hands copies on before anything else.
+    pub(crate) fn leave_copies(&mut self) {
+        if let Some((tap, batch)) = self.copies.take() {
+            tap.leave(batch);
+        }
+    }
+
     pub(crate) fn need(&mut self, need: Need) {
         self.needs.push(need);
     }
 
     /// Hands everything on. Never waits: what finds no room is counted and dropped.
     pub(crate) fn hand_on(&mut self, shared: &Shared, table: &Table) {
+        self.leave_copies();
         shared.counters.queries.fetch_add(std::mem::take(&mut self.queries), Ordering::Relaxed);
         shared.counters.steered.fetch_add(std::mem::take(&mut self.steered), Ordering::Relaxed);
         for (index, count) in self.hits.drain(..) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 
 use ipnet::IpNet;
 use popnet_answer::SiteIndex;
-use popnet_terms::{CustomerId, client_unit};
+use popnet_terms::{CustomerId, TargetId, client_unit};
 use popnet_wire::logging::Decision;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -63,6 +63,8 @@ pub(crate) struct Chosen {
     /// The view's generation.
     pub(crate) view: u64,
     pub(crate) site: SiteIndex,
+    /// What the answer names, best first.
+    pub(crate) targets: Arc<[TargetId]>,
     /// What is written down, but for number, time and resolver.
     pub(crate) story: Option<(CustomerId, Decision)>,
 }
@@ -180,9 +182,10 @@ impl Chosen {
         from: IpAddr,
         view: u64,
         site: SiteIndex,
+        targets: Arc<[TargetId]>,
         story: Option<(CustomerId, Decision)>,
     ) -> Self {
-        Self { unit: client_unit(from), view, site, story }
+        Self { unit: client_unit(from), view, site, targets, story }
     }
 }
 
@@ -231,7 +234,7 @@ mod tests {
             return true;
         }
         if ready.is_wanted(&query, view.map(|_| from)) {
-            let chosen = view.map(|view| Chosen::new(from, view, 7, None));
+            let chosen = view.map(|view| Chosen::new(from, view, 7, Arc::default(), None));
             ready.keep(&query, from, &answer, chosen);
         }
         false

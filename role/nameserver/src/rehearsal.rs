@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::notes::Notes;
-use crate::serve::Desk;
+use crate::serve::{Desk, Ends, Transport};
 use crate::shared::Shared;
 use crate::table::Table;
 use crate::transfer::{self, Clerk};
@@ -85,7 +85,8 @@ impl Rehearsal {
             let desk = Desk { shared, table: &table, view: &view, shield: &shield };
             self.notes.now = clock::now();
             let notes = &mut self.notes;
-            let length = udp::answer_one(&desk, packet, from, || Some(way), notes, &mut out);
+            let ends = Ends { from, at: None, transport: Transport::Udp };
+            let length = udp::answer_one(&desk, packet, &ends, || Some(way), notes, &mut out);
             notes.hand_on(shared, &table);
             length
         };

@@ -1,7 +1,7 @@
 //! The hot path: one packet in, one answer out. No lock, no waiting; static answers allocate
 //! nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -41,10 +41,31 @@ impl Transport {
         matches!(self, Self::Tls | Self::Https | Self::Quic)
     }
 
+    /// Its word in logs and statistics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
+        }
+    }
+
     /// Whether clients may ask how long an idle connection stays (RFC 7828 3.2, RFC 9250 5.5.2).
     pub(crate) fn keeps_alive(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls)
     }
+}
+
+/// Both ends of an exchange, and what is between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    /// Who asks.
+    pub(crate) from: SocketAddr,
+    /// Where it asks; `None` where a socket has no one address.
+    pub(crate) at: Option<SocketAddr>,
+    pub(crate) transport: Transport,
 }
 
 /// What an answer is made from: taken once a batch.
@@ -60,11 +81,26 @@ impl Desk<'_> {
     pub(crate) fn answer(
         &self,
         packet: &[u8],
-        from: IpAddr,
-        transport: Transport,
+        ends: &Ends,
         notes: &mut Notes,
         out: &mut [u8],
     ) -> usize {
+        let length = self.answer_uncopied(packet, ends, notes, out);
+        if let Some(tap) = &self.shield.tap {
+            notes.copy(tap, packet, ends, out.get(..length).unwrap_or_default());
+        }
+        length
+    }
+
+    /// The same for whoever leaves a copy of its own, of a message that was changed on its way.
+    pub(crate) fn answer_uncopied(
+        &self,
+        packet: &[u8],
+        ends: &Ends,
+        notes: &mut Notes,
+        out: &mut [u8],
+    ) -> usize {
+        let (from, transport) = (ends.from.ip(), ends.transport);
         notes.query();
         if let Some(length) = self.again(packet, from, transport, notes, out) {
             return length;
@@ -127,6 +163,9 @@ impl Desk<'_> {
                 let length = self.write_steered(&story, &found, form, out);
                 notes.hit(site);
                 notes.steered();
+                if self.shield.tap.is_some() {
+                    notes.names(&story.steered.chosen);
+                }
                 if let Some(wish) = &story.steered.wish {
                     self.shared.book.wish(wish);
                 }
@@ -189,10 +228,14 @@ impl Desk<'_> {
         *number = *packet.first_chunk()?;
         rest.get_mut(..answer.len())?.copy_from_slice(answer);
         let length = 2 + answer.len();
-        if let Some(Chosen { site, story, .. }) = chosen {
+        if let Some(Chosen { site, story, targets, .. }) = chosen {
             let (site, story) = (*site, story.clone());
+            let targets = self.shield.tap.as_ref().map(|_| Arc::clone(targets));
             notes.hit(site);
             notes.steered();
+            if let Some(targets) = &targets {
+                notes.names(targets);
+            }
             let id = notes.number(self.shared);
             if let Some((customer, decision)) = story.filter(|_| is_sampled(id, self.table.sample))
             {
@@ -237,7 +280,8 @@ impl Desk<'_> {
                     let decision = story.tell(self.shared, self.table, 0, notes.now);
                     (story.site.customer.clone(), decision)
                 });
-                Some(Chosen::new(from, self.view.generation, *site, told))
+                let targets = Arc::clone(&story.steered.chosen);
+                Some(Chosen::new(from, self.view.generation, *site, targets, told))
             }
             Due::Unique | Due::Nothing => None,
         };

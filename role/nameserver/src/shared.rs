@@ -13,7 +13,7 @@ use popnet_terms::{NodeName, Role};
 
 use crate::bindings::Book;
 use crate::counters::Counters;
-use crate::limit::{Shield, first_secrets};
+use crate::limit::{Shield, first_secrets, tap};
 use crate::needs::Wishes;
 use crate::sign::Signing;
 use crate::table::Table;
@@ -59,8 +59,10 @@ impl Shared {
         };
         let first = getrandom::u64().map_err(no_random("random start of decision numbers"))?;
         let now = clock::now();
-        let secrets = first_secrets(&context.role_dir(Role::Nameserver), held, now)
-            .map_err(no_random("a secret for cookies"))?;
+        let folder = context.role_dir(Role::Nameserver);
+        let tap = tap(held, &context.node, &folder, None);
+        let secrets =
+            first_secrets(&folder, held, now).map_err(no_random("a secret for cookies"))?;
         // Not of the board that publishes the others, whose generations begin with 1.
         let mut view = Board::new().view(now);
         view.generation = 0;
@@ -69,7 +71,7 @@ impl Shared {
             hostname: context.hostname.clone(),
             table: Published::new(Arc::new(table)),
             view: Published::new(Arc::new(view)),
-            shield: Published::new(Arc::new(Shield::build(held, None))),
+            shield: Published::new(Arc::new(Shield::build(held, None, tap))),
             secrets: Published::new(Arc::new(secrets)),
             counters: Counters::default(),
             shipper,

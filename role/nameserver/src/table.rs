@@ -148,7 +148,7 @@ fn endpoint(server: &OriginServer) -> (&str, u16) {
 }
 
 /// `share` of all 64-bit numbers.
-fn threshold(share: f64) -> u64 {
+pub(crate) fn threshold(share: f64) -> u64 {
     if share >= 1.0 {
         return u64::MAX;
     }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::count;
 use crate::notes::Notes;
-use crate::serve::{Desk, Transport};
+use crate::serve::{Desk, Ends, Transport};
 use crate::shared::Shared;
 use crate::transfer;
 
@@ -89,14 +89,16 @@ impl Asker for SockaddrIn6 {
 }
 
 fn work<A: Asker>(socket: &UdpSocket, shared: &Shared, shutdown: &CancellationToken) {
-    let mut worker = Worker::<A>::new();
+    // A wildcard is no address that anybody asked.
+    let at = socket.local_addr().ok().filter(|at| !at.ip().is_unspecified());
+    let mut worker = Worker::<A>::new(at);
     while !shutdown.is_cancelled() {
         // A packet that finds a mistake of ours costs its batch, not the worker.
         let turn = catch_unwind(AssertUnwindSafe(|| worker.turn(socket, shared)));
         if turn.is_err() {
             count(&shared.counters.panics);
             tracing::error!("a DNS worker met a mistake in the program; it goes on");
-            worker = Worker::new();
+            worker = Worker::new(at);
         }
     }
 }
@@ -111,10 +113,12 @@ struct Worker<A> {
     /// Whom it is for.
     receivers: [Option<A>; BATCH],
     notes: Notes,
+    /// Where it is asked.
+    at: Option<SocketAddr>,
 }
 
 impl<A: Asker> Worker<A> {
-    fn new() -> Self {
+    fn new(at: Option<SocketAddr>) -> Self {
         Self {
             incoming: MultiHeaders::preallocate(BATCH, None),
             outgoing: MultiHeaders::preallocate(BATCH, None),
@@ -123,6 +127,7 @@ impl<A: Asker> Worker<A> {
             lengths: [0; BATCH],
             receivers: [None; BATCH],
             notes: Notes::remembering(CHOICES),
+            at,
         }
     }
 
@@ -162,7 +167,8 @@ impl<A: Asker> Worker<A> {
             };
             let query = packet.iovs().next().unwrap_or_default();
             let back = || transfer::Way::datagram(socket, from.place());
-            *length = answer_one(&desk, query, from.place(), back, notes, answer);
+            let ends = Ends { from: from.place(), at: self.at, transport: Transport::Udp };
+            *length = answer_one(&desk, query, &ends, back, notes, answer);
             *receiver = Some(from);
             // Silence leaves its place to the next.
             filled += usize::from(*length > 0);
@@ -203,13 +209,13 @@ impl<A: Asker> Worker<A> {
 pub(crate) fn answer_one(
     desk: &Desk<'_>,
     query: &[u8],
-    from: SocketAddr,
+    ends: &Ends,
     back: impl FnOnce() -> Option<transfer::Way>,
     notes: &mut Notes,
     answer: &mut [u8],
 ) -> usize {
     if transfer::concern(query).is_some() {
-        return transfer::datagram(desk, query, from.ip(), back, notes, answer);
+        return transfer::datagram(desk, query, ends, back, notes, answer);
     }
-    desk.answer(query, from.ip(), Transport::Udp, notes, answer)
+    desk.answer(query, ends, notes, answer)
 }

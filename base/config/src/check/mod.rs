@@ -11,6 +11,7 @@ mod references;
 mod sites;
 mod sockets;
 mod spelling;
+mod taps;
 mod transfers;
 
 use std::ops::Range;
@@ -41,6 +42,7 @@ pub(crate) fn check(
     sites::check(&mut checker);
     transfers::check(&mut checker);
     dns::check(&mut checker);
+    taps::check(&mut checker);
     dnssec::check(&mut checker);
     // Both look at all machines together: one spoilt machine would be blamed on others.
     if checker.is_whole(&TreePath::of(["pops"])) {

@@ -149,7 +149,7 @@ fn ordered<T: PartialOrd + Copy + Display>(
     }
 }
 
-fn share(checker: &mut Checker<'_>, value: Option<f64>, path: &TreePath) {
+pub(super) fn share(checker: &mut Checker<'_>, value: Option<f64>, path: &TreePath) {
     let Some(value) = value else { return };
     if !(0.0..=1.0).contains(&value) {
         let found = checker.error("E0320", format!("{value} is not a share"), path, At::Value);

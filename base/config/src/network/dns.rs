@@ -7,7 +7,7 @@ use popnet_terms::{PerTime, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{is_default, networks};
+use super::{DnsTap, QueryLog, is_default, networks};
 
 /// How name servers meet those who ask.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +51,12 @@ pub struct Dns {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "networks")]
     pub trusted_resolvers: Vec<IpNet>,
+    /// Copies of questions and answers for other programs (dnstap); unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tap: Option<DnsTap>,
+    /// A line for each question and its answer; unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_log: Option<QueryLog>,
 }
 
 /// Connections to name servers.

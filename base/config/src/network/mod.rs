@@ -13,6 +13,7 @@ mod policies;
 mod probes;
 mod simulate;
 mod sites;
+mod taps;
 mod transfers;
 mod zones;
 
@@ -46,6 +47,8 @@ pub use simulate::{City, Simulate};
 pub use sites::{
     CacheSettings, CookieRule, Preload, QueryRules, Rule, RuleAction, Site, SiteKind, SiteTls,
 };
+pub use taps::{DnsTap, LineFormat, QueryLog, TapMessages};
+pub(crate) use taps::{TAP_KEEP_MAX, TAP_SIZE_MIN};
 pub use transfers::{Peer, PeerError, Pin, PinError, TlsPrimary, UpdateGrant, Who, WhoError};
 pub use zones::{CertificateFiles, Zone, ZonesFrom};
 

@@ -10,12 +10,13 @@ use popnet_config::Held;
 use popnet_config::network::{Dns, RateLimit};
 use popnet_guard::{Access, Gate, Limits, Rates, Secrets};
 use popnet_runtime::{Context, clock};
-use popnet_terms::{Role, Timestamp};
+use popnet_terms::{NodeName, Role, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::shared::Shared;
+use crate::tap::Tap;
 
 pub use secrets::{parse as parse_cookie_secrets, parse_shared as parse_shared_cookie_secrets};
 
@@ -31,6 +32,8 @@ pub(crate) struct Shield {
     /// How long a connection without a question stays.
     pub(crate) idle: Duration,
     pub(crate) rates: Option<Arc<Rates>>,
+    /// Who wants copies.
+    pub(crate) tap: Option<Arc<Tap>>,
 }
 
 impl Shield {
@@ -41,7 +44,7 @@ impl Shield {
     }
 
     /// What `held` says. Counts go on where the limits stay as they were in `before`.
-    pub(crate) fn build(held: &Held, before: Option<&Self>) -> Self {
+    pub(crate) fn build(held: &Held, before: Option<&Self>, tap: Option<Arc<Tap>>) -> Self {
         let dns = &held.network.dns;
         let limits = dns.rate_limit.as_ref().map(limits);
         let same = |rates: &&Arc<Rates>| limits.as_ref() == Some(rates.limits());
@@ -52,6 +55,7 @@ impl Shield {
             require_cookie: dns.require_cookie,
             idle: idle(dns),
             rates: kept.or_else(|| limits.map(|limits| Arc::new(Rates::new(limits, seed())))),
+            tap,
         }
     }
 }
@@ -75,6 +79,16 @@ fn limits(said: &RateLimit) -> Limits {
         ipv6_prefix: said.ipv6_prefix(),
         exempt: Access::of(&said.exempt),
     }
+}
+
+/// Who wants copies, says `held`.
+pub(crate) fn tap(
+    held: &Held,
+    node: &NodeName,
+    folder: &Path,
+    before: Option<&Arc<Tap>>,
+) -> Option<Arc<Tap>> {
+    Tap::follow(&held.network.dns, node, folder, before)
 }
 
 /// Without random octets buckets are where others may guess them: worse, but no reason to stop.
@@ -160,6 +174,7 @@ pub(crate) fn start(
 ) -> JoinHandle<()> {
     let shutdown = context.shutdown.clone();
     let folder = context.role_dir(Role::Nameserver);
+    let node = context.node.clone();
     tokio::spawn(async move {
         let mut followed = true;
         // Corrected at once: the first look is due now.
@@ -172,8 +187,9 @@ pub(crate) fn start(
                 changed = config.changed(), if followed => {
                     followed = changed.is_ok();
                     let held = Arc::clone(&config.borrow_and_update());
-                    let next = Shield::build(&held, Some(&shared.shield.load()));
-                    shared.shield.store(Arc::new(next));
+                    let known = shared.shield.load_full();
+                    let tap = tap(&held, &node, &folder, known.tap.as_ref());
+                    shared.shield.store(Arc::new(Shield::build(&held, Some(&known), tap)));
                     whose = follow_secrets(&folder, &held, &shared, whose, clock::now());
                 }
                 _ = looks.tick() => {
@@ -209,15 +225,16 @@ mod tests {
     #[test]
     fn counts_survive_a_push_that_changes_nothing_about_them() {
         let limited = held("[dns.rate_limit]\nresponses = \"20/s\"\nerrors = \"5/s\"\n");
-        let first = Shield::build(&limited, None);
+        let first = Shield::build(&limited, None, None);
         let rates = first.rates.clone().unwrap();
         assert_eq!(rates.limits().nodata, rates.limits().responses);
         assert_ne!(rates.limits().errors, rates.limits().responses);
-        let again = Shield::build(&limited, Some(&first));
+        let again = Shield::build(&limited, Some(&first), None);
         assert!(Arc::ptr_eq(&rates, again.rates.as_ref().unwrap()));
-        let other = Shield::build(&held("[dns.rate_limit]\nresponses = \"9/s\"\n"), Some(&again));
+        let other =
+            Shield::build(&held("[dns.rate_limit]\nresponses = \"9/s\"\n"), Some(&again), None);
         assert!(!Arc::ptr_eq(&rates, other.rates.as_ref().unwrap()));
-        let none = Shield::build(&held(""), Some(&other));
+        let none = Shield::build(&held(""), Some(&other), None);
         assert!(none.rates.is_none());
         assert_eq!(none.idle, Duration::from_secs(10));
     }

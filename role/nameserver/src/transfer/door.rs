@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use popnet_dns::{Name, Parsed, Rcode, parse_query};
 use popnet_runtime::clock;
+use popnet_terms::Timestamp;
 use popnet_transfer::tsig::{self, Signer};
 use popnet_transfer::{Concern, Incoming, concern, reply};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -19,7 +20,7 @@ use super::forward::Forward;
 use super::tls::Shown;
 use super::{follow, forward, out};
 use crate::notes::Notes;
-use crate::serve::{Desk, Transport};
+use crate::serve::{Desk, Ends};
 use crate::shared::Shared;
 
 /// A peer that takes nothing for so long is gone.
@@ -49,7 +50,7 @@ impl Opened {
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) from: IpAddr,
+    pub(crate) ends: Ends,
     /// The certificate that it showed over TLS.
     pub(crate) shown: Option<Arc<Shown>>,
 }
@@ -91,11 +92,27 @@ fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Entry, Vec<u8>> 
 pub(crate) fn datagram(
     desk: &Desk<'_>,
     packet: &[u8],
-    from: IpAddr,
+    ends: &Ends,
     back: impl FnOnce() -> Option<Way>,
     notes: &mut Notes,
     out: &mut [u8],
 ) -> usize {
+    let length = admit(desk, packet, ends, back, notes, out);
+    if let Some(tap) = &desk.shield.tap {
+        notes.copy(tap, packet, ends, out.get(..length).unwrap_or_default());
+    }
+    length
+}
+
+fn admit(
+    desk: &Desk<'_>,
+    packet: &[u8],
+    ends: &Ends,
+    back: impl FnOnce() -> Option<Way>,
+    notes: &mut Notes,
+    out: &mut [u8],
+) -> usize {
+    let from = ends.from.ip();
     let mut opened = match open(desk.shared, packet, from) {
         Ok(Entry::Ours(opened)) => opened,
         Ok(Entry::Primarys(rules)) => {
@@ -116,7 +133,7 @@ pub(crate) fn datagram(
         }
         Some(Concern::Notify) => follow::notified(desk.shared, &opened, from),
         Some(Concern::Transfer) => out::datagram(desk.shared, &opened, from),
-        Some(Concern::Signed) | None => plain(desk, &opened, from, Transport::Udp, notes, out),
+        Some(Concern::Signed) | None => plain(desk, &opened, ends, notes, out),
     };
     if answer.is_empty() {
         return 0;
@@ -158,12 +175,11 @@ fn is_in_vain(shared: &Shared, opened: &Opened, from: IpAddr) -> Option<Rcode> {
 fn plain(
     desk: &Desk<'_>,
     opened: &Opened,
-    from: IpAddr,
-    transport: Transport,
+    ends: &Ends,
     notes: &mut Notes,
     out: &mut [u8],
 ) -> Vec<u8> {
-    let length = desk.answer(&opened.message, from, transport, notes, out);
+    let length = desk.answer_uncopied(&opened.message, ends, notes, out);
     out.get(..length).unwrap_or_default().to_vec()
 }
 
@@ -212,17 +228,27 @@ pub(crate) async fn stream<W: AsyncWrite + Unpin>(
     caller: &Caller,
     to: &mut W,
 ) -> io::Result<()> {
-    let from = caller.from;
+    let from = caller.ends.from.ip();
+    let came = clock::now();
+    let told = |answer: &[u8]| copy(shared, packet, caller, came, answer);
     let mut opened = match open(shared, packet, from) {
         Ok(Entry::Ours(opened)) => opened,
         Ok(Entry::Primarys(rules)) => {
             let answer = forward::pass(shared, packet, from, &rules).await;
+            told(&answer);
             return write(to, &answer).await;
         }
-        Err(reply) => return write(to, &reply).await,
+        Err(reply) => {
+            told(&reply);
+            return write(to, &reply).await;
+        }
     };
     let mut answer = match concern(&opened.message) {
-        Some(Concern::Transfer) => return out::stream(shared, &mut opened, caller, to).await,
+        Some(Concern::Transfer) => {
+            // The question only: its answers are a zone.
+            told(&[]);
+            return out::stream(shared, &mut opened, caller, to).await;
+        }
         Some(Concern::Notify) => follow::notified(shared, &opened, from),
         Some(Concern::Update) => {
             let (way, answered) = tokio::sync::oneshot::channel();
@@ -231,22 +257,33 @@ pub(crate) async fn stream<W: AsyncWrite + Unpin>(
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             let answer = answered.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            told(&answer);
             return write(to, &answer).await;
         }
-        Some(Concern::Signed) | None => ask_desk(shared, &opened, from),
+        Some(Concern::Signed) | None => ask_desk(shared, &opened, &caller.ends),
     };
     opened.seal(&mut answer);
+    told(&answer);
     write(to, &answer).await
 }
 
-fn ask_desk(shared: &Shared, opened: &Opened, from: IpAddr) -> Vec<u8> {
+/// Leaves a copy of what came over a connection.
+fn copy(shared: &Shared, packet: &[u8], caller: &Caller, came: Timestamp, answer: &[u8]) {
+    if let Some(tap) = &shared.shield.load().tap {
+        let mut notes = Notes::at(came);
+        notes.copy(tap, packet, &caller.ends, answer);
+        notes.leave_copies();
+    }
+}
+
+fn ask_desk(shared: &Shared, opened: &Opened, ends: &Ends) -> Vec<u8> {
     let table = shared.table.load();
     let view = shared.view.load();
     let shield = shared.shield.load();
     let desk = Desk { shared, table: &table, view: &view, shield: &shield };
     let mut notes = Notes::at(clock::now());
     let mut out = vec![0; usize::from(u16::MAX) - tsig::ROOM];
-    let answer = plain(&desk, opened, from, Transport::Tcp, &mut notes, &mut out);
+    let answer = plain(&desk, opened, ends, &mut notes, &mut out);
     notes.hand_on(shared, &table);
     answer
 }

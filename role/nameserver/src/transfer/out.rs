@@ -120,7 +120,7 @@ pub(super) async fn stream<W: AsyncWrite + Unpin>(
     caller: &Caller,
     to: &mut W,
 ) -> io::Result<()> {
-    let from = caller.from;
+    let from = caller.ends.from.ip();
     let granted = grant(shared, opened, from, caller.shown.as_deref());
     let place = shared.transfers.out.try_acquire();
     let (granted, _place) = match (granted, place) {

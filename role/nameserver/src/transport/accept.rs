@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::hall::Hall;
 use super::{asker, doh, stream};
 use crate::counters::count;
-use crate::serve::Transport;
+use crate::serve::{Ends, Transport};
 use crate::shared::Shared;
 use crate::transfer::{Caller, Shown};
 
@@ -50,11 +50,12 @@ pub(super) async fn run(listener: TcpListener, door: Door, shutdown: Cancellatio
         match accepted {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
+                let at = stream.local_addr().ok().map(asker);
                 let (door, shutdown) = (door.clone(), shutdown.clone());
                 tokio::spawn(async move {
                     tokio::select! {
                         () = shutdown.cancelled() => {}
-                        () = door.welcome(stream, peer) => {}
+                        () = door.welcome(stream, peer, at) => {}
                     }
                 });
             }
@@ -69,7 +70,7 @@ pub(super) async fn run(listener: TcpListener, door: Door, shutdown: Cancellatio
 impl Door {
     /// Most connections are at rest in the end: what comes before and what is spoken has memory of
     /// its own, so that each holds only what it needs now.
-    pub(super) async fn welcome<S>(self, mut tcp: S, peer: SocketAddr)
+    pub(super) async fn welcome<S>(self, mut tcp: S, peer: SocketAddr, at: Option<SocketAddr>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -85,11 +86,12 @@ impl Door {
             }
         }
         let from = asker(from);
-        let seat = self.hall.enter(from, &self.shared.counters);
+        let ends = |transport| Ends { from, at, transport };
+        let seat = self.hall.enter(from.ip(), &self.shared.counters);
         let (acceptor, transport) = match self.way {
             Way::Plain => {
-                let caller = Caller { from, shown: None };
-                let plain = stream::converse(tcp, caller, Transport::Tcp, seat, self.shared);
+                let caller = Caller { ends: ends(Transport::Tcp), shown: None };
+                let plain = stream::converse(tcp, caller, seat, self.shared);
                 return Box::pin(plain).await;
             }
             Way::Tls(acceptor) => (acceptor, Transport::Tls),
@@ -107,12 +109,12 @@ impl Door {
         match transport {
             Transport::Https => {
                 let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-                Box::pin(doh::converse(tls, is_h2, from, seat, self.shared)).await;
+                Box::pin(doh::converse(tls, is_h2, ends(transport), seat, self.shared)).await;
             }
             Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Quic => {
                 let shown = Shown::of(tls.get_ref().1.peer_certificates());
-                let caller = Caller { from, shown };
-                Box::pin(stream::converse(tls, caller, transport, seat, self.shared)).await;
+                let caller = Caller { ends: ends(transport), shown };
+                Box::pin(stream::converse(tls, caller, seat, self.shared)).await;
             }
         }
     }

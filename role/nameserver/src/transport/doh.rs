@@ -1,7 +1,6 @@
 //! DNS over HTTPS (RFC 8484): GET and POST of `/dns-query`, over HTTP/2 and HTTP/1.1.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::hall::{Loan, Seat};
 use crate::notes::Notes;
-use crate::serve::{Desk, Transport};
+use crate::serve::{Desk, Ends};
 use crate::shared::Shared;
 
 const PATH: &str = "/dns-query";
@@ -44,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// One connection and its client.
 struct Caller {
-    from: IpAddr,
+    ends: Ends,
     seat: Seat,
     shared: Arc<Shared>,
     begun: Instant,
@@ -83,18 +82,13 @@ impl Drop for Parcel {
 }
 
 /// Answers until the client leaves, asks nothing for too long, or somebody else needs its place.
-pub(super) async fn converse<S>(
-    stream: S,
-    is_h2: bool,
-    from: IpAddr,
-    seat: Seat,
-    shared: Arc<Shared>,
-) where
+pub(super) async fn converse<S>(stream: S, is_h2: bool, ends: Ends, seat: Seat, shared: Arc<Shared>)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let begun = Instant::now();
     let caller = Arc::new(Caller {
-        from,
+        ends,
         seat,
         shared,
         begun,
@@ -189,7 +183,7 @@ impl Caller {
             let shield = self.shared.shield.load();
             let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
             let mut notes = Notes::at(clock::now());
-            let length = desk.answer(&question, self.from, Transport::Https, &mut notes, &mut out);
+            let length = desk.answer(&question, &self.ends, &mut notes, &mut out);
             notes.hand_on(&self.shared, &table);
             length
         };

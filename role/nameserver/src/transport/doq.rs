@@ -1,6 +1,6 @@
 //! DNS over QUIC (RFC 9250): a question a stream.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::asker;
 use super::hall::{Hall, SMALL, Seat};
 use crate::counters::count;
 use crate::notes::Notes;
-use crate::serve::{Desk, Transport};
+use crate::serve::{Desk, Ends, Transport};
 use crate::shared::Shared;
 use crate::transfer::{self, Caller, Shown};
 
@@ -56,6 +56,8 @@ pub(super) struct Door {
     pub(super) hall: Arc<Hall>,
     pub(super) shared: Arc<Shared>,
     pub(super) shutdown: CancellationToken,
+    /// Where it is asked; `None` where the socket has no one address.
+    pub(super) at: Option<SocketAddr>,
 }
 
 /// Serves `socket` until shutdown.
@@ -133,7 +135,8 @@ impl Door {
     /// place.
     async fn converse(self, connection: Connection) {
         let from = asker(connection.remote_address());
-        let seat = Arc::new(self.hall.enter(from, &self.shared.counters));
+        let seat = Arc::new(self.hall.enter(from.ip(), &self.shared.counters));
+        let ends = Ends { from, at: self.at, transport: Transport::Quic };
         loop {
             // Packets that ask nothing keep no connection open.
             let until = Instant::now() + self.shared.shield.load().idle;
@@ -146,7 +149,7 @@ impl Door {
                 },
             };
             let exchange = Exchange {
-                from,
+                ends,
                 seat: Arc::clone(&seat),
                 shared: Arc::clone(&self.shared),
                 connection: connection.clone(),
@@ -158,7 +161,7 @@ impl Door {
 
 /// One question.
 struct Exchange {
-    from: IpAddr,
+    ends: Ends,
     seat: Arc<Seat>,
     shared: Arc<Shared>,
     connection: Connection,
@@ -203,7 +206,7 @@ impl Exchange {
         let shown = self.connection.peer_identity();
         let shown = shown.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
         let shown = shown.and_then(|chain| Shown::of(Some(chain.as_slice())));
-        let caller = Caller { from: self.from, shown };
+        let caller = Caller { ends: self.ends, shown };
         let sent = Box::pin(transfer::stream(&self.shared, message, &caller, send)).await;
         self.seat.progress();
         match sent {
@@ -239,7 +242,7 @@ impl Exchange {
         let mut notes = Notes::at(clock::now());
         let mut out = vec![0; MESSAGE_MAX];
         let (front, rest) = out.split_first_chunk_mut::<2>()?;
-        let length = desk.answer(message, self.from, Transport::Quic, &mut notes, rest);
+        let length = desk.answer(message, &self.ends, &mut notes, rest);
         notes.hand_on(&self.shared, &table);
         *front = u16::try_from(length).ok().filter(|length| *length > 0)?.to_be_bytes();
         out.truncate(2 + length);

@@ -113,6 +113,7 @@ pub(crate) fn start(
             hall: Arc::clone(&hall),
             shared: Arc::clone(shared),
             shutdown: shutdown.clone(),
+            at: socket.local_addr().ok().filter(|at| !at.ip().is_unspecified()),
         };
         tasks.push(doq::start(socket, &tls, door)?);
     }
@@ -130,10 +131,10 @@ pub(crate) async fn serve_plain<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (hall, shared) = (Arc::clone(hall), Arc::clone(shared));
-    accept::Door { way: accept::Way::Plain, hall, shared }.welcome(stream, peer).await;
+    accept::Door { way: accept::Way::Plain, hall, shared }.welcome(stream, peer, None).await;
 }
 
-/// The asker's address without its port.
-fn asker(from: SocketAddr) -> std::net::IpAddr {
-    from.ip().to_canonical()
+/// The asker's address: an IPv4 address that came in IPv6 is one.
+fn asker(from: SocketAddr) -> SocketAddr {
+    SocketAddr::new(from.ip().to_canonical(), from.port())
 }

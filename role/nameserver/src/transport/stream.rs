@@ -1,7 +1,6 @@
 //! DNS over TCP (RFC 7766) and over TLS (RFC 7858): several questions on one connection, answered
 //! in their order.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::hall::{Loan, SMALL, Seat};
 use crate::notes::Notes;
-use crate::serve::{Desk, Transport};
+use crate::serve::{Desk, Ends};
 use crate::shared::Shared;
 use crate::transfer::{self, Caller};
 
@@ -26,30 +25,20 @@ const RESTING: usize = 512;
 const WRITE_AHEAD: usize = 16 << 10;
 
 /// Answers until the client leaves, says nothing for too long, or somebody else needs its place.
-pub(super) async fn converse<S>(
-    mut stream: S,
-    caller: Caller,
-    transport: Transport,
-    seat: Seat,
-    shared: Arc<Shared>,
-) where
+pub(super) async fn converse<S>(mut stream: S, caller: Caller, seat: Seat, shared: Arc<Shared>)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     tokio::select! {
         () = seat.ended() => return,
-        () = answer(&mut stream, &caller, transport, &seat, &shared) => {}
+        () = answer(&mut stream, &caller, &seat, &shared) => {}
     }
     // Over TLS the client is told that this is the end, and nobody cut it short.
     let _ = timeout(FAREWELL, stream.shutdown()).await;
 }
 
-async fn answer<S>(
-    stream: &mut S,
-    caller: &Caller,
-    transport: Transport,
-    seat: &Seat,
-    shared: &Shared,
-) where
+async fn answer<S>(stream: &mut S, caller: &Caller, seat: &Seat, shared: &Shared)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut questions = BytesMut::with_capacity(RESTING);
@@ -61,7 +50,7 @@ async fn answer<S>(
         let read = timeout_at(until, stream.read_buf(&mut questions)).await;
         let Ok(Ok(1..)) = read else { return };
         loop {
-            let (answers, state) = answer_all(&mut questions, caller.from, transport, shared);
+            let (answers, state) = answer_all(&mut questions, &caller.ends, shared);
             if !answers.is_empty() {
                 seat.progress();
                 asked = Instant::now();
@@ -137,12 +126,7 @@ fn take(buffer: &mut BytesMut) -> Option<BytesMut> {
 }
 
 /// Answers the whole questions in `buffer`, in their order.
-fn answer_all(
-    buffer: &mut BytesMut,
-    from: IpAddr,
-    transport: Transport,
-    shared: &Shared,
-) -> (Vec<u8>, State) {
+fn answer_all(buffer: &mut BytesMut, ends: &Ends, shared: &Shared) -> (Vec<u8>, State) {
     let mut answers = Vec::new();
     let is_whole = |buffer: &BytesMut| {
         let length = buffer.first_chunk::<2>()?;
@@ -167,7 +151,7 @@ fn answer_all(
         if transfer::concern(question).is_some() {
             break State::Concern;
         }
-        let length = desk.answer(question, from, transport, &mut notes, &mut scratch);
+        let length = desk.answer(question, ends, &mut notes, &mut scratch);
         buffer.advance(whole);
         let Some(answer) = scratch.get(..length).filter(|answer| !answer.is_empty()) else {
             break State::Foreign;

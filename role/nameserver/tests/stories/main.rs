@@ -7,5 +7,6 @@ mod limits;
 mod logging;
 mod names;
 mod steering;
+mod taps;
 mod transports;
 mod zones;

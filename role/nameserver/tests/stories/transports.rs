@@ -29,14 +29,14 @@ workers = { dns = 1 }
 file = "example.test.zone"
 "#;
 
-struct Ways {
-    server: Server,
-    tls: u16,
-    web: u16,
-    text: String,
+pub(crate) struct Ways {
+    pub(crate) server: Server,
+    pub(crate) tls: u16,
+    pub(crate) web: u16,
+    pub(crate) text: String,
 }
 
-async fn open(more: &str, folder: &Path) -> Ways {
+pub(crate) async fn open(more: &str, folder: &Path) -> Ways {
     std::fs::write(folder.join("example.test.zone"), ZONE).unwrap();
     let (tls, web) = (free_port(), free_port());
     let text = NETWORK.replace("TLS", &tls.to_string()).replace("WEB", &web.to_string());
@@ -57,14 +57,14 @@ impl Ways {
     }
 }
 
-fn kdig(port: u16, more: &[&str]) -> String {
+pub(crate) fn kdig(port: u16, more: &[&str]) -> String {
     let port = port.to_string();
     let usual = ["@127.0.0.1", "-p", &port, "www.example.test", "A", "+timeout=5", "+retry=0"];
     said(Command::new("kdig").args(usual).args(more))
 }
 
 /// What a program prints, both ways.
-fn said(command: &mut Command) -> String {
+pub(crate) fn said(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
 }
