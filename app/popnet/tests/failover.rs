@@ -78,9 +78,9 @@ fn distance_and_load_move_visitors() {
     });
     assert!(returned, "after reset visitors come back");
     demo.ok(&["demo", "load", "fra1", "0.99", "--dir", "d"]);
-    // More is shed every other second while the load does not fall.
+    // More is shed with every load that is told while it does not fall.
     let asked = ["explain", "dns", "static.acme.test", "--from", "frankfurt"];
-    let shed = within(Duration::from_secs(30), || {
+    let shed = within(Duration::from_secs(6), || {
         let answer = demo.dig(11, &["-b", &format!("{}.2.1", demo.net), "static.acme.test"]);
         answer != demo.at(12) && demo.ok(&asked).contains("SHED")
     });

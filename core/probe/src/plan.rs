@@ -39,6 +39,12 @@ impl Spec {
     pub(crate) fn digest(&self) -> Option<(u64, u64)> {
         self.expect.body_sha256.is_some().then_some(self.range)
     }
+
+    /// Whether answers should tell a load.
+    pub(crate) fn tells_load(&self) -> bool {
+        let Expect { load_header, load_json, .. } = &self.expect;
+        self.how.is_load() || load_header.is_some() || load_json.is_some()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

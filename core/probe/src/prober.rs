@@ -132,7 +132,9 @@ impl Prober {
             self.latency_expire = expire;
         }
         self.bursts = latency.map(|(bursts, _)| bursts);
-        self.relief.configure(network, &self.pop);
+        let loads = self.watches.iter().filter(|(_, watch)| watch.spec.tells_load());
+        let asked = loads.map(|((_, subject), _)| subject).collect();
+        self.relief.configure(network, &self.pop, &asked);
         self.simulate.clone_from(&network.simulate);
         // Everybody learns at once what has changed, simulated distances above all.
         self.full_at = now;

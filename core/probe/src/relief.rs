@@ -2,10 +2,10 @@
 //! POP keeps the same account of it; name servers follow the one whose name comes first, so that
 //! when it dies the next one goes on from where both were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use popnet_config::network::{Network, Policy, Shed as ShedForm, SiteKind};
+use popnet_config::network::{Network, Policy, Site, SiteKind};
 use popnet_terms::{OriginId, PopId, Role, Span, TargetId, Timestamp};
 use popnet_wire::probing::{Finding, Sample, Shed, Subject};
 
@@ -18,8 +18,11 @@ const LOAD_MAX: Duration = Duration::from_mins(1);
 const TTL_MAX: Duration = Duration::from_mins(5);
 const TTL_MIN: Duration = Duration::from_secs(20);
 
-/// Steps come no closer than this.
-const PERIOD_MIN: Duration = Duration::from_secs(2);
+/// Steady loads are means over so many periods: in one a choice comes to show.
+const STEADY_PERIODS: u32 = 6;
+
+/// A steady load is told anew when it is so many thousandths off.
+const STEADY_BAND: u16 = 30;
 
 /// The targets that this node speaks for.
 #[derive(Debug, Default)]
@@ -33,24 +36,48 @@ struct Account {
     period: Duration,
     /// Its machines with the newest load of each.
     machines: BTreeMap<Subject, Option<(Timestamp, u16)>>,
+    /// Whether this node asks one of them for its load. If so it says from the start what is shed,
+    /// be it nothing: until it has, name servers empty a target that is over the limit.
+    is_asked: bool,
     told: u16,
+    steady: Steady,
+}
+
+/// The load as it is over some periods, for name servers to choose by. What they choose shows in
+/// the load as late as answers end: would they choose by each load that is told, they and it would
+/// swing (steering model, section 6: hysteresis belongs to the publisher).
+#[derive(Clone, Copy, Debug, Default)]
+struct Steady {
+    /// When it was told last, and the mean so far in millionths.
+    mean: Option<(Timestamp, i64)>,
+    /// In thousandths, as it is published.
+    told: Option<u16>,
 }
 
 impl Relief {
-    /// Takes a configuration over; who stays goes on from where it was.
-    pub(crate) fn configure(&mut self, network: &Network, pop: &PopId) {
+    /// Takes a configuration over; who stays goes on from where it was. `asked` are those whom
+    /// this node asks for their load.
+    pub(crate) fn configure(
+        &mut self,
+        network: &Network,
+        pop: &PopId,
+        asked: &BTreeSet<&Subject>,
+    ) {
         let mut before = std::mem::take(&mut self.targets);
         for (target, subjects) in spoken_for(network, pop) {
-            let rules = rules(network, &target, &subjects);
+            let rules = rules(network, &target);
             let account = before.remove(&target);
             let mut account = account.unwrap_or_else(|| Account {
                 shedder: Shedder::new(rules),
-                period: rules.period,
+                period: rules.period(),
                 machines: BTreeMap::new(),
+                is_asked: false,
                 told: 0,
+                steady: Steady::default(),
             });
             account.shedder.configure(rules);
-            account.period = rules.period;
+            account.period = rules.period();
+            account.is_asked = subjects.iter().any(|subject| asked.contains(subject));
             let kept = |subject: Subject| {
                 let load = account.machines.get(&subject).copied().flatten();
                 (subject, load)
@@ -75,6 +102,7 @@ impl Relief {
         let mut is_news = false;
         for account in self.targets.values_mut() {
             let load = account.load(now);
+            account.steady.take(load, account.period);
             let shed = account.shedder.step(now, load);
             is_news |= shed != account.told;
             account.told = shed;
@@ -82,28 +110,49 @@ impl Relief {
         is_news
     }
 
-    /// What is shed, of those whose load is known or who still shed.
+    /// What is shed, of those whose load is known or asked for, or who still shed.
     pub(crate) fn samples(&self, now: Timestamp) -> Vec<Sample> {
         let telling = self.targets.iter().filter_map(|(target, account)| {
-            let load = account.load(now);
+            let load = account.steady.told;
             let period = u32::try_from(account.period.as_secs().max(1)).unwrap_or(u32::MAX);
             let target = target.clone();
             let shed = Shed { target, shed: account.told, load, period };
-            (load.is_some() || account.told > 0).then_some(shed)
+            (account.is_asked || load.is_some() || account.told > 0).then_some(shed)
         });
         telling.map(|shed| Sample { at: now, finding: Finding::Shed(shed) }).collect()
     }
 }
 
+impl Steady {
+    fn take(&mut self, load: Option<(Timestamp, u16)>, period: Duration) {
+        let Some((at, load)) = load else {
+            *self = Self::default();
+            return;
+        };
+        let load = i64::from(load) * 1_000;
+        let (before, mean) = self.mean.unwrap_or((at, load));
+        let span = (period * STEADY_PERIODS).as_millis().max(1);
+        let past = at.since(before).as_millis().min(span);
+        let part = |of: u128| i64::try_from(of).unwrap_or(i64::MAX);
+        let mean = mean + (load - mean) * part(past) / part(span);
+        self.mean = Some((at, mean));
+        let level = u16::try_from(mean / 1_000).unwrap_or(u16::MAX);
+        if self.told.is_none_or(|told| told.abs_diff(level) > STEADY_BAND) {
+            self.told = Some(level);
+        }
+    }
+}
+
 impl Account {
     /// The mean over the machines that told one lately. They count alike: the configuration knows
-    /// what a POP can carry and not what a machine can.
-    fn load(&self, now: Timestamp) -> Option<u16> {
-        let recent = |(at, load): (Timestamp, u16)| (now.since(at) <= LOAD_MAX).then_some(load);
-        let loads: Vec<u64> =
-            self.machines.values().filter_map(|known| recent((*known)?)).map(u64::from).collect();
-        let count = u64::try_from(loads.len()).ok()?;
-        u16::try_from(loads.iter().sum::<u64>().checked_div(count)?).ok()
+    /// what a POP can carry and not what a machine can. With it the time of the newest.
+    fn load(&self, now: Timestamp) -> Option<(Timestamp, u16)> {
+        let told = self.machines.values().flatten();
+        let recent: Vec<_> = told.filter(|(at, _)| now.since(*at) <= LOAD_MAX).collect();
+        let newest = recent.iter().map(|(at, _)| *at).max()?;
+        let sum: u64 = recent.iter().map(|(_, load)| u64::from(*load)).sum();
+        let mean = sum.checked_div(u64::try_from(recent.len()).ok()?)?;
+        Some((newest, u16::try_from(mean).ok()?))
     }
 }
 
@@ -124,47 +173,36 @@ fn spoken_for(network: &Network, pop: &PopId) -> BTreeMap<TargetId, Vec<Subject>
     found
 }
 
-/// The strictest of the policies of the sites that `target` serves. What a step does has mostly
-/// been done after two periods: answers given before it last for their time to live, and half of
-/// them have ended after half of it.
-fn rules(network: &Network, target: &TargetId, subjects: &[Subject]) -> ShedRules {
+/// The strictest of the policies of the sites that `target` serves, and the longest times to live.
+fn rules(network: &Network, target: &TargetId) -> ShedRules {
     let usual = ShedRules::default();
     let fallback = Policy::default();
-    let mut rules = ShedRules { target: u16::MAX, hard: u16::MAX, period: PERIOD_MIN, delay: 1 };
-    for site in network.sites.values() {
-        let serves = match target {
-            TargetId::Pop(_) => site.kind == SiteKind::Cached,
-            TargetId::Origin(origin) => {
-                site.origins == origin.group
-                    && (site.kind == SiteKind::Direct || site.answer_with_origins)
-            }
-        };
-        if !serves {
-            continue;
+    let serves = |site: &&Site| match target {
+        TargetId::Pop(_) => site.kind == SiteKind::Cached,
+        TargetId::Origin(origin) => {
+            site.origins == origin.group
+                && (site.kind == SiteKind::Direct || site.answer_with_origins)
         }
+    };
+    let of_site = |site: &Site| {
         let policy = site.policy.as_deref().and_then(|key| network.policies.get(key));
         let policy = policy.unwrap_or(&fallback);
-        let ShedForm { target, hard, .. } = policy.shed.clone();
-        rules.target = rules.target.min(target.map_or(usual.target, permille));
-        rules.hard = rules.hard.min(hard.map_or(usual.hard, permille));
         let longest = policy.answer.ttl_max.map_or(TTL_MAX, Span::duration);
         let shortest = policy.answer.ttl_min.map_or(TTL_MIN, Span::duration);
-        rules.period = rules.period.max(longest / 2).max(shortest.min(longest));
-    }
-    let probed = network.probes.values().filter(|probe| {
-        let of_role = |role| subjects.iter().any(|s| matches!(s, Subject::Node(_)) && role);
-        let role = probe.target.as_ref().and_then(|to| to.role) == Some(Role::Webcache);
-        let group = probe.target.as_ref().and_then(|to| to.origin_group.clone());
-        let of_group = matches!(target, TargetId::Origin(id) if group.as_ref() == Some(&id.group));
-        of_role(role) || of_group
-    });
-    let interval = probed.map(|probe| probe.interval().duration()).max().unwrap_or_default();
-    ShedRules {
-        target: if rules.target == u16::MAX { usual.target } else { rules.target },
-        hard: if rules.hard == u16::MAX { usual.hard } else { rules.hard },
-        period: rules.period.max(interval),
-        ..rules
-    }
+        ShedRules {
+            target: policy.shed.target.map_or(usual.target, permille),
+            hard: policy.shed.hard.map_or(usual.hard, permille),
+            calm_ttl: longest,
+            shed_ttl: shortest.min(longest),
+        }
+    };
+    let strictest = |one: ShedRules, other: ShedRules| ShedRules {
+        target: one.target.min(other.target),
+        hard: one.hard.min(other.hard),
+        calm_ttl: one.calm_ttl.max(other.calm_ttl),
+        shed_ttl: one.shed_ttl.max(other.shed_ttl),
+    };
+    network.sites.values().filter(serves).map(of_site).reduce(strictest).unwrap_or(usual)
 }
 
 /// A share in thousandths; what is no share at all is the whole.

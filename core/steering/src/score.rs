@@ -14,8 +14,9 @@ const IDLE_SERVICE_US: u64 = 20_000;
 /// Load is taken as at most this, so that the term stays finite.
 const LOAD_CLIP: u64 = 980;
 
-/// Where a target's own site sheds what is too much, load counts no further than this: a second
-/// loop, steeper the higher the load and as late as answers last, would swing against the first.
+/// Where a target's own site sheds what is too much, its load over some minutes counts, and no
+/// further than this: a second loop, steeper the higher the load and as late as answers last,
+/// would swing against the first.
 const LOAD_KEPT: u16 = 500;
 
 /// What not knowing a target's health costs it beside healthy ones; a share of it is what being
@@ -38,8 +39,8 @@ pub(crate) fn score(
     standing: Option<Standing>,
 ) -> Score {
     let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
-    let is_kept = verdict.is_some_and(|verdict| verdict.is_kept);
-    let counted = if is_kept { load.min(LOAD_KEPT) } else { load };
+    let kept = verdict.filter(|verdict| verdict.is_kept);
+    let counted = kept.map_or(load, |verdict| verdict.steady.unwrap_or(0).min(LOAD_KEPT));
     let latency = weigh(u64::from(distance.rtt.0), rules.latency_weight);
     let loss = weigh(loss_us(distance), rules.loss_weight);
     let load_us = weigh(queue_us(counted), rules.load_weight);
