@@ -57,12 +57,7 @@ struct Steady {
 impl Relief {
     /// Takes a configuration over; who stays goes on from where it was. `asked` are those whom
     /// this node asks for their load.
-    pub(crate) fn configure(
-        &mut self,
-        network: &Network,
-        pop: &PopId,
-        asked: &BTreeSet<&Subject>,
-    ) {
+    pub(crate) fn configure(&mut self, network: &Network, pop: &PopId, asked: &BTreeSet<&Subject>) {
         let mut before = std::mem::take(&mut self.targets);
         for (target, subjects) in spoken_for(network, pop) {
             let rules = rules(network, &target);
@@ -214,4 +209,30 @@ fn permille(share: f64) -> u16 {
     )]
     let whole = (share * 1_000.0).round().clamp(0.0, 10_000.0) as u16;
     whole.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steady_loads_follow_slowly_and_in_steps() {
+        let mut steady = Steady::default();
+        let mut tell = |second: i64, load: u16| {
+            let at = Timestamp(second * 1_000_000);
+            steady.take(Some((at, load)), Duration::from_secs(20));
+            steady.told.unwrap()
+        };
+        assert_eq!(tell(0, 400), 400, "the first is all that is known");
+        let wave: Vec<u16> =
+            (1..100).map(|n| tell(n * 5, if n % 8 < 4 { 300 } else { 500 })).collect();
+        assert!(wave.iter().all(|told| *told == 400), "{wave:?}");
+        let after: Vec<u16> = (100..200).map(|n| tell(n * 5, 800)).collect();
+        assert!(after[2] < 500 && after[99] >= 770 && after.is_sorted(), "{after:?}");
+        let levels: BTreeSet<u16> = after.into_iter().collect();
+        assert!((5..16).contains(&levels.len()), "{levels:?}");
+        assert_eq!(tell(100_000, u16::MAX), u16::MAX);
+        steady.take(None, Duration::ZERO);
+        assert_eq!(steady.told, None);
+    }
 }

@@ -23,6 +23,10 @@ const LOAD_KEPT: u16 = 500;
 /// called down by some POPs costs.
 const UNKNOWN_PENALTY_US: u64 = 100_000;
 
+/// The share of POPs, in thousandths, that may call a target down for nothing: lost packets make
+/// one of many say so now and then, and clients who move and come back for it swing.
+const DISSENT_FREE: u16 = 250;
+
 /// Packets of the object for which loss is reckoned: 256 KB.
 const REFERENCE_PACKETS: u64 = 180;
 
@@ -79,7 +83,8 @@ fn penalty_us(standing: Option<Standing>, dissent: u16) -> u64 {
     match standing {
         None | Some(Standing::Unknown) => UNKNOWN_PENALTY_US,
         Some(Standing::Up | Standing::Behind | Standing::Draining) => {
-            UNKNOWN_PENALTY_US * u64::from(dissent) / 1_000
+            let counted = if dissent > DISSENT_FREE { dissent } else { 0 };
+            UNKNOWN_PENALTY_US * u64::from(counted) / 1_000
         }
         Some(Standing::Unwatched | Standing::Damped | Standing::Down) => 0,
     }
@@ -102,6 +107,8 @@ mod tests {
 
     #[test]
     fn terms_grow_as_they_should() {
+        let dissent = |share| penalty_us(Some(Standing::Up), share);
+        assert_eq!((dissent(250), dissent(333), dissent(500)), (0, 33_300, 50_000));
         assert_eq!(queue_us(0), 0);
         assert_eq!(queue_us(500), 20_000);
         assert_eq!(queue_us(950), 380_000);
