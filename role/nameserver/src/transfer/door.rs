@@ -121,7 +121,12 @@ fn admit(
             place.send(Forward { packet: packet.to_vec(), from, rules, way });
             return 0;
         }
-        Err(reply) => return hold_back(desk, &reply, from, notes, out),
+        Err(reply) => {
+            // A name of 255 octets and a key's of as many do not fit side by side.
+            let is_long = reply.len() > limit(packet);
+            let reply = if is_long { truncated(packet) } else { reply };
+            return hold_back(desk, &reply, from, notes, out);
+        }
     };
     let mut answer = match concern(&opened.message) {
         Some(Concern::Update) => {
