@@ -62,4 +62,6 @@ pub enum ZoneSource {
         /// Why the last attempt failed.
         trouble: Option<String>,
     },
+    /// The zones that this server has: a catalog of its own making.
+    Listing,
 }

@@ -41,7 +41,7 @@ mod update;
 pub use access::Access;
 pub use arrival::{Arrival, Arrived, Limits, Progress, Trouble, Wanted};
 pub use ask::{ask, notification, reply};
-pub use catalog::members;
+pub use catalog::{listing, members};
 pub use concern::{Concern, concern};
 pub use content::Content;
 pub use difference::{Difference, between};

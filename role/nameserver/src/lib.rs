@@ -233,7 +233,7 @@ async fn reload(
             () = shared.transfers.rebuild.notified() => {}
         }
         let members = shared.transfers.members.load_full();
-        zones.members = members.keys().cloned().collect();
+        zones.members = Arc::clone(&members);
         let held = Arc::clone(&config.borrow_and_update());
         let epoch = held.epoch;
         let Some((kept, table)) = load(zones, Arc::clone(&held)).await else {

@@ -1,6 +1,6 @@
 //! What a configuration means to a name server: names, rules, and where origins listen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,6 +31,8 @@ pub(crate) struct Table {
     /// Decisions whose scrambled number is at most this are recorded.
     pub(crate) sample: u64,
     pub(crate) problems: Vec<ZoneProblem>,
+    /// Zones that have a file, good or not; `None` where a folder could not be looked through.
+    pub(crate) files: Option<Arc<BTreeSet<Name>>>,
     /// How its zones are signed.
     pub(crate) signing: Arc<SigningRules>,
     /// Whether there is a log server for what is about the network itself.
@@ -92,7 +94,8 @@ impl Table {
             catalog,
             sample: threshold(network.logs.decision_sample.unwrap_or(1.0)),
             problems,
-            signing: Arc::new(SigningRules::of(network)),
+            files: zones.files.clone(),
+            signing: Arc::new(SigningRules::of(network, zones.files.as_deref(), &zones.members)),
             is_logged: !network.logs.default.is_empty(),
         }
     }

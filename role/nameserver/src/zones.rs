@@ -11,6 +11,8 @@ use popnet_config::Held;
 use popnet_dns::{Mistake, Name, Open, scan_zone};
 use popnet_runtime::Context;
 
+use crate::transfer::Members;
+
 /// No zone file is longer: a million records are a twentieth of this.
 const FILE_MAX: u64 = 1 << 30;
 
@@ -30,7 +32,9 @@ pub(crate) struct ZoneProblem {
 pub(crate) struct Zones {
     good: BTreeMap<Name, Good>,
     /// Zones that catalogs list (RFC 9432); they are transferred.
-    pub(crate) members: BTreeSet<Name>,
+    pub(crate) members: Arc<Members>,
+    /// Zones that have a file, good or not; `None` where a folder could not be looked through.
+    pub(crate) files: Option<Arc<BTreeSet<Name>>>,
     /// A second place for relative names, beside the configuration's folder.
     folder: PathBuf,
 }
@@ -52,13 +56,14 @@ struct Stamp {
 impl Zones {
     pub(crate) fn new(context: &Context) -> Self {
         let folder = context.state_dir.join("zones");
-        Self { good: BTreeMap::new(), members: BTreeSet::new(), folder }
+        Self { good: BTreeMap::new(), members: Arc::default(), files: None, folder }
     }
 
     /// The zones of `held` as far as they can be read, and what is wrong with the others.
     pub(crate) fn load(&mut self, held: &Held) -> (Vec<Arc<Image>>, Vec<ZoneProblem>) {
         let mut problems = Vec::new();
         let listed = self.listed(held, &mut problems);
+        self.files = problems.is_empty().then(|| Arc::new(listed.keys().cloned().collect()));
         self.good.retain(|apex, _| listed.contains_key(apex));
         let mut zones = Vec::new();
         for (apex, file) in &listed {
@@ -76,7 +81,7 @@ impl Zones {
         let transferred = held.network.zones.iter().filter(|(_, zone)| zone.file.is_none());
         let transferred = transferred.filter_map(|(name, _)| name.parse().ok());
         let named: BTreeSet<Name> = transferred.collect();
-        let members = self.members.iter().filter(|apex| !listed.contains_key(*apex)).cloned();
+        let members = self.members.keys().filter(|apex| !listed.contains_key(*apex)).cloned();
         let lacking: BTreeSet<Name> = members.chain(named).collect();
         zones.extend(lacking.into_iter().map(Image::lacking).map(Arc::new));
         (zones, problems)

@@ -73,6 +73,7 @@ fn row(node: &NodeName, standing: &ZoneStanding) -> Vec<String> {
     };
     let (from, next) = match &standing.source {
         ZoneSource::File | ZoneSource::Updates => ("file".to_owned(), String::new()),
+        ZoneSource::Listing => ("catalog".to_owned(), String::new()),
         ZoneSource::Primaries { primaries, next, .. } => {
             (primaries.join(" "), next.map(moment).unwrap_or_default())
         }
@@ -80,7 +81,7 @@ fn row(node: &NodeName, standing: &ZoneStanding) -> Vec<String> {
     let updates = match &standing.source {
         _ if standing.is_frozen => "frozen",
         ZoneSource::Updates => "taken",
-        ZoneSource::File | ZoneSource::Primaries { .. } => "",
+        ZoneSource::File | ZoneSource::Primaries { .. } | ZoneSource::Listing => "",
     };
     vec![node.to_string(), serial, from, updates.into(), standing.secondaries.join(" "), next]
 }
@@ -89,6 +90,7 @@ fn in_json(node: &NodeName, standing: &ZoneStanding) -> Value {
     let source = match &standing.source {
         ZoneSource::File => json!({ "kind": "file" }),
         ZoneSource::Updates => json!({ "kind": "updates" }),
+        ZoneSource::Listing => json!({ "kind": "catalog" }),
         ZoneSource::Primaries { primaries, confirmed, next, expires, trouble } => json!({
             "kind": "primaries",
             "primaries": primaries,

@@ -19,22 +19,39 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     for (name, of) in &network.zones {
         if let Some(rules) = &of.dnssec {
-            zone(checker, rules, &TreePath::of(["zones", name, "dnssec"]));
-            elsewhere(checker, name, of, rules);
+            let path = TreePath::of(["zones", name, "dnssec"]);
+            zone(checker, rules, &path);
+            if of.is_listing() {
+                let message = format!("catalog {name} is read by name servers, which do not ask");
+                let found = checker.error("E0447", message, &path, At::Key);
+                found.help = "sign the zones that it lists: under `zones` or `zones_from`".into();
+            }
+            elsewhere(checker, name, of, rules, &path);
         }
+    }
+    if let Some(from) = &network.zones_from
+        && let Some(rules) = &from.dnssec
+    {
+        let path = TreePath::of(["zones_from", "dnssec"]);
+        zone(checker, rules, &path);
+        elsewhere(checker, "these zones", &from.each(), rules, &path);
     }
 }
 
 /// Who has a zone from us has no keys, and can prove nothing that we make for each question.
-fn elsewhere(checker: &mut Checker<'_>, name: &str, zone: &Zone, rules: &Dnssec) {
-    if rules.denial() != DnssecDenial::Compact || zone.secondaries.is_empty() {
+fn elsewhere(checker: &mut Checker<'_>, name: &str, zone: &Zone, rules: &Dnssec, path: &TreePath) {
+    // Who follows a catalog of ours gets the zones that nobody else is said to get.
+    let lists = |zone: &Zone| zone.is_listing() && !zone.secondaries.is_empty();
+    let is_open = zone.tsig_key.is_none() && zone.allow_transfer.is_empty();
+    let is_listed = is_open && checker.network.zones.values().any(lists);
+    if rules.denial() != DnssecDenial::Compact || zone.secondaries.is_empty() && !is_listed {
         return;
     }
-    let path = TreePath::of(["zones", name, "dnssec", "denial"]);
     let message = format!("secondaries of {name} cannot prove what does not exist");
-    let found = checker.error("E0445", message, &path, At::Value);
+    let found = checker.error("E0445", message, &path.key("denial"), At::Value);
     found.notes.push("compact denials are made with the zone's keys, which stay here".into());
-    found.help = "use \"nsec\" or \"nsec3\", or leave out `secondaries`".into();
+    found.help =
+        "use \"nsec\" or \"nsec3\", or leave out `secondaries`, here and of catalogs".into();
 }
 
 fn zone(checker: &mut Checker<'_>, rules: &Dnssec, path: &TreePath) {

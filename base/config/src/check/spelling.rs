@@ -98,7 +98,7 @@ fn zones(checker: &mut Checker<'_>) {
             let found = checker.error("E0333", message, &path, At::Key);
             found.help = "remove it, or give network.domain a name of its own below it".into();
         }
-        if zone.file.is_some() == zone.is_secondary() {
+        if zone.file.is_some() == zone.is_secondary() && !zone.is_listing() {
             let both = zone.file.is_some();
             let what =
                 if both { "both a file and primaries" } else { "neither a file nor primaries" };

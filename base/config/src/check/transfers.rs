@@ -8,6 +8,12 @@ use crate::path::TreePath;
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let network = checker.network;
+    if let Some(from) = &network.zones_from {
+        let (each, path) = (from.each(), TreePath::of(["zones_from"]));
+        keys(checker, &each, &path);
+        tls(checker, &each, &path);
+        group(checker, each.group.as_deref(), &path);
+    }
     for (name, zone) in &network.zones {
         let path = TreePath::of(["zones", name]);
         keys(checker, zone, &path);
@@ -28,11 +34,14 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             let found = checker.error("E0428", message, &path.key("forward_updates"), At::Key);
             found.help = "say in allow_update who may change it here".into();
         }
-        if zone.catalog && !zone.is_secondary() {
-            let message = format!("catalog {name} has no primaries to have its zones from");
+        if zone.catalog && zone.file.is_some() {
+            let message = format!("catalog {name} comes from a file");
             let found = checker.error("E0436", message, &path.key("catalog"), At::Key);
-            found.help = "a catalog is transferred, and so are the zones that it lists".into();
+            found.help = "leave out `file`: then it lists our zones; or give it primaries, whose \
+                          zones it lists"
+                .into();
         }
+        group(checker, zone.group.as_deref(), &path);
         for key in ["max_records", "max_size"] {
             let zero = match key {
                 "max_records" => zone.max_records == Some(0),
@@ -44,6 +53,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                 found.help = "leave it out for the usual limit".into();
             }
         }
+    }
+}
+
+/// It is one text of a TXT record.
+fn group(checker: &mut Checker<'_>, group: Option<&str>, path: &TreePath) {
+    if group.is_some_and(|group| group.is_empty() || group.len() > 255) {
+        let message = "no such group can be told";
+        let found = checker.error("E0448", message, &path.key("group"), At::Value);
+        found.help = "1 to 255 letters, as those who follow the catalog know it".into();
     }
 }
 

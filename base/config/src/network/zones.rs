@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Dnssec, Peer, TlsPrimary, UpdateGrant, Who, networks};
 
-/// An ordinary DNS zone: either `file`, or `primaries` and `tls_primaries`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// An ordinary DNS zone: either `file`, or `primaries` and `tls_primaries`, or a `catalog` of ours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
     /// Zone file, relative to the configuration file or to the node's zone folder.
@@ -29,9 +29,13 @@ pub struct Zone {
     /// Name of the key for transfers; the secret lies on the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tsig_key: Option<String>,
-    /// It lists zones (RFC 9432), which are transferred from the same primaries as it.
+    /// It lists zones (RFC 9432): with primaries, zones that are transferred from them as well;
+    /// without, all our zones that come from files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub catalog: bool,
+    /// What catalogs of ours say of this zone to those who follow them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Who else may transfer it: `"any"`, addresses, networks, `"key:NAME"`; over TLS `"tls:NAME"`
     /// and `"pin:BASE64"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -58,7 +62,7 @@ pub struct Zone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "networks")]
     pub allow_query: Option<Vec<IpNet>>,
-    /// Signing.
+    /// Signing; of a catalog: of the zones that it lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dnssec: Option<Dnssec>,
 }
@@ -69,14 +73,51 @@ impl Zone {
     pub fn is_secondary(&self) -> bool {
         !self.primaries.is_empty() || !self.tls_primaries.is_empty()
     }
+
+    /// Whether it is a catalog of our own making.
+    #[must_use]
+    pub fn is_listing(&self) -> bool {
+        self.catalog && self.file.is_none() && !self.is_secondary()
+    }
 }
 
 /// A folder of zone files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZonesFrom {
-    /// Every `NAME.zone` in it is served as zone NAME.
+    /// Every `NAME.zone` in it is served as zone NAME. What follows is said of each; a zone that
+    /// is named under `zones` goes by what is said there.
     pub directory: PathBuf,
+    /// Servers that are notified and may transfer them: signed with `tsig_key`, when there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secondaries: Vec<Peer>,
+    /// Name of the key for transfers; the secret lies on the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tsig_key: Option<String>,
+    /// Who else may transfer them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_transfer: Vec<Who>,
+    /// What catalogs of ours say of them to those who follow them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Signing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dnssec: Option<Dnssec>,
+}
+
+impl ZonesFrom {
+    /// What is said of each zone in it.
+    #[must_use]
+    pub fn each(&self) -> Zone {
+        Zone {
+            secondaries: self.secondaries.clone(),
+            tsig_key: self.tsig_key.clone(),
+            allow_transfer: self.allow_transfer.clone(),
+            group: self.group.clone(),
+            dnssec: self.dnssec.clone(),
+            ..Zone::default()
+        }
+    }
 }
 
 /// A certificate and its key as files.

@@ -14,6 +14,7 @@ use popnet_terms::{Role, Timestamp};
 use super::online::{Online, ZoneKeys};
 use super::schedule::{Signers, SigningZone};
 use crate::table::Table;
+use crate::transfer::Members;
 use crate::zones::ZoneProblem;
 
 /// How the zones of a configuration are signed.
@@ -28,11 +29,26 @@ pub(crate) struct SigningRules {
 }
 
 impl SigningRules {
-    pub(crate) fn of(network: &Network) -> Self {
+    /// `files` are the zones that have files, `members` those that catalogs list.
+    pub(crate) fn of(network: &Network, files: Option<&BTreeSet<Name>>, members: &Members) -> Self {
         let signed = |rules: &Option<Dnssec>| rules.clone().filter(|rules| rules.sign);
-        let zones = network.zones.iter();
-        let zones =
-            zones.filter_map(|(name, zone)| Some((name.parse().ok()?, signed(&zone.dnssec)?)));
+        let parsed = network.zones.iter();
+        let parsed = parsed.filter_map(|(name, zone)| Some((name.parse::<Name>().ok()?, zone)));
+        let named: BTreeMap<Name, _> = parsed.collect();
+        // What is said of a zone itself goes before what is said of many.
+        let mut zones: BTreeMap<Name, Option<&Option<Dnssec>>> = named
+            .iter()
+            .map(|(name, zone)| (name.clone(), Some(&zone.dnssec).filter(|_| !zone.catalog)))
+            .collect();
+        for name in files.into_iter().flatten() {
+            let folder = network.zones_from.as_ref().map(|from| &from.dnssec);
+            zones.entry(name.clone()).or_insert(folder);
+        }
+        for (member, catalog) in members {
+            let catalog = named.get(catalog).map(|catalog| &catalog.dnssec);
+            zones.entry(member.clone()).or_insert(catalog);
+        }
+        let zones = zones.into_iter().filter_map(|(name, rules)| Some((name, signed(rules?)?)));
         let servers = network.nodes().filter(|(_, _, node)| node.runs(Role::Nameserver)).count();
         Self {
             zones: zones.collect(),

@@ -60,26 +60,37 @@ pub(crate) struct ZoneBook {
     pub(crate) limits: Limits,
     /// Octets of differences that are kept.
     pub(crate) history: usize,
-    /// It lists zones.
+    /// It lists zones of its primaries.
     pub(crate) is_catalog: bool,
+    /// It lists zones of ours.
+    pub(crate) is_listing: bool,
+    /// What such lists say of it.
+    pub(crate) group: Option<String>,
     /// Updates are passed on to a primary.
     pub(crate) forwards: bool,
 }
 
 impl Book {
-    /// Reads `held`, with the `members` of its catalogs, and the keys that it names from the folder
-    /// `keys`.
-    pub(crate) fn read(held: &Held, members: &Members, keys: &Path) -> Self {
+    /// Reads `held`, with the zones that have `files` and the `members` of its catalogs, and the
+    /// keys that it names from the folder `keys`.
+    pub(crate) fn read(
+        held: &Held,
+        files: Option<&BTreeSet<Name>>,
+        members: &Members,
+        keys: &Path,
+    ) -> Self {
         let mut book = Self::default();
-        let mut named = BTreeSet::new();
         for (name, zone) in &held.network.zones {
             let Ok(apex) = name.parse::<Name>() else { continue };
-            let zone = ZoneBook::of(zone, held);
+            book.zones.insert(apex, Arc::new(ZoneBook::of(zone, held)));
+        }
+        book.add_files(held, files);
+        let mut named = BTreeSet::new();
+        for zone in book.zones.values() {
             let shown = &zone.transfer;
             book.forwards |= zone.forwards;
             book.asks_certificates |= !shown.tls_names.is_empty() || !shown.pins.is_empty();
             named.extend(zone.keys().cloned());
-            book.zones.insert(apex, Arc::new(zone));
         }
         for (member, catalog) in members {
             let Some(rules) = book.zones.get(catalog) else { continue };
@@ -122,6 +133,27 @@ impl Book {
         book
     }
 
+    /// Adds zones that come from a folder. Zones with files that nobody is said to have from us go
+    /// to whoever has the list of them.
+    fn add_files(&mut self, held: &Held, files: Option<&BTreeSet<Name>>) {
+        let each = held.network.zones_from.as_ref().map(|from| ZoneBook::of(&from.each(), held));
+        let each = each.map(Arc::new);
+        let listing = self.zones.values().find(|zone| zone.is_listing).cloned();
+        for apex in files.into_iter().flatten() {
+            if let Some(each) = &each {
+                self.zones.entry(apex.clone()).or_insert_with(|| Arc::clone(each));
+            }
+            if let (Some(list), Some(zone)) = (&listing, self.zones.get_mut(apex))
+                && zone.transfer.is_empty()
+            {
+                let zone = Arc::make_mut(zone);
+                zone.secondaries.clone_from(&list.secondaries);
+                zone.key.clone_from(&list.key);
+                zone.transfer = list.transfer.clone();
+            }
+        }
+    }
+
     pub(crate) fn zone(&self, apex: &Name) -> Option<&Arc<ZoneBook>> {
         self.zones.get(apex)
     }
@@ -132,7 +164,9 @@ impl Book {
 
     /// Whether this node keeps a state of the zone beside its file.
     pub(crate) fn keeps(&self, apex: &Name) -> bool {
-        self.zones.get(apex).is_some_and(|zone| zone.is_secondary() || zone.is_dynamic())
+        let is_kept =
+            |zone: &Arc<ZoneBook>| zone.is_secondary() || zone.is_dynamic() || zone.is_listing;
+        self.zones.get(apex).is_some_and(is_kept)
     }
 }
 
@@ -168,7 +202,9 @@ impl ZoneBook {
                 octets: number(zone.max_size.map(|size| size.0), OCTETS_MAX),
             },
             history: number(zone.history.map(|size| size.0), HISTORY),
-            is_catalog: zone.catalog,
+            is_catalog: zone.catalog && zone.is_secondary(),
+            is_listing: zone.is_listing(),
+            group: zone.group.clone(),
             forwards: zone.forward_updates && zone.is_secondary(),
         }
     }

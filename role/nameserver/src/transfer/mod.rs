@@ -125,8 +125,11 @@ pub(crate) async fn publish(
     table: Table,
 ) {
     let transfers = &shared.transfers;
-    let keys = transfers.keys.clone();
-    let read = tokio::task::spawn_blocking(move || Book::read(&held, &members, &keys)).await;
+    let (keys, with_files) = (transfers.keys.clone(), table.files.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        Book::read(&held, with_files.as_deref(), &members, &keys)
+    });
+    let read = read.await;
     let book = Arc::new(read.unwrap_or_default());
     transfers.book.store(Arc::clone(&book));
     let dynamic = book.zones().filter(|(_, rules)| rules.is_dynamic());
@@ -137,6 +140,7 @@ pub(crate) async fn publish(
     let kept = follow::restore(shared, &book).await;
     // Before the table: zones are signed and published once, in the state that was kept.
     change::adopt(shared, &book).await;
+    catalogs::make(shared, &book, table.files.clone()).await;
     print(shared, &book, table).await;
     follow::start(shared, &book, kept);
 }

@@ -128,6 +128,7 @@ async fn standing(shared: &Shared, apex: &Name, rules: Option<&ZoneBook>) -> Zon
             ZoneSource::Primaries { primaries, confirmed, next, expires, trouble }
         }
         (None, Some(_)) => ZoneSource::Updates,
+        (None, None) if rules.is_some_and(|rules| rules.is_listing) => ZoneSource::Listing,
         (None, None) => ZoneSource::File,
     };
     let secondaries = rules.into_iter().flat_map(|rules| &rules.secondaries);

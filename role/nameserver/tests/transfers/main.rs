@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;
 
+mod catalogs;
 mod lab;
 mod lies;
 mod orders;

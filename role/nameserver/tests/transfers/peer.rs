@@ -212,7 +212,7 @@ fn knot(folder: &Path, port: u16, part: Part) -> String {
     text
 }
 
-/// A BIND with a configuration of its own.
+/// A BIND or Knot with a configuration of its own.
 pub(crate) struct Process {
     process: Child,
     log: PathBuf,
@@ -220,12 +220,20 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn bind(folder: &Path, conf: &str) -> Self {
-        let (path, log) = (folder.join("named.conf"), folder.join("named.log"));
+        Self::start("/usr/sbin/named", &["-g", "-n", "1", "-c"], folder, conf)
+    }
+
+    pub(crate) fn knot(folder: &Path, conf: &str) -> Self {
+        Self::start("/usr/sbin/knotd", &["-c"], folder, conf)
+    }
+
+    fn start(program: &str, arguments: &[&str], folder: &Path, conf: &str) -> Self {
+        let (path, log) = (folder.join("conf"), folder.join("log"));
         std::fs::write(&path, conf).unwrap();
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         let file = std::fs::File::create(&log).unwrap();
-        let mut command = Command::new("/usr/sbin/named");
-        command.args(["-g", "-n", "1", "-c"]).arg(&path);
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&path);
         command.stdout(file.try_clone().unwrap()).stderr(file);
         Self { process: command.spawn().unwrap(), log }
     }
