@@ -16,6 +16,7 @@ mod prefix;
 mod reason;
 mod role;
 mod time;
+mod trip;
 mod units;
 
 pub use id::{
@@ -26,4 +27,5 @@ pub use prefix::{client_unit, host_prefix};
 pub use reason::{Because, CacheReason, Removed, RttSource};
 pub use role::{Role, UnknownRole};
 pub use time::{Micros, Seconds, Timestamp};
+pub use trip::Trip;
 pub use units::{BitRate, Octets, PerTime, Span, UnitError};

@@ -12,6 +12,7 @@ use crate::purging::{Purge, PurgeId, PurgeOrder, PurgeReceipt};
 use crate::rollout::{Down, Epoch, Outcome, Up, Version};
 use crate::sheet::{Sheet, SheetAsk};
 use crate::status::{NetworkStatus, NodeStatus, RoleStatus};
+use crate::trips::{TripsAsk, TripsTold};
 use crate::zoning::{ZoneAsk, ZoneStanding};
 
 /// What may be asked.
@@ -54,6 +55,8 @@ pub enum Ask {
     Reload,
     /// A name server: an order about one zone. → [`Reply::Zone`]
     Zone(ZoneAsk),
+    /// A cache: round trips to its clients. → [`Reply::Trips`]
+    Trips(TripsAsk),
 }
 
 /// A push as a person gives it.
@@ -120,6 +123,8 @@ pub enum Reply {
     Version(Option<Box<Version>>),
     /// To [`Ask::Zone`].
     Zone(Box<ZoneStanding>),
+    /// To [`Ask::Trips`].
+    Trips(TripsTold),
 }
 
 /// Why something did not work, for a person: what, where, why, and what to type next.

@@ -14,4 +14,5 @@ pub mod purging;
 pub mod rollout;
 pub mod sheet;
 pub mod status;
+pub mod trips;
 pub mod zoning;

@@ -1,8 +1,11 @@
 //! What bursts say together of one client unit: smoothed, so that one slow packet moves little.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 use popnet_terms::{Micros, Timestamp};
 use popnet_wire::probing::{Latency, Method};
+use popnet_wire::trips::UnitTrips;
 
 use crate::action::Burst;
 use crate::publish::Level;
@@ -20,46 +23,90 @@ pub(crate) struct Estimate {
     method: Method,
 }
 
+/// What was learnt at one time.
+#[derive(Clone, Copy, Debug)]
+struct News {
+    rtt: Option<u32>,
+    spread: u32,
+    loss: u16,
+    samples: u16,
+    method: Option<Method>,
+}
+
+/// What caches see is said again this often though it is the same: half of the time for which a
+/// latency is fresh (steering model, section 3).
+const SAY_AGAIN: Duration = Duration::from_mins(5);
+
 impl Estimate {
     /// The estimate after `burst`: the median of a burst counts for a quarter, its loss for a
     /// tenth, beside what was known before.
     pub(crate) fn after(before: Option<&Self>, burst: &Burst, at: Timestamp) -> Self {
         let mut answered: Vec<u32> = burst.rtts.iter().flatten().map(|rtt| rtt.0).collect();
         answered.sort_unstable();
-        let median = answered.get(answered.len() / 2).copied();
-        let width = answered.last().zip(answered.first()).map_or(0, |(last, first)| last - first);
-        let loss = permille(burst.rtts.len() - answered.len(), burst.rtts.len());
-        let count = u16::try_from(burst.rtts.len()).unwrap_or(u16::MAX);
-        let old = before.filter(|old| old.rtt.is_some() || median.is_none());
+        let news = News {
+            rtt: answered.get(answered.len() / 2).copied(),
+            spread: answered.last().zip(answered.first()).map_or(0, |(last, first)| last - first),
+            loss: permille(burst.rtts.len() - answered.len(), burst.rtts.len()),
+            samples: u16::try_from(burst.rtts.len()).unwrap_or(u16::MAX),
+            method: burst.method,
+        };
+        Self::with(before, news, at)
+    }
+
+    /// The estimate after what caches saw of connections with the unit. What is told of it stays
+    /// as old as it was, unless the level moves or it is time to say it again: a busy unit is
+    /// seen every second and is not worth a word each time.
+    pub(crate) fn seen(before: Option<&Self>, trips: &UnitTrips, at: Timestamp) -> Self {
+        let news = News {
+            rtt: Some(trips.rtt.0),
+            spread: trips.spread.0,
+            loss: trips.loss.min(1_000),
+            samples: u16::try_from(trips.connections).unwrap_or(u16::MAX),
+            method: Some(Method::Passive),
+        };
+        let after = Self::with(before, news, at);
+        let same = before.filter(|before| {
+            before.level.published() == after.level.published() && at.since(before.at) < SAY_AGAIN
+        });
+        Self { at: same.map_or(at, |before| before.at), samples: news.samples, ..after }
+    }
+
+    /// Whether caches saw the way, so that no packet need be sent for it.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.method == Method::Passive
+    }
+
+    fn with(before: Option<&Self>, news: News, at: Timestamp) -> Self {
+        let old = before.filter(|old| old.rtt.is_some() || news.rtt.is_none());
         let Some(old) = old else {
-            let rtt = median.map(Micros);
+            let rtt = news.rtt.map(Micros);
             return Self {
                 at,
                 rtt,
                 level: levelled(Level::default(), rtt),
-                spread: Micros(width),
-                loss,
-                samples: count,
-                method: burst.method.unwrap_or(Method::DnsQuery),
+                spread: Micros(news.spread),
+                loss: news.loss,
+                samples: news.samples,
+                method: news.method.unwrap_or(Method::DnsQuery),
             };
         };
         let blend = |old: u32, new: u32, parts: u64| {
             let sum = u64::from(old) * (parts - 1) + u64::from(new);
             u32::try_from(sum / parts).unwrap_or(u32::MAX)
         };
-        let loss = blend(u32::from(old.loss), u32::from(loss), 10);
-        let rtt = match (old.rtt, median) {
+        let loss = blend(u32::from(old.loss), u32::from(news.loss), 10);
+        let rtt = match (old.rtt, news.rtt) {
             (Some(old), Some(new)) => Some(Micros(blend(old.0, new, 4))),
             (old, new) => new.map(Micros).or(old),
         };
         Self {
             at,
             rtt,
-            level: levelled(old.level, median.and(rtt)),
-            spread: Micros(blend(old.spread.0, width, 4)),
+            level: levelled(old.level, news.rtt.and(rtt)),
+            spread: Micros(blend(old.spread.0, news.spread, 4)),
             loss: u16::try_from(loss).unwrap_or(1_000),
-            samples: old.samples.saturating_add(count),
-            method: burst.method.unwrap_or(old.method),
+            samples: old.samples.saturating_add(news.samples),
+            method: news.method.unwrap_or(old.method),
         }
     }
 

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use popnet_config::network::{Network, Simulate};
 use popnet_terms::{PopId, SiteName, Span, Timestamp, client_unit};
 use popnet_wire::probing::{Cause, Hits, Needs, Sample, Service};
+use popnet_wire::trips::UnitTrips;
 
 use crate::action::{Action, Burst, Change, Failure, JobId, MeasureJob, Outcome, Wish};
 use crate::plan::{self, Bursts, Key};
@@ -50,6 +51,8 @@ pub struct Tallies {
     pub refused: u64,
     /// Queries that name servers told of (N17).
     pub hits: u64,
+    /// Words of caches about a unit that were news.
+    pub seen: u64,
 }
 
 /// The prober of one node.
@@ -205,6 +208,22 @@ impl Prober {
         }
         self.report(simulated);
         self.handle_timeout(now);
+    }
+
+    /// Takes in what caches of this POP saw of the ways to their clients. Only a POP that measures
+    /// latencies tells of them, and no lab's table is contradicted.
+    pub fn handle_trips(&mut self, units: &[UnitTrips], now: Timestamp) {
+        if self.bursts.is_none() {
+            return;
+        }
+        for trips in units {
+            let client = client_unit(trips.client.addr());
+            let wish = Wish { resolver: client.addr(), client };
+            if self.simulated_sample(wish, now).is_none() && self.wishes.see(trips, now) {
+                self.tallies.seen += 1;
+                self.news(now.after(NEWS_WAIT));
+            }
+        }
     }
 
     /// Takes a name server's hit counts in (N17).

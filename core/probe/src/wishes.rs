@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use popnet_terms::Timestamp;
+use popnet_terms::{Micros, Timestamp, client_unit};
 use popnet_wire::probing::{Finding, Sample};
+use popnet_wire::trips::UnitTrips;
 
 use crate::action::{Burst, JobId, Wish};
 use crate::estimate::Estimate;
@@ -23,6 +24,12 @@ const RUNNING_MAX: usize = 256;
 
 /// An estimate younger than this answers a wish by itself: several name servers ask for the same.
 const MERGE: Duration = Duration::from_secs(5);
+
+/// What caches saw so recently answers a wish by itself: no packet is truer.
+const SEEN: Duration = Duration::from_mins(10);
+
+/// Estimates that caches' words alone may fill; the rest is for what is wished for.
+const SEEN_MAX: usize = ESTIMATES_MAX / 5 * 4;
 
 /// New estimates are sent again for this long, in case a datagram was lost.
 const REPEAT: Duration = Duration::from_secs(25);
@@ -70,7 +77,9 @@ impl Wishes {
             return Taken::Merged;
         }
         let known = self.estimates.get(&wish.client);
-        let young = known.is_some_and(|estimate| now.since(estimate.at) < MERGE);
+        let young = known.is_some_and(|estimate| {
+            now.since(estimate.at) < if estimate.is_passive() { SEEN } else { MERGE }
+        });
         if young || !self.politeness.admits(wish.resolver, now) {
             if known.is_none() {
                 return Taken::Refused;
@@ -118,6 +127,26 @@ impl Wishes {
             self.fresh.insert(wish.client);
         }
         true
+    }
+
+    /// Takes in what caches of this POP saw; says whether there is news.
+    pub(crate) fn see(&mut self, trips: &UnitTrips, now: Timestamp) -> bool {
+        let client = client_unit(trips.client.addr());
+        let before = self.estimates.get(&client);
+        let age = Duration::from_millis(trips.age_ms.into());
+        if trips.rtt == Micros(0)
+            || age >= SEEN
+            || (before.is_none() && self.estimates.len() >= SEEN_MAX)
+        {
+            return false;
+        }
+        let estimate = Estimate::seen(before, trips, now);
+        let is_news = before.is_none_or(|before| before.at < estimate.at);
+        if is_news {
+            self.fresh.insert(client);
+        }
+        self.estimates.insert(client, estimate);
+        is_news
     }
 
     /// Bursts whose role has lost them.

@@ -15,6 +15,7 @@ use popnet_config::network::Network;
 use popnet_probe::{Action, Answer, Burst, Failure, JobId, Outcome, Prober, Told};
 use popnet_terms::{Micros, NodeName, PopId, Timestamp};
 use popnet_wire::probing::{Cause, Finding, Hits, Method, Need, Needs, Sample, Subject};
+use popnet_wire::trips::UnitTrips;
 
 #[test]
 fn transcripts() {
@@ -124,6 +125,18 @@ fn step(prober: &mut Prober, network: &mut Network, now: &mut Timestamp, command
             let needs = words[1..].chunks(2).map(need).collect();
             let asker = NodeName::new("ns1.east");
             prober.handle_needs(&Needs { asker, sent: *now, needs }, *now);
+        }
+        "seen" => {
+            let seen = |triple: &[&str]| UnitTrips {
+                client: triple[0].parse().unwrap(),
+                rtt: micros(triple[1]),
+                spread: Micros(1_000),
+                loss: 0,
+                connections: triple[2].parse().unwrap(),
+                age_ms: 1_000,
+            };
+            let units: Vec<UnitTrips> = words[1..].chunks(3).map(seen).collect();
+            prober.handle_trips(&units, *now);
         }
         "hits" => {
             let sites = vec![(words[1].into(), words[2].parse().unwrap())];

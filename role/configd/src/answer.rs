@@ -81,6 +81,7 @@ impl Door {
             ask @ (Ask::ExplainDns(_) | Ask::Zone(_)) => {
                 return self.role(Role::Nameserver, &ask, out).await;
             }
+            ask @ Ask::Trips(_) => return self.role(Role::Webcache, &ask, out).await,
             ask @ Ask::Question(_) => return self.role(Role::Logserver, &ask, out).await,
             ask @ Ask::ExplainUrl(_) => return self.explain_url(&ask, out).await,
             Ask::At(node, ask) => return self.at(who, &node, *ask, out).await,
@@ -316,5 +317,6 @@ fn name(ask: &Ask) -> &'static str {
         Ask::PurgeNetwork(_) => "a purge",
         Ask::Reload => "a reload",
         Ask::Zone(_) => "an order about a zone",
+        Ask::Trips(_) => "the ways to a cache's clients",
     }
 }

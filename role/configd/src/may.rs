@@ -59,6 +59,14 @@ pub fn may(who: &Who, ask: &Ask, scope: &Scope<'_>) -> bool {
         // node can answer is another question).
         Who::Local | Who::Person(_) => !matches!(ask, Ask::Rollout(_) | Ask::Purge(_)),
         Who::Stranger(_) => false,
+        // What a cache saw of the ways to its clients is for the probes that stand beside it. A
+        // cache holds no configuration that would say which of its neighbours are probes.
+        Who::Node(node) if matches!(ask, Ask::Trips(_)) => {
+            let is_probe = |network: &Network| {
+                network.node(node).is_some_and(|known| known.runs(Role::Netprobe))
+            };
+            node.pop() == scope.me.pop() && scope.network.is_none_or(is_probe)
+        }
         Who::Node(node) => match scope.network {
             Some(network) => may_node(node, ask, scope, network),
             // Without a configuration (G6, or before the first), parents are whom one trusts.
@@ -85,7 +93,8 @@ fn is_from_above(ask: &Ask) -> bool {
         | Ask::History { .. }
         | Ask::Version(_)
         | Ask::PurgeNetwork(_)
-        | Ask::Reload => false,
+        | Ask::Reload
+        | Ask::Trips(_) => false,
     }
 }
 
@@ -108,7 +117,7 @@ fn may_node(node: &NodeName, ask: &Ask, scope: &Scope<'_>, network: &Network) ->
         Ask::Zone(ask) if ask.order == ZoneOrder::Status => holds,
         Ask::Purge(_) | Ask::Push(_) | Ask::Zone(_) => is_master,
         Ask::At(..) => shows && !is_master,
-        Ask::RoleStatus | Ask::Reload => false,
+        Ask::RoleStatus | Ask::Reload | Ask::Trips(_) => false,
     }
 }
 

@@ -9,6 +9,7 @@ use popnet_wire::explaining::{ExplainDns, ExplainUrl};
 use popnet_wire::purging::{Purge, PurgeId, PurgeKind, PurgeOrder, PurgeWhat};
 use popnet_wire::rollout::{Down, Epoch};
 use popnet_wire::sheet::SheetAsk;
+use popnet_wire::trips::TripsAsk;
 
 const TEXT: &str = r#"
 [network]
@@ -64,6 +65,7 @@ const TABLE: &str = "
     purge-network   + + + + . . . . .
     reload          + + . . . . . . .
     role-status     + + . . . . . . .
+    trips           + + . . + . . . .
 ";
 
 #[test]
@@ -94,6 +96,8 @@ fn without_a_configuration_only_parents_are_heard() {
     assert!(check("ctl1.iad1", "purge") && check("ctl1.iad1", "status"));
     assert!(check("local", "status") && !check("local", "purge"));
     assert!(!check("ctl1.iad1", "push") && !check("edge2.fra1", "purge"));
+    // The probe that stands beside a cache, but nobody of another POP.
+    assert!(check("probe1.fra1", "trips") && !check("ctl1.iad1", "trips"));
 }
 
 #[test]
@@ -155,6 +159,7 @@ fn ask(word: &str) -> Ask {
         "version" => Ask::Version(None),
         "purge-network" => Ask::PurgeNetwork(order),
         "reload" => Ask::Reload,
+        "trips" => Ask::Trips(TripsAsk::default()),
         other => panic!("no ask is called {other}"),
     }
 }

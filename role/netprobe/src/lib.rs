@@ -7,6 +7,7 @@
 //!
 //! - [`http`], [`resolver`]: one attempt each, with its limits.
 //! - `sessions`: a QUIC connection to every name server of the network.
+//! - `trips`: what the POP's caches saw of the ways to their clients.
 //! - `serve`: the loop that carries out the prober's actions.
 //!
 //! - `ftp`, `dns`, `stream`, `icmp`, `talk`, `command`, `snmp`: attempts of the other kinds.
@@ -28,6 +29,7 @@ mod sessions;
 mod snmp;
 mod stream;
 mod talk;
+mod trips;
 
 use std::sync::Arc;
 

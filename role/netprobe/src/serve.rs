@@ -13,6 +13,7 @@ use popnet_runtime::{Context, Running, StartError, clock};
 use popnet_terms::{NodeName, Role};
 use popnet_wire::frame::{Conversation, encode};
 use popnet_wire::probing::{Datagram, Repair, Report, Sample};
+use popnet_wire::trips::UnitTrips;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::attempt::{Surroundings, attempt};
 use crate::connect::{Progress, tcp};
 use crate::resolver::{PORT, measure};
 use crate::sessions::{Message, Sessions};
-use crate::{boot, http};
+use crate::{boot, http, trips};
 
 /// Without anything to do the loop still looks around.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -44,6 +45,9 @@ pub(crate) fn start(
     let socket = context.role_socket(Role::Netprobe);
     let served = serve_local(&socket, Arc::new(Present(Role::Netprobe)), shutdown.clone())?;
     let (sessions, messages) = Sessions::new(endpoint, shutdown.clone());
+    // One piece of one cache's answer waits; the asker waits too.
+    let (seen, news) = mpsc::channel(1);
+    let listening = tokio::spawn(trips::listen(context.clone(), config.clone(), seen));
     let probing = Probing {
         steady: Steady::default(),
         prober: Prober::new(context.node.pop(), seed(&context.node)),
@@ -57,7 +61,9 @@ pub(crate) fn start(
         jobs: JoinSet::new(),
     };
     let task = tokio::spawn(async move {
-        probing.run(messages, shutdown).await;
+        probing.run(messages, news, shutdown).await;
+        // It ends with the same shutdown, or because nobody listens to it any more.
+        let _ = listening.await;
         served.wait().await;
     });
     Ok(Running::new(Role::Netprobe, task))
@@ -84,7 +90,12 @@ struct Probing {
 }
 
 impl Probing {
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>, shutdown: CancellationToken) {
+    async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<Message>,
+        mut seen: mpsc::Receiver<Vec<UnitTrips>>,
+        shutdown: CancellationToken,
+    ) {
         self.configure();
         let mut configured = true;
         let mut digests = tokio::time::interval(DIGEST_SLOT);
@@ -101,6 +112,9 @@ impl Probing {
                     Err(_) => configured = false,
                 },
                 Some(message) = messages.recv() => self.hear(message),
+                Some(units) = seen.recv() => {
+                    self.prober.handle_trips(&units, self.steady.now());
+                }
                 _ = digests.tick() => self.send_digest(),
                 Some(done) = self.jobs.join_next() => {
                     // A job that panicked has no outcome: the prober gives it up in time.
@@ -114,6 +128,7 @@ impl Probing {
             }
         }
         self.jobs.abort_all();
+        drop(seen);
         tracing::debug!(
             tallies = ?self.prober.tallies(),
             foreign = self.sessions.foreign(),

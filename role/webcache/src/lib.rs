@@ -6,6 +6,7 @@
 //! record and exact counters.
 
 mod certificates;
+mod control;
 mod health;
 mod ledger;
 pub mod memory;

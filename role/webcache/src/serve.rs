@@ -1,7 +1,8 @@
 //! A client's request: checked, given to its site's rules and the tier, answered and recorded.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
@@ -16,7 +17,8 @@ use popnet_http::measure::{Framing, request_head};
 use popnet_http::server::{Client, Service};
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Published, clock};
-use popnet_terms::{CacheReason, CustomerId, SiteName};
+use popnet_tally::Trips;
+use popnet_terms::{CacheReason, CustomerId, SiteName, Trip};
 use popnet_tier::control::Totals;
 use popnet_tier::sites::Sites;
 use popnet_tier::{Answer, Ask, Outcome, Tier, page};
@@ -47,6 +49,8 @@ pub(crate) struct Front {
     pub(crate) shipper: Option<Shipper>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) load: Arc<Load>,
+    /// Ways to clients, one entry a connection that ended.
+    pub(crate) trips: Arc<Mutex<Trips>>,
     pub(crate) names: Names,
     /// The tier's name, to see a request that went in a circle.
     pub(crate) name: String,
@@ -92,6 +96,12 @@ impl Service for Front {
                 self.finish(&arrival, answer, CustomerId::network(), *access)
             }
         }
+    }
+
+    fn parted(&self, client: SocketAddr, trip: &dyn Fn() -> Option<Trip>) {
+        let Some(trip) = trip() else { return };
+        let mut trips = self.trips.lock().unwrap_or_else(PoisonError::into_inner);
+        trips.record(client.ip(), trip, clock::now());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use popnet_directory::Directory;
@@ -12,6 +12,7 @@ use popnet_runtime::files::create_private_dir;
 use popnet_runtime::link::{Served, serve_local};
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, bind, clock, descriptors};
+use popnet_tally::Trips;
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
 use popnet_tier::control::{Control, Totals};
@@ -21,6 +22,7 @@ use popnet_wire::sheet::Sheet;
 use tokio::sync::watch;
 
 use crate::certificates::Certificates;
+use crate::control::Desk;
 use crate::health::Load;
 use crate::memory::Memory;
 use crate::naming::Names;
@@ -85,15 +87,17 @@ pub async fn start(
         shipper: Some(shipper.clone()),
         totals: Arc::<Totals>::default(),
         load: Arc::<Load>::default(),
+        trips: Arc::new(Mutex::new(Trips::new(clock::now().0.unsigned_abs()))),
         names: Names::new(&context.node),
         name,
     });
-    let control = Control {
+    let tier = Control {
         role: Role::Webcache,
         tier: Arc::clone(&front.tier),
         sites: Arc::clone(&front.sites),
         totals: Arc::clone(&front.totals),
     };
+    let control = Desk { tier, trips: Arc::clone(&front.trips) };
     let path = context.role_socket(Role::Webcache);
     let asked = serve_local(&path, Arc::new(control), context.shutdown.clone())?;
     let cache = Cache { context, front, directory, shipper };

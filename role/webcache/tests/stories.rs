@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use popnet_terms::CacheReason;
 use popnet_wire::purging::{PurgeKind, PurgeWhat};
+use popnet_wire::trips::TripsAsk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -51,6 +52,23 @@ async fn a_miss_then_a_hit() {
     assert_eq!(status.bytes_out, (miss.octets + hit.octets) as u64, "counted as on the wire");
     let story = world.explain("/x").await;
     assert_eq!((&*story.verdict, story.reason), ("hit", CacheReason::HitMemory));
+}
+
+#[tokio::test]
+async fn the_way_to_a_client_is_known_when_it_has_left() {
+    let world = World::new(ROOM, |_| Reaction::ok("cache-control: max-age=60", "hello")).await;
+    world.get("/x", "connection: close\r\n").await;
+    let mut told = world.trips(TripsAsk::default()).await;
+    for _ in 0..100 {
+        if !told.units.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        told = world.trips(TripsAsk::default()).await;
+    }
+    let [unit] = told.units.as_slice() else { panic!("{told:?}") };
+    assert_eq!(unit.client.to_string(), "127.0.0.0/24");
+    assert!(unit.connections > 0 && (1..50_000).contains(&unit.rtt.0), "{unit:?}");
 }
 
 #[tokio::test]

@@ -16,3 +16,4 @@ pub mod measure;
 pub mod roots;
 pub mod server;
 mod stall;
+mod trip;

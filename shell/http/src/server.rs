@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use popnet_terms::Trip;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::stall::Stall;
+use crate::trip::Parting;
 
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +94,11 @@ pub trait Service: Send + Sync + 'static {
         client: Client,
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// A client's TCP connection is about to be closed; `trip` asks the kernel how it went.
+    fn parted(&self, client: SocketAddr, trip: &dyn Fn() -> Option<Trip>) {
+        let _ = (client, trip);
+    }
 }
 
 /// Running workers.
@@ -236,11 +243,13 @@ impl<S: Service> Worker<S> {
             Accepted::Tcp(stream, address) => {
                 // Without it the last small piece of a response waits for an acknowledgement.
                 let _ = stream.set_nodelay(true);
+                let stream = self.parting(stream, address);
                 self.http1(stream, Some(address), false).await;
             }
             Accepted::Unix(stream) => self.http1(stream, None, false).await,
             Accepted::Tls(stream, address, acceptor) => {
                 let _ = stream.set_nodelay(true);
+                let stream = self.parting(stream, address);
                 let handshake =
                     tokio::time::timeout(self.limits.handshake, acceptor.accept(stream));
                 let stream = match handshake.await {
@@ -255,6 +264,10 @@ impl<S: Service> Worker<S> {
                 }
             }
         }
+    }
+
+    fn parting(&self, stream: tokio::net::TcpStream, client: SocketAddr) -> Parting<S> {
+        Parting { stream, client, service: Arc::clone(&self.service) }
     }
 
     async fn http1<T>(self, stream: T, address: Option<SocketAddr>, tls: bool)

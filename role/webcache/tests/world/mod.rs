@@ -27,6 +27,7 @@ use popnet_wire::purging::{Purge, PurgeId, PurgeKind, PurgeOrder, PurgeState, Pu
 use popnet_wire::rollout::{Digest, Epoch};
 use popnet_wire::sheet::{CacheRules, Masking, SetCookie, Sheet, SiteSheet};
 use popnet_wire::status::RoleStatus;
+use popnet_wire::trips::{TripsAsk, TripsTold};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::watch;
@@ -257,6 +258,13 @@ impl World {
         };
         match self.link().await.ask_one(&Ask::ExplainUrl(ask)).await.unwrap() {
             Reply::Url(story) => story,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn trips(&self, ask: TripsAsk) -> TripsTold {
+        match self.link().await.ask_one(&Ask::Trips(ask)).await.unwrap() {
+            Reply::Trips(told) => told,
             other => panic!("{other:?}"),
         }
     }

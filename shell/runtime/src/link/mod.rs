@@ -243,7 +243,8 @@ impl Replies<'_> {
             | Reply::Pushed { .. }
             | Reply::Versions(_)
             | Reply::Version(_)
-            | Reply::Zone(_) => Some(reply),
+            | Reply::Zone(_)
+            | Reply::Trips(_) => Some(reply),
         })
     }
 
