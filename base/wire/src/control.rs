@@ -125,6 +125,15 @@ pub enum Reply {
     Zone(Box<ZoneStanding>),
     /// To [`Ask::Trips`].
     Trips(TripsTold),
+    /// To [`Ask::ExplainDns`]: who asks is in this view.
+    DnsInView {
+        /// The view's name.
+        view: Arc<str>,
+        /// What is answered in it.
+        story: DnsStory,
+    },
+    /// To [`Ask::Zone`]: views have zones of this name. `None`: everybody's.
+    ZoneInViews(Vec<(Option<Arc<str>>, ZoneStanding)>),
 }
 
 /// Why something did not work, for a person: what, where, why, and what to type next.

@@ -78,6 +78,18 @@ impl Catalog {
         Some(next)
     }
 
+    /// Takes up the zones of `common`, which were built of the same network, as they stand there:
+    /// all but those that are this catalog's `own`.
+    pub fn follow(&mut self, common: &Self, own: impl Fn(&Name) -> bool) {
+        for zone in &mut self.zones {
+            let theirs = common.zone(zone.image.apex()).filter(|zone| !own(zone.image.apex()));
+            if let Some(theirs) = theirs {
+                // What lies above is counted in our table.
+                *zone = Zone { parent: zone.parent, ..theirs.clone() };
+            }
+        }
+    }
+
     /// The zone with exactly this name.
     #[must_use]
     pub fn zone(&self, apex: &Name) -> Option<&Zone> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use popnet_config::network::Network;
+use popnet_config::network::{Network, Zone};
 use popnet_dns::{Name, suffixes};
 
 /// A set of addresses. Looked up by halving, so that a list of thousands costs no query much.
@@ -80,6 +80,20 @@ impl Gate {
         let nodes = network.nodes().flat_map(|(_, _, node)| node.address.iter());
         let nodes = Access::of(&nodes.map(|ip| IpNet::from(*ip)).collect::<Vec<_>>());
         Self { all, domain, nodes, zones: own.collect() }
+    }
+
+    /// The same for those who see `zones` in place of others.
+    #[must_use]
+    pub fn with(&self, zones: &BTreeMap<String, Zone>) -> Self {
+        let mut gate = self.clone();
+        for (name, zone) in zones {
+            let Ok(apex) = name.parse::<Name>() else { continue };
+            match zone.allow_query.as_deref() {
+                Some(list) => gate.zones.insert(apex.as_wire().into(), Access::of(list)),
+                None => gate.zones.remove(apex.as_wire()),
+            };
+        }
+        gate
     }
 
     /// Whether everybody may ask for everything.

@@ -36,7 +36,7 @@ impl Control {
         }
     }
 
-    fn explain(&self, ask: &ExplainDns) -> Result<DnsStory, Problem> {
+    fn explain(&self, ask: &ExplainDns) -> Result<Reply, Problem> {
         let name = ask.name.parse().map_err(|error: popnet_dns::NameError| {
             Problem::new("N0041", error.to_string(), "popnet explain dns HOSTNAME").with_exit(2)
         })?;
@@ -49,9 +49,9 @@ impl Control {
         let view = self.shared.view.load_full();
         let view = if ask.assume.is_empty() { view } else { view.assuming(&ask.assume).into() };
         let shield = self.shared.shield.load();
-        let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
+        let desk = Desk::new(&self.shared, &table, &view, &shield).facing(ask.resolver, None);
         let notes = Notes::at(clock::now());
-        Ok(match desk.explain(&query, ask.resolver, &notes) {
+        let story = match desk.explain(&query, ask.resolver, &notes) {
             Explained::Decision(decision) => DnsStory::Steered(decision),
             Explained::Prohibited => DnsStory::Nothing {
                 rcode: "REFUSED".into(),
@@ -70,6 +70,10 @@ impl Control {
                     DnsStory::Static(records.iter().map(ToString::to_string).collect())
                 }
             }
+        };
+        Ok(match desk.view_name().cloned() {
+            Some(view) => Reply::DnsInView { view, story },
+            None => Reply::Dns(story),
         })
     }
 }
@@ -79,14 +83,10 @@ impl Handler for Control {
     async fn answer(&self, _peer: Peer, ask: Ask, out: ReplySink) {
         let reply = match ask {
             Ask::RoleStatus => Reply::Role(self.status()),
-            Ask::ExplainDns(ask) => match self.explain(&ask) {
-                Ok(story) => Reply::Dns(story),
-                Err(problem) => Reply::Problem(problem),
-            },
-            Ask::Zone(ask) => match orders::carry_out(&self.shared, &ask).await {
-                Ok(standing) => Reply::Zone(Box::new(standing)),
-                Err(problem) => Reply::Problem(problem),
-            },
+            Ask::ExplainDns(ask) => self.explain(&ask).unwrap_or_else(Reply::Problem),
+            Ask::Zone(ask) => {
+                orders::carry_out(&self.shared, &ask).await.unwrap_or_else(Reply::Problem)
+            }
             _ => Reply::Problem(Problem::not_mine(Role::Nameserver)),
         };
         let _ = out.send(reply).await;

@@ -5,6 +5,7 @@
 //! - `ready`, `memo`: answers given and choices made lately, each thread's own.
 //! - `transport`: connections: DNS over TCP, TLS, HTTPS and QUIC.
 //! - `meet`, `limit`: what stands before the answers: cookies, access lists, rate limits.
+//! - `views`: which zones an asker sees.
 //! - `table`: what a configuration means here; built aside and published whole. `zones`: the zone
 //!   files behind it; a broken one leaves the last good zone in place.
 //! - `sign`: keys, signatures on zones before they are published, signatures on chosen answers.
@@ -39,6 +40,7 @@ mod tap;
 mod transfer;
 mod transport;
 mod udp;
+mod views;
 mod zones;
 
 pub use bindings::{Kept as KeptBinding, parse_log as parse_bindings};

@@ -77,7 +77,7 @@ impl Desk<'_> {
         let is_udp = transport == Transport::Udp;
         let welcome = if is_udp && shield.require_cookie && cookie.is_some() && !proven {
             Welcome::BadCookie
-        } else if shield.gate.admits(from, query.qname.as_wire()) {
+        } else if self.gate().admits(from, query.qname.as_wire()) {
             Welcome::Asked
         } else {
             Welcome::Prohibited
@@ -149,7 +149,7 @@ impl Desk<'_> {
     /// What stands for all answers of one wildcard: its name, and what else the question says.
     /// Whoever makes up names below it gets one answer again and again.
     fn star(&self, query: &Query<'_>) -> Option<Vec<u8>> {
-        let name = lookup(&self.table.catalog, query).star(query.qname.as_wire())?;
+        let name = lookup(self.catalog(), query).star(query.qname.as_wire())?;
         Some([name.as_wire(), query.question.last_chunk::<4>()?].concat())
     }
 }

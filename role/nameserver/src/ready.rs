@@ -2,8 +2,9 @@
 //! the same octets back, without being read or looked up. Each worker keeps its own, so that none
 //! waits for another.
 //!
-//! Only what says the same to everybody is kept here, and answers to one client unit under one
-//! view; whoever makes an answer depend on anything else keeps it out (`serve.rs`).
+//! Only what says the same to everybody in one view of our zones is kept here, and answers to one
+//! client unit under one view of what is up; whoever makes an answer depend on anything else keeps
+//! it out (`serve.rs`).
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
@@ -12,7 +13,7 @@ use ipnet::IpNet;
 use popnet_answer::SiteIndex;
 use popnet_terms::{CustomerId, TargetId, client_unit};
 use popnet_wire::logging::Decision;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::table::Table;
 
@@ -48,6 +49,8 @@ type Pair = [Option<Box<Kept>>; 2];
 struct Kept {
     scrambled: u64,
     epoch: u64,
+    /// The view's number among those of our zones.
+    seen: u16,
     query: Box<[u8]>,
     answer: Box<[u8]>,
     /// Nothing but a sign: the answers to this question are kept for each unit apart.
@@ -84,36 +87,40 @@ impl Ready {
         }
     }
 
-    /// The answer to `packet` from `from`, all but its first two octets, and what is due with it.
+    /// The answer to `packet` from `from`, who has the view with the number `seen`, all but its
+    /// first two octets, and what is due with it.
     pub(crate) fn find(
         &self,
         packet: &[u8],
+        seen: u16,
         from: IpAddr,
         view: u64,
     ) -> Option<(&[u8], Option<&Chosen>)> {
-        let (query, scrambled) = asked(packet)?;
-        let kept = self.look(query, scrambled)?;
+        let (query, scrambled) = asked(packet, seen)?;
+        let kept = self.look(query, seen, scrambled)?;
         if !kept.is_by_unit {
             return Some((&kept.answer, None));
         }
-        let kept = self.look(query, by_unit(scrambled, from))?;
+        let kept = self.look(query, seen, by_unit(scrambled, from))?;
         let chosen = kept.chosen.as_ref()?;
         let fits = chosen.view == view && chosen.unit.contains(&from);
         fits.then_some((&kept.answer, Some(chosen)))
     }
 
-    fn look(&self, query: &[u8], scrambled: u64) -> Option<&Kept> {
+    fn look(&self, query: &[u8], seen: u16, scrambled: u64) -> Option<&Kept> {
         let pair = self.pairs.get(place(scrambled, self.pairs.len())?)?;
         let is_it = |kept: &&Kept| {
-            kept.scrambled == scrambled && kept.epoch == self.epoch && *kept.query == *query
+            kept.scrambled == scrambled
+                && (kept.epoch, kept.seen) == (self.epoch, seen)
+                && *kept.query == *query
         };
         pair.iter().filter_map(Option::as_deref).find(is_it)
     }
 
     /// Whether the answer to `packet`, which was not found, is to be kept: when it was missed
     /// before. `unit`: the answer is for the unit of this resolver only.
-    pub(crate) fn is_wanted(&mut self, packet: &[u8], unit: Option<IpAddr>) -> bool {
-        let Some((_, scrambled)) = asked(packet) else { return false };
+    pub(crate) fn is_wanted(&mut self, packet: &[u8], seen: u16, unit: Option<IpAddr>) -> bool {
+        let Some((_, scrambled)) = asked(packet, seen) else { return false };
         let scrambled = unit.map_or(scrambled, |from| by_unit(scrambled, from));
         let at = place(scrambled, self.missed.len());
         let Some(missed) = at.and_then(|at| self.missed.get_mut(at)) else { return false };
@@ -128,11 +135,13 @@ impl Ready {
     pub(crate) fn keep(
         &mut self,
         packet: &[u8],
+        seen: u16,
         from: IpAddr,
         answer: &[u8],
         chosen: Option<Chosen>,
     ) {
-        let (Some((query, scrambled)), Some(answer)) = (asked(packet), answer.get(NUMBER..)) else {
+        let (Some((query, scrambled)), Some(answer)) = (asked(packet, seen), answer.get(NUMBER..))
+        else {
             return;
         };
         if answer.len() > ANSWER_MAX {
@@ -141,13 +150,14 @@ impl Ready {
         let mut kept = Kept {
             scrambled,
             epoch: self.epoch,
+            seen,
             query: query.into(),
             answer: answer.into(),
             is_by_unit: false,
             chosen,
         };
         if kept.chosen.is_some() {
-            if self.look(query, scrambled).is_none() {
+            if self.look(query, seen, scrambled).is_none() {
                 let answer = Box::default();
                 self.put(Kept { answer, is_by_unit: true, chosen: None, ..kept.clone() });
             }
@@ -189,11 +199,11 @@ impl Chosen {
     }
 }
 
-/// What makes questions the same, all but the number; and the same scrambled.
-fn asked(packet: &[u8]) -> Option<(&[u8], u64)> {
+/// What makes questions the same, all but the number; and the same scrambled, with the view.
+fn asked(packet: &[u8], seen: u16) -> Option<(&[u8], u64)> {
     let query = packet.get(NUMBER..).filter(|query| query.len() <= QUERY_MAX)?;
     // 0 is nobody's.
-    Some((query, xxh3_64(query).max(1)))
+    Some((query, xxh3_64_with_seed(query, seen.into()).max(1)))
 }
 
 /// `scrambled`, together with the unit of a resolver.
@@ -228,14 +238,14 @@ mod tests {
     fn ask(ready: &mut Ready, name: usize, from: IpAddr, view: Option<u64>) -> bool {
         let query = packet(1, name);
         let answer = [b"??answer ".as_slice(), &query].concat();
-        if let Some((found, chosen)) = ready.find(&query, from, view.unwrap_or(0)) {
+        if let Some((found, chosen)) = ready.find(&query, 0, from, view.unwrap_or(0)) {
             assert_eq!(found, &answer[2..]);
             assert_eq!(chosen.map(|chosen| chosen.view), view);
             return true;
         }
-        if ready.is_wanted(&query, view.map(|_| from)) {
+        if ready.is_wanted(&query, 0, view.map(|_| from)) {
             let chosen = view.map(|view| Chosen::new(from, view, 7, Arc::default(), None));
-            ready.keep(&query, from, &answer, chosen);
+            ready.keep(&query, 0, from, &answer, chosen);
         }
         false
     }
@@ -247,10 +257,10 @@ mod tests {
         let times = [(); 4].map(|()| ask(&mut ready, 1, asker, None));
         assert_eq!(times, [false, false, true, true]);
         // For everybody, whatever the number; not a longer or a shorter question.
-        assert!(ready.find(&packet(9, 1), ip("2001:db8::1"), 5).is_some());
-        assert!(ready.find(&packet(1, 11), asker, 0).is_none());
-        assert!(ready.find(b"\0\x01question", asker, 0).is_none());
-        assert!(ready.find(b"", asker, 0).is_none());
+        assert!(ready.find(&packet(9, 1), 0, ip("2001:db8::1"), 5).is_some());
+        assert!(ready.find(&packet(1, 11), 0, asker, 0).is_none());
+        assert!(ready.find(b"\0\x01question", 0, asker, 0).is_none());
+        assert!(ready.find(b"", 0, asker, 0).is_none());
         ready.epoch += 1;
         assert!(!ask(&mut ready, 1, asker, None), "of another table");
     }
@@ -265,8 +275,8 @@ mod tests {
         }
         assert!(ask(&mut ready, 1, ip("192.0.2.200"), Some(3)), "of the same unit");
         assert!(ask(&mut ready, 1, near, Some(3)) && ask(&mut ready, 1, far, Some(3)));
-        assert!(ready.find(&packet(1, 1), near, 4).is_none(), "of another view");
-        assert!(ready.find(&packet(1, 1), ip("203.0.113.1"), 3).is_none());
+        assert!(ready.find(&packet(1, 1), 0, near, 4).is_none(), "of another view");
+        assert!(ready.find(&packet(1, 1), 0, ip("203.0.113.1"), 3).is_none());
     }
 
     #[test]
@@ -295,16 +305,16 @@ mod tests {
     fn long_ones_are_not_kept() {
         let mut ready = Ready::new();
         let from = ip("192.0.2.1");
-        ready.keep(&packet(1, 1), from, &[0; ANSWER_MAX + 3], None);
-        ready.keep(&[1; QUERY_MAX + 3], from, &[0; 20], None);
-        ready.keep(b"\0", from, &[0; 20], None);
-        assert!(ready.find(&packet(1, 1), from, 0).is_none());
-        assert!(ready.find(&[1; QUERY_MAX + 3], from, 0).is_none());
-        ready.keep(&packet(1, 1), from, &[0; ANSWER_MAX + 2], None);
-        assert!(ready.find(&packet(1, 1), from, 0).is_some());
+        ready.keep(&packet(1, 1), 0, from, &[0; ANSWER_MAX + 3], None);
+        ready.keep(&[1; QUERY_MAX + 3], 0, from, &[0; 20], None);
+        ready.keep(b"\0", 0, from, &[0; 20], None);
+        assert!(ready.find(&packet(1, 1), 0, from, 0).is_none());
+        assert!(ready.find(&[1; QUERY_MAX + 3], 0, from, 0).is_none());
+        ready.keep(&packet(1, 1), 0, from, &[0; ANSWER_MAX + 2], None);
+        assert!(ready.find(&packet(1, 1), 0, from, 0).is_some());
         let mut none = Ready::default();
-        assert!(!none.is_wanted(&packet(1, 1), None));
-        none.keep(&packet(1, 1), from, &[0; 20], None);
-        assert!(none.find(&packet(1, 1), from, 0).is_none());
+        assert!(!none.is_wanted(&packet(1, 1), 0, None));
+        none.keep(&packet(1, 1), 0, from, &[0; 20], None);
+        assert!(none.find(&packet(1, 1), 0, from, 0).is_none());
     }
 }

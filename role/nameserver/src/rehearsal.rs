@@ -82,7 +82,7 @@ impl Rehearsal {
             let table = shared.table.load();
             let view = shared.view.load();
             let shield = shared.shield.load();
-            let desk = Desk { shared, table: &table, view: &view, shield: &shield };
+            let desk = Desk::new(shared, &table, &view, &shield);
             self.notes.now = clock::now();
             let notes = &mut self.notes;
             let ends = Ends { from, at: None, transport: Transport::Udp };

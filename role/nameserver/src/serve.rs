@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_answer::{
-    Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond, respond_signed,
+    Catalog, Filling, Lookup, Outcome, Reply, Service, SiteIndex, lookup, refuse, respond,
+    respond_signed,
 };
 use popnet_config::network::PersistMode;
-use popnet_dns::{Envelope, Parsed, Query, Rcode, Rtype, parse_query};
+use popnet_dns::{Envelope, Name, Parsed, Query, Rcode, Rtype, parse_query};
+use popnet_guard::Gate;
 use popnet_steering::{Choice, View};
 use popnet_terms::TargetId;
 use popnet_wire::logging::Decision;
@@ -24,6 +26,7 @@ use crate::ready::Chosen;
 use crate::shared::Shared;
 use crate::steer::{Asker, Steered, Story, bind, for_pop, for_unit};
 use crate::table::{SiteEntry, Table};
+use crate::views::ZoneView;
 
 /// How a message came, which says how long its answer may be and what its EDNS part may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +72,63 @@ pub(crate) struct Ends {
 }
 
 /// What an answer is made from: taken once a batch.
+#[derive(Clone, Copy)]
 pub(crate) struct Desk<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) table: &'a Arc<Table>,
     pub(crate) view: &'a View,
     pub(crate) shield: &'a Shield,
+    /// The asker's view of our zones; `None`: everybody's.
+    seen: Option<&'a ZoneView>,
 }
 
-impl Desk<'_> {
-    /// Answers one packet into `out`; gives the answer's length, 0 for silence.
+impl<'a> Desk<'a> {
+    /// The desk for whoever is in no view.
+    pub(crate) fn new(
+        shared: &'a Shared,
+        table: &'a Arc<Table>,
+        view: &'a View,
+        shield: &'a Shield,
+    ) -> Self {
+        Self { shared, table, view, shield, seen: None }
+    }
+
+    /// The desk for questions from `from` that were signed with `key`.
+    pub(crate) fn facing(&self, from: IpAddr, key: Option<&Name>) -> Self {
+        if self.table.views.is_empty() {
+            return *self;
+        }
+        Self { seen: self.table.view_of(from, key), ..*self }
+    }
+
+    /// Everything that the asker can see.
+    pub(crate) fn catalog(&self) -> &'a Catalog {
+        self.seen.map_or(&self.table.catalog, |seen| &seen.catalog)
+    }
+
+    /// Who may ask for what of it.
+    pub(crate) fn gate(&self) -> &'a Gate {
+        self.seen.map_or(&self.shield.gate, ZoneView::gate)
+    }
+
+    /// The name of the asker's view.
+    pub(crate) fn view_name(&self) -> Option<&'a Arc<str>> {
+        self.seen.map(ZoneView::name)
+    }
+
+    /// The view's number, 0 for none.
+    fn number(&self) -> u16 {
+        self.seen.map_or(0, |seen| seen.number)
+    }
+
+    /// Whether nothing here asks who is asking, but for the view: then everybody in it gets the
+    /// same answer to the same question without a cookie.
+    fn is_open(&self) -> bool {
+        self.gate().is_open() && self.shield.rates.is_none()
+    }
+
+    /// Answers one packet, which nobody signed, into `out`; gives the answer's length, 0 for
+    /// silence.
     pub(crate) fn answer(
         &self,
         packet: &[u8],
@@ -85,21 +136,28 @@ impl Desk<'_> {
         notes: &mut Notes,
         out: &mut [u8],
     ) -> usize {
-        let length = self.answer_uncopied(packet, ends, notes, out);
+        let length = self.answer_uncopied(packet, None, ends, notes, out);
         if let Some(tap) = &self.shield.tap {
             notes.copy(tap, packet, ends, out.get(..length).unwrap_or_default());
         }
         length
     }
 
-    /// The same for whoever leaves a copy of its own, of a message that was changed on its way.
+    /// The same for whoever leaves a copy of its own, of a message that was changed on its way: it
+    /// was signed with `key`.
     pub(crate) fn answer_uncopied(
         &self,
         packet: &[u8],
+        key: Option<&Name>,
         ends: &Ends,
         notes: &mut Notes,
         out: &mut [u8],
     ) -> usize {
+        self.facing(ends.from.ip(), key).reply(packet, ends, notes, out)
+    }
+
+    /// Answers at the desk that faces the asker.
+    fn reply(&self, packet: &[u8], ends: &Ends, notes: &mut Notes, out: &mut [u8]) -> usize {
         let (from, transport) = (ends.from.ip(), ends.transport);
         notes.query();
         if let Some(length) = self.again(packet, from, transport, notes, out) {
@@ -154,7 +212,7 @@ impl Desk<'_> {
         notes: &mut Notes,
         out: &mut [u8],
     ) -> (usize, Due<'q>) {
-        let found = lookup(&self.table.catalog, query);
+        let found = lookup(self.catalog(), query);
         let asker = Asker::of(query, from);
         match found.outcome {
             Outcome::Steered { site, .. } => {
@@ -219,11 +277,12 @@ impl Desk<'_> {
         notes: &mut Notes,
         out: &mut [u8],
     ) -> Option<usize> {
-        if transport != Transport::Udp || !self.shield.is_open() {
+        if transport != Transport::Udp || !self.is_open() {
             return None;
         }
         notes.ready.follow(self.table);
-        let (answer, chosen) = notes.ready.find(packet, from, self.view.generation)?;
+        let (answer, chosen) =
+            notes.ready.find(packet, self.number(), from, self.view.generation)?;
         let (number, rest) = out.split_first_chunk_mut::<2>()?;
         *number = *packet.first_chunk()?;
         rest.get_mut(..answer.len())?.copy_from_slice(answer);
@@ -259,7 +318,7 @@ impl Desk<'_> {
     ) {
         let edns = query.edns.as_ref();
         let has_cookie = edns.is_some_and(|edns| edns.cookie.is_some());
-        if answer.is_empty() || !self.shield.is_open() || has_cookie {
+        if answer.is_empty() || !self.is_open() || has_cookie {
             return;
         }
         let unit = match due {
@@ -267,10 +326,10 @@ impl Desk<'_> {
             Due::Nothing => None,
             Due::Chosen(..) => Some(from),
         };
-        if !notes.ready.is_wanted(packet, unit) {
+        if !notes.ready.is_wanted(packet, self.number(), unit) {
             return;
         }
-        let mut zones = self.table.catalog.zones().iter();
+        let mut zones = self.catalog().zones().iter();
         if edns.is_some_and(|edns| edns.dnssec_ok) && zones.any(|zone| zone.image().is_signed()) {
             return;
         }
@@ -285,7 +344,7 @@ impl Desk<'_> {
             }
             Due::Unique | Due::Nothing => None,
         };
-        notes.ready.keep(packet, from, answer, chosen);
+        notes.ready.keep(packet, self.number(), from, answer, chosen);
     }
 
     fn write(
@@ -300,7 +359,7 @@ impl Desk<'_> {
         let server = &self.shared.hostname;
         let Form { now, limit, envelope } = form;
         let reply = Reply { limit, scope, server, envelope };
-        let catalog = &self.table.catalog;
+        let catalog = self.catalog();
         if !query.edns.is_some_and(|edns| edns.dnssec_ok) {
             return respond(catalog, query, found, filling, &reply, out);
         }
@@ -320,7 +379,7 @@ impl Desk<'_> {
             | Outcome::Refused => None,
         };
         let online = self.shared.signing.online();
-        let signer = online.at(now, ttl_max.map_or(0, |ttl| ttl.0));
+        let signer = online.at(now, ttl_max.map_or(0, |ttl| ttl.0), self.seen);
         respond_signed(catalog, query, found, filling, (&reply, Some(&signer)), out)
     }
 
@@ -379,7 +438,7 @@ impl Desk<'_> {
         pop: u32,
     ) -> Option<Story<'q>> {
         let site = self.table.site(site)?;
-        let pop = self.table.catalog.pop(pop)?;
+        let pop = self.catalog().pop(pop)?;
         let unit = popnet_terms::client_unit(asker.resolver);
         let steered = Arc::new(for_pop(self.view, site, pop));
         Some(Story { asker, unit, query, site, rules: &site.fetched, steered })
@@ -405,10 +464,10 @@ impl Desk<'_> {
     /// The decision that `query` would get, when it leads to one. The very path of an answer, but
     /// nothing is counted or remembered.
     pub(crate) fn explain(&self, query: &Query<'_>, from: IpAddr, notes: &Notes) -> Explained<'_> {
-        if !self.shield.gate.admits(from, query.qname.as_wire()) {
+        if !self.gate().admits(from, query.qname.as_wire()) {
             return Explained::Prohibited;
         }
-        let found = lookup(&self.table.catalog, query);
+        let found = lookup(self.catalog(), query);
         let asker = Asker::of(query, from);
         let mut out = vec![0; usize::from(u16::MAX)];
         let form = Form { now: notes.now, limit: out.len(), envelope: Envelope::default() };

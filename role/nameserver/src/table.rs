@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use popnet_answer::{Catalog, Service, SiteIndex};
+use popnet_answer::{Catalog, Image, Service, SiteIndex, Zone};
 use popnet_config::Held;
 use popnet_config::network::{Network, OriginServer};
 use popnet_dns::Name;
+use popnet_guard::Gate;
 use popnet_steering::{Rules, SiteRules};
 use popnet_terms::{CustomerId, OriginId, SiteName};
 use popnet_wire::rollout::Epoch;
 
 use crate::sign::SigningRules;
-use crate::zones::{ZoneProblem, Zones};
+use crate::views::{ZoneKey, ZoneView};
+use crate::zones::{Loaded, ZoneProblem, Zones};
 
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
@@ -25,7 +27,9 @@ pub(crate) struct Table {
     /// Another one for each table of this process.
     pub(crate) number: u64,
     pub(crate) epoch: Epoch,
+    /// What everybody sees who is in no view.
     pub(crate) catalog: Catalog,
+    pub(crate) views: Vec<ZoneView>,
     sites: Arc<[SiteEntry]>,
     origins: Arc<BTreeMap<OriginId, Origin>>,
     /// Decisions whose scrambled number is at most this are recorded.
@@ -67,10 +71,18 @@ impl Table {
     /// Compiles `held`, reading zone files through `zones`.
     pub(crate) fn build(held: &Held, zones: &mut Zones) -> Self {
         let network = &held.network;
-        let (images, problems) = zones.load(held);
+        let Loaded { common, views, problems } = zones.load(held);
         // Serial numbers compare modulo 2^32 (RFC 1982); one push more is always newer.
         let serial = u32::try_from(held.epoch.0 & 0xffff_ffff).unwrap_or(0).max(1);
-        let catalog = Catalog::build(network, serial, &images);
+        let catalog = Catalog::build(network, serial, &common);
+        let gate = Gate::build(network);
+        let seen = network.views.iter().zip(views).zip(1..);
+        let seen = seen.map(|((view, own), number)| {
+            let images = over(&common, own.clone());
+            let catalog = Catalog::build(network, serial, &images);
+            ZoneView::new(view, number, &own, catalog, gate.with(&view.zones))
+        });
+        let views = seen.collect();
         for problem in catalog.problems() {
             tracing::warn!(%problem, "left out of the name table");
         }
@@ -92,12 +104,39 @@ impl Table {
             sites: sites.collect(),
             origins: Arc::new(origins(network)),
             catalog,
+            views,
             sample: threshold(network.logs.decision_sample.unwrap_or(1.0)),
             problems,
             files: zones.files.clone(),
             signing: Arc::new(SigningRules::of(network, zones.files.as_deref(), &zones.members)),
             is_logged: !network.logs.default.is_empty(),
         }
+    }
+
+    /// Has the views follow the catalog, after it changed.
+    pub(crate) fn align(&mut self) {
+        for view in &mut self.views {
+            view.follow(&self.catalog);
+        }
+    }
+
+    /// The view of a question from `from` that was signed with `key`; `None`: it is in none.
+    pub(crate) fn view_of(&self, from: IpAddr, key: Option<&Name>) -> Option<&ZoneView> {
+        self.views.iter().find(|view| view.is_for(from, key))
+    }
+
+    /// A zone of everybody, or of a view.
+    pub(crate) fn zone(&self, key: &ZoneKey) -> Option<&Zone> {
+        let Some(name) = &key.view else { return self.catalog.zone(&key.apex) };
+        let view = self.views.iter().find(|view| view.name() == name)?;
+        view.catalog.zone(&key.apex).filter(|_| view.owns(key.apex.as_wire()))
+    }
+
+    /// Every zone.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = (ZoneKey, &Zone)> {
+        let common = self.catalog.zones().iter();
+        let common = common.map(|zone| (ZoneKey::common(zone.image().apex().clone()), zone));
+        common.chain(self.views.iter().flat_map(ZoneView::own))
     }
 
     /// The site with this number in the catalog.
@@ -119,6 +158,15 @@ impl Table {
     pub(crate) fn host(&self, origin: &OriginId) -> Option<&Name> {
         self.origins.get(origin)?.host.as_ref()
     }
+}
+
+/// A view's `own` zones, and those of everybody that they do not hide.
+fn over(common: &[Arc<Image>], own: Vec<Arc<Image>>) -> Vec<Arc<Image>> {
+    let hidden: BTreeSet<Name> = own.iter().map(|image| image.apex().clone()).collect();
+    let mut images = own;
+    let stay = common.iter().filter(|image| !hidden.contains(image.apex()));
+    images.extend(stay.cloned());
+    images
 }
 
 fn origins(network: &Network) -> BTreeMap<OriginId, Origin> {

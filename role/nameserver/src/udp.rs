@@ -154,7 +154,7 @@ impl<A: Asker> Worker<A> {
         let table = shared.table.load();
         let view = shared.view.load();
         let shield = shared.shield.load();
-        let desk = Desk { shared, table: &table, view: &view, shield: &shield };
+        let desk = Desk::new(shared, &table, &view, &shield);
         let notes = &mut self.notes;
         notes.now = clock::now();
         let mut filled = 0;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use popnet_answer::{Builder, Flaw, Image};
 use popnet_config::Held;
+use popnet_config::network::Zone;
 use popnet_dns::{Mistake, Name, Open, scan_zone};
 use popnet_runtime::Context;
 
@@ -30,7 +31,8 @@ pub(crate) struct ZoneProblem {
 /// Every zone that was ever read well.
 #[derive(Debug)]
 pub(crate) struct Zones {
-    good: BTreeMap<Name, Good>,
+    /// By view, "" for the zones of everybody, and apex.
+    good: BTreeMap<Place, Good>,
     /// Zones that catalogs list (RFC 9432); they are transferred.
     pub(crate) members: Arc<Members>,
     /// Zones that have a file, good or not; `None` where a folder could not be looked through.
@@ -44,6 +46,18 @@ struct Good {
     zone: Arc<Image>,
     /// The files it was read from, and their states then: equal states need no second reading.
     files: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+type Place = (String, Name);
+
+/// The zones of a configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// Of everybody.
+    pub(crate) common: Vec<Arc<Image>>,
+    /// Each view's own, in the order of the views.
+    pub(crate) views: Vec<Vec<Arc<Image>>>,
+    pub(crate) problems: Vec<ZoneProblem>,
 }
 
 /// A file's state.
@@ -60,31 +74,66 @@ impl Zones {
     }
 
     /// The zones of `held` as far as they can be read, and what is wrong with the others.
-    pub(crate) fn load(&mut self, held: &Held) -> (Vec<Arc<Image>>, Vec<ZoneProblem>) {
-        let mut problems = Vec::new();
-        let listed = self.listed(held, &mut problems);
-        self.files = problems.is_empty().then(|| Arc::new(listed.keys().cloned().collect()));
-        self.good.retain(|apex, _| listed.contains_key(apex));
-        let mut zones = Vec::new();
-        for (apex, file) in &listed {
-            if let Err(mistakes) = self.refresh(apex, file) {
-                let kept = self.good.contains_key(apex);
-                let mistakes: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
-                for mistake in &mistakes {
-                    tracing::error!(zone = %apex, kept, "{mistake}");
-                }
-                problems.push(ZoneProblem { zone: apex.to_host(), mistakes, kept });
-            }
-            zones.extend(self.good.get(apex).map(|good| Arc::clone(&good.zone)));
-        }
+    pub(crate) fn load(&mut self, held: &Held) -> Loaded {
+        let mut loaded = Loaded::default();
+        let listed = self.listed(held, &mut loaded.problems);
+        let is_all = loaded.problems.is_empty();
+        self.files = is_all.then(|| Arc::new(listed.keys().cloned().collect()));
+        self.forget(held, &listed);
+        loaded.common = self.read_all("", &listed, &mut loaded.problems);
         // Their content comes from elsewhere; until it is there, the zone is ours all the same.
         let transferred = held.network.zones.iter().filter(|(_, zone)| zone.file.is_none());
         let transferred = transferred.filter_map(|(name, _)| name.parse().ok());
         let named: BTreeSet<Name> = transferred.collect();
         let members = self.members.keys().filter(|apex| !listed.contains_key(*apex)).cloned();
         let lacking: BTreeSet<Name> = members.chain(named).collect();
-        zones.extend(lacking.into_iter().map(Image::lacking).map(Arc::new));
-        (zones, problems)
+        loaded.common.extend(lacking.into_iter().map(Image::lacking).map(Arc::new));
+        for view in &held.network.views {
+            let files = self.files(held, &view.zones);
+            let mut zones = self.read_all(&view.name, &files, &mut loaded.problems);
+            // The zone of everybody with this name is not for clients of the view.
+            let unread = |apex: &&Name| !self.good.contains_key(&place(&view.name, apex));
+            zones.extend(files.keys().filter(unread).cloned().map(Image::lacking).map(Arc::new));
+            loaded.views.push(zones);
+        }
+        loaded
+    }
+
+    /// Drops what `held` has no longer.
+    fn forget(&mut self, held: &Held, listed: &BTreeMap<Name, PathBuf>) {
+        let of_view = |view: &str, apex: &Name| {
+            let mut views = held.network.views.iter().filter(|known| known.name == view);
+            views.any(|known| known.zones.keys().any(|name| name.parse().as_ref() == Ok(apex)))
+        };
+        self.good.retain(|(view, apex), _| match view.as_str() {
+            "" => listed.contains_key(apex),
+            view => of_view(view, apex),
+        });
+    }
+
+    /// The zones of `view` in these files, as far as they were ever read well.
+    fn read_all(
+        &mut self,
+        view: &str,
+        files: &BTreeMap<Name, PathBuf>,
+        problems: &mut Vec<ZoneProblem>,
+    ) -> Vec<Arc<Image>> {
+        let mut zones = Vec::new();
+        for (apex, file) in files {
+            let place = place(view, apex);
+            if let Err(mistakes) = self.refresh(&place, file) {
+                let kept = self.good.contains_key(&place);
+                let mistakes: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+                for mistake in &mistakes {
+                    tracing::error!(zone = %apex, view, kept, "{mistake}");
+                }
+                let seen = if view.is_empty() { String::new() } else { format!(" (view {view})") };
+                let zone = format!("{}{seen}", apex.to_host());
+                problems.push(ZoneProblem { zone, mistakes, kept });
+            }
+            zones.extend(self.good.get(&place).map(|good| Arc::clone(&good.zone)));
+        }
+        zones
     }
 
     /// Each zone and its file. A zone that the configuration names goes before one of a folder.
@@ -102,16 +151,23 @@ impl Zones {
                 }
             }
         }
-        for (name, zone) in &held.network.zones {
+        listed.extend(self.files(held, &held.network.zones));
+        listed
+    }
+
+    /// Those of `zones` that lie in files, and where.
+    fn files(&self, held: &Held, zones: &BTreeMap<String, Zone>) -> BTreeMap<Name, PathBuf> {
+        let mut files = BTreeMap::new();
+        for (name, zone) in zones {
             let Ok(apex) = name.parse::<Name>() else {
                 tracing::warn!(zone = %name, "no domain name: left out");
                 continue;
             };
             if let Some(file) = &zone.file {
-                listed.insert(apex, self.resolve(&held.base_dir, file));
+                files.insert(apex, self.resolve(&held.base_dir, file));
             }
         }
-        listed
+        files
     }
 
     fn resolve(&self, base: &Path, file: &Path) -> PathBuf {
@@ -121,8 +177,9 @@ impl Zones {
     }
 
     /// Reads a zone again when one of its files has changed.
-    fn refresh(&mut self, apex: &Name, file: &Path) -> Result<(), Vec<Mistake>> {
-        if let Some(good) = self.good.get(apex) {
+    fn refresh(&mut self, place: &Place, file: &Path) -> Result<(), Vec<Mistake>> {
+        let apex = &place.1;
+        if let Some(good) = self.good.get(place) {
             let same =
                 |(path, then): &(PathBuf, Option<Stamp>)| then.is_some() && stamp(path) == *then;
             if good.files.first().is_some_and(|(path, _)| path == file)
@@ -145,9 +202,13 @@ impl Zones {
             Err(vec![Mistake { file: file.to_owned(), line: 1, column: 1, what }])
         })?;
         let zone = Arc::new(zone);
-        self.good.insert(apex.clone(), Good { zone, files });
+        self.good.insert(place.clone(), Good { zone, files });
         Ok(())
     }
+}
+
+fn place(view: &str, apex: &Name) -> Place {
+    (view.to_owned(), apex.clone())
 }
 
 /// Reads a zone and compiles it. Its records are never in memory but as the log of the builder, and

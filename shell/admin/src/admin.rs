@@ -5,6 +5,7 @@
     reason = "every reply but the one asked for is foreign, also one that is added later"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_runtime::link::{Link, LinkError};
@@ -160,7 +161,8 @@ impl Admin {
         started.map(|purge| Purged { purge, receipts }).ok_or_else(|| self.nothing())
     }
 
-    /// Why does this resolver get that answer from `node`, a name server?
+    /// Why does this resolver get that answer from `node`, a name server? With the view of our
+    /// zones that it has, if it has one.
     ///
     /// # Errors
     /// What the daemon or the name server says, or that it does not answer.
@@ -168,20 +170,27 @@ impl Admin {
         &self,
         node: &NodeName,
         question: ExplainDns,
-    ) -> Result<DnsStory, Problem> {
+    ) -> Result<(DnsStory, Option<Arc<str>>), Problem> {
         match self.one(at(node, Ask::ExplainDns(question))).await? {
-            Reply::Dns(story) => Ok(story),
+            Reply::Dns(story) => Ok((story, None)),
+            Reply::DnsInView { view, story } => Ok((story, Some(view))),
             other => Err(self.foreign(&other)),
         }
     }
 
-    /// Gives `node`, a name server, an order about a zone; says how the zone stands then.
+    /// Gives `node`, a name server, an order about a zone; says how the zone stands then, for
+    /// everybody and in each view that has one of its own.
     ///
     /// # Errors
     /// What the daemon or the name server says, or that it does not answer.
-    pub async fn zone(&self, node: &NodeName, ask: ZoneAsk) -> Result<ZoneStanding, Problem> {
+    pub async fn zone(
+        &self,
+        node: &NodeName,
+        ask: ZoneAsk,
+    ) -> Result<Vec<(Option<Arc<str>>, ZoneStanding)>, Problem> {
         match self.one(at(node, Ask::Zone(ask))).await? {
-            Reply::Zone(standing) => Ok(*standing),
+            Reply::Zone(standing) => Ok(vec![(None, *standing)]),
+            Reply::ZoneInViews(standings) => Ok(standings),
             other => Err(self.foreign(&other)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use popnet_admin::Admin;
 use popnet_config::network::Network;
@@ -29,8 +30,7 @@ pub(crate) async fn execute(
     let (server, response) = ask(&network, arguments, from).await?;
     let why = why(&admin, &network, arguments, from).await;
     if style.json {
-        let because =
-            why.as_ref().ok().and_then(Option::as_ref).map(|decision| decision_json(decision));
+        let because = why.as_ref().ok().and_then(|why| why.decision.as_deref()).map(decision_json);
         print_json(
             "dig/v1",
             &json!({
@@ -38,6 +38,7 @@ pub(crate) async fn execute(
                 "rcode": response.rcode.to_string(),
                 "records": response.answers.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "decision": because,
+                "view": why.ok().and_then(|why| why.view),
             }),
         );
         return Ok(Done::WELL);
@@ -51,8 +52,10 @@ pub(crate) async fn execute(
         println!("{}   {}", response.rcode, nothing(&response, arguments));
     }
     match why {
-        Ok(Some(decision)) => println!("  because {}", because(&decision)),
-        Ok(None) => {}
+        Ok(why) => {
+            why.view.iter().for_each(|view| println!("  in view {view}"));
+            why.decision.iter().for_each(|decision| println!("  because {}", because(decision)));
+        }
         Err(problem) => eprintln!("  the reason is not to be had: {problem}"),
     }
     Ok(Done::WELL)
@@ -102,12 +105,19 @@ async fn ask(
     Err(Problem::new("N0050", what, "popnet status"))
 }
 
+/// What an answer rests on.
+struct Why {
+    decision: Option<Box<Decision>>,
+    /// The view of the zones that the asker has, when it is not everybody's.
+    view: Option<Arc<str>>,
+}
+
 async fn why(
     admin: &Admin,
     network: &Network,
     arguments: &DigArguments,
     from: Option<IpAddr>,
-) -> Result<Option<Box<Decision>>, Problem> {
+) -> Result<Why, Problem> {
     let question = ExplainDns {
         name: plain_name(&arguments.name),
         qtype: arguments.r#type.to_int(),
@@ -115,10 +125,12 @@ async fn why(
         subnet: arguments.subnet,
         assume: Vec::new(),
     };
-    match ask_dns(admin, network, None, question).await?.1 {
-        DnsStory::Steered(decision) => Ok(Some(decision)),
-        DnsStory::Static(_) | DnsStory::Nothing { .. } => Ok(None),
-    }
+    let (_, story, view) = ask_dns(admin, network, None, question).await?;
+    let decision = match story {
+        DnsStory::Steered(decision) => Some(decision),
+        DnsStory::Static(_) | DnsStory::Nothing { .. } => None,
+    };
+    Ok(Why { decision, view })
 }
 
 /// One line: who won with what, who came next, who was out.

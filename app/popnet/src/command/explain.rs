@@ -50,11 +50,16 @@ async fn dns(
         assume: assumptions(&arguments.assume)?,
     };
     known_targets(network, &question)?;
-    let (ns, story) = ask_dns(admin, network, arguments.ns.as_ref(), question).await?;
+    let (ns, story, view) = ask_dns(admin, network, arguments.ns.as_ref(), question).await?;
     if style.json {
-        print_json("explain.dns/v1", &story_json(&ns, &story));
+        let mut value = story_json(&ns, &story);
+        if let (Some(view), Some(fields)) = (view, value.as_object_mut()) {
+            fields.insert("view".into(), json!(view));
+        }
+        print_json("explain.dns/v1", &value);
         return Ok(Done::WELL);
     }
+    view.iter().for_each(|view| println!("View        {view}"));
     match story {
         DnsStory::Steered(decision) => print!("{}", tell(&decision)),
         DnsStory::Static(records) => {
@@ -160,14 +165,14 @@ pub(super) async fn ask_dns(
     network: &Network,
     only: Option<&NodeName>,
     question: ExplainDns,
-) -> Result<(NodeName, DnsStory), Problem> {
+) -> Result<(NodeName, DnsStory, Option<Arc<str>>), Problem> {
     let mut last = no_nameserver(network, only);
     for (node, _, of) in network.nodes() {
         if !of.runs(Role::Nameserver) || only.is_some_and(|only| *only != node) {
             continue;
         }
         match admin.explain_dns(&node, question.clone()).await {
-            Ok(story) => return Ok((node, story)),
+            Ok((story, view)) => return Ok((node, story, view)),
             Err(problem) => last = problem,
         }
     }

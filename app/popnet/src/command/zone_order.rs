@@ -1,6 +1,7 @@
 //! `popnet zone status|transfer|notify|freeze|thaw`: orders to the name servers about one zone.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use popnet_terms::{NodeName, Role, Timestamp};
 use popnet_wire::control::Problem;
@@ -16,6 +17,13 @@ use crate::output::{Done, Outcome, Style, print_json, table};
 /// sense.
 const NOT_HERE: u8 = 3;
 
+/// How a zone stands at a name server: for everybody, or in a view.
+struct Carried {
+    node: NodeName,
+    view: Option<Arc<str>>,
+    standing: ZoneStanding,
+}
+
 pub(crate) async fn execute(
     order: ZoneOrder,
     arguments: &ZoneOrderArguments,
@@ -26,7 +34,7 @@ pub(crate) async fn execute(
     let (_, _, network) = network(&admin).await?;
     let only = arguments.ns.as_ref();
     let zone = plain_name(&arguments.zone).to_string();
-    let mut carried: Vec<(NodeName, ZoneStanding)> = Vec::new();
+    let mut carried: Vec<Carried> = Vec::new();
     let (mut not_here, mut failed) = (None, None);
     for (node, _, of) in network.nodes() {
         if !of.runs(Role::Nameserver) || only.is_some_and(|only| *only != node) {
@@ -34,7 +42,13 @@ pub(crate) async fn execute(
         }
         let ask = ZoneAsk { zone: zone.clone(), order };
         match admin.zone(&node, ask).await {
-            Ok(standing) => carried.push((node, standing)),
+            Ok(standings) => {
+                carried.extend(standings.into_iter().map(|(view, standing)| Carried {
+                    node: node.clone(),
+                    view,
+                    standing,
+                }));
+            }
             Err(problem) if problem.exit == NOT_HERE => not_here = Some(problem),
             Err(problem) => {
                 if !style.json {
@@ -49,14 +63,14 @@ pub(crate) async fn execute(
         return Err(last.unwrap_or_else(|| no_nameserver(&network, only)));
     }
     if style.json {
-        let all: Vec<Value> = carried.iter().map(|(node, s)| in_json(node, s)).collect();
+        let all: Vec<Value> = carried.iter().map(in_json).collect();
         print_json("zone.order/v1", &json!({ "zone": zone, "name_servers": all }));
     } else {
         let head = ["NAME SERVER", "SERIAL", "FROM", "UPDATES", "SECONDARIES", "LOOKS AGAIN"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
-        rows.extend(carried.iter().map(|(node, standing)| row(node, standing)));
+        rows.extend(carried.iter().map(row));
         print!("{}", table(&rows));
-        for (node, standing) in &carried {
+        for Carried { node, standing, .. } in &carried {
             if let ZoneSource::Primaries { trouble: Some(why), .. } = &standing.source {
                 println!("! {node}   no primary could be asked: {why}");
             }
@@ -65,7 +79,7 @@ pub(crate) async fn execute(
     failed.map_or(Ok(Done::WELL), |problem: Problem| Err(problem))
 }
 
-fn row(node: &NodeName, standing: &ZoneStanding) -> Vec<String> {
+fn row(Carried { node, view, standing }: &Carried) -> Vec<String> {
     let serial = match standing.serial {
         Some(serial) if standing.is_signed => format!("{serial} signed"),
         Some(serial) => serial.to_string(),
@@ -83,10 +97,14 @@ fn row(node: &NodeName, standing: &ZoneStanding) -> Vec<String> {
         ZoneSource::Updates => "taken",
         ZoneSource::File | ZoneSource::Primaries { .. } | ZoneSource::Listing => "",
     };
-    vec![node.to_string(), serial, from, updates.into(), standing.secondaries.join(" "), next]
+    let place = match view {
+        Some(view) => format!("{node} (view {view})"),
+        None => node.to_string(),
+    };
+    vec![place, serial, from, updates.into(), standing.secondaries.join(" "), next]
 }
 
-fn in_json(node: &NodeName, standing: &ZoneStanding) -> Value {
+fn in_json(Carried { node, view, standing }: &Carried) -> Value {
     let source = match &standing.source {
         ZoneSource::File => json!({ "kind": "file" }),
         ZoneSource::Updates => json!({ "kind": "updates" }),
@@ -102,6 +120,7 @@ fn in_json(node: &NodeName, standing: &ZoneStanding) -> Value {
     };
     json!({
         "node": node,
+        "view": view,
         "serial": standing.serial,
         "signed": standing.is_signed,
         "frozen": standing.is_frozen,

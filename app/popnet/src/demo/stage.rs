@@ -275,7 +275,7 @@ impl Stage {
             assume: Vec::new(),
         };
         match self.admin.explain_dns(node, question).await {
-            Ok(DnsStory::Steered(decision)) => decision.candidates.iter().all(|candidate| {
+            Ok((DnsStory::Steered(decision), _)) => decision.candidates.iter().all(|candidate| {
                 // No penalty: its health is known, and good.
                 let known = |score: &Score| {
                     let by_itself =
@@ -286,7 +286,7 @@ impl Stage {
                 };
                 candidate.removed.is_none() && candidate.score.as_ref().is_some_and(known)
             }),
-            Ok(DnsStory::Static(_) | DnsStory::Nothing { .. }) | Err(_) => false,
+            Ok((DnsStory::Static(_) | DnsStory::Nothing { .. }, _)) | Err(_) => false,
         }
     }
 

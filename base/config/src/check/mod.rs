@@ -13,6 +13,7 @@ mod sockets;
 mod spelling;
 mod taps;
 mod transfers;
+mod views;
 
 use std::ops::Range;
 
@@ -41,6 +42,7 @@ pub(crate) fn check(
     probes::check(&mut checker);
     sites::check(&mut checker);
     transfers::check(&mut checker);
+    views::check(&mut checker);
     dns::check(&mut checker);
     taps::check(&mut checker);
     dnssec::check(&mut checker);

@@ -88,16 +88,9 @@ fn sites(checker: &mut Checker<'_>) {
 }
 
 fn zones(checker: &mut Checker<'_>) {
-    let domain = checker.network.network.domain.as_str();
     for (name, zone) in &checker.network.zones {
         let path = TreePath::of(["zones", name]);
-        if !is_zone(name) {
-            hostname(checker, name, &path, At::Key);
-        } else if name == domain {
-            let message = format!("zone {name} is made by popnet itself");
-            let found = checker.error("E0333", message, &path, At::Key);
-            found.help = "remove it, or give network.domain a name of its own below it".into();
-        }
+        self::zone(checker, name, &path);
         if zone.file.is_some() == zone.is_secondary() && !zone.is_listing() {
             let both = zone.file.is_some();
             let what =
@@ -109,7 +102,18 @@ fn zones(checker: &mut Checker<'_>) {
     }
 }
 
-fn label(checker: &mut Checker<'_>, text: &str, what: &str, path: &TreePath, at: At) {
+/// A zone's name is one, and not of a zone that we make.
+pub(super) fn zone(checker: &mut Checker<'_>, name: &str, path: &TreePath) {
+    if !is_zone(name) {
+        hostname(checker, name, path, At::Key);
+    } else if name == checker.network.network.domain {
+        let message = format!("zone {name} is made by popnet itself");
+        let found = checker.error("E0333", message, path, At::Key);
+        found.help = "remove it, or give network.domain a name of its own below it".into();
+    }
+}
+
+pub(super) fn label(checker: &mut Checker<'_>, text: &str, what: &str, path: &TreePath, at: At) {
     let found = checker.error("E0331", format!("{text:?} cannot name a {what}"), path, at);
     found
         .notes

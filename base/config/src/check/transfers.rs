@@ -16,9 +16,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     for (name, zone) in &network.zones {
         let path = TreePath::of(["zones", name]);
-        keys(checker, zone, &path);
-        peers(checker, zone, &path);
-        tls(checker, zone, &path);
+        agreements(checker, zone, &path);
         for (at, grant) in zone.allow_update.iter().enumerate() {
             let path = path.key("allow_update").index(at);
             self::grant(checker, name, grant, &path);
@@ -65,7 +63,13 @@ fn group(checker: &mut Checker<'_>, group: Option<&str>, path: &TreePath) {
     }
 }
 
-/// A key is named like a domain, since messages carry its name so; it is also a file's name.
+/// With whom, and who may.
+pub(super) fn agreements(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
+    keys(checker, zone, path);
+    peers(checker, zone, path);
+    tls(checker, zone, path);
+}
+
 fn keys(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
     let mut named: Vec<(&str, TreePath)> = Vec::new();
     named.extend(zone.tsig_key.iter().map(|key| (key.as_str(), path.key("tsig_key"))));
@@ -82,13 +86,18 @@ fn keys(checker: &mut Checker<'_>, zone: &Zone, path: &TreePath) {
         let path = path.key("allow_update").index(at).key("key");
         named.extend(grant.key.iter().map(|key| (key.as_str(), path.clone())));
     }
-    for (key, path) in named {
-        if !is_zone(key) {
-            let message = format!("{key:?} cannot name a key");
-            let found = checker.error("E0331", message, &path, At::Value);
-            found.notes.push("a key NAME is read from keys/tsig/NAME.key on each node".into());
-            found.help = "names of keys are written like lower-case domain names".into();
-        }
+    for (name, path) in named {
+        key(checker, name, &path);
+    }
+}
+
+/// A key is named like a domain, since messages carry its name so; it is also a file's name.
+pub(super) fn key(checker: &mut Checker<'_>, name: &str, path: &TreePath) {
+    if !is_zone(name) {
+        let message = format!("{name:?} cannot name a key");
+        let found = checker.error("E0331", message, path, At::Value);
+        found.notes.push("a key NAME is read from keys/tsig/NAME.key on each node".into());
+        found.help = "names of keys are written like lower-case domain names".into();
     }
 }
 

@@ -15,6 +15,7 @@ mod simulate;
 mod sites;
 mod taps;
 mod transfers;
+mod views;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub use sites::{
 pub use taps::{DnsTap, LineFormat, QueryLog, TapMessages};
 pub(crate) use taps::{TAP_KEEP_MAX, TAP_SIZE_MIN};
 pub use transfers::{Peer, PeerError, Pin, PinError, TlsPrimary, UpdateGrant, Who, WhoError};
+pub(crate) use views::VIEWS_MAX;
+pub use views::View;
 pub use zones::{CertificateFiles, Zone, ZonesFrom};
 
 /// The global configuration of a network.
@@ -91,6 +94,10 @@ pub struct Network {
     /// Folders full of zone files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones_from: Option<ZonesFrom>,
+    /// Other zones for some clients: a question belongs to the first view that it fits, else to
+    /// the zones of everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<View>,
     /// Certificates that lie on the nodes as files.
     #[serde(default)]
     pub certificates: BTreeMap<String, CertificateFiles>,

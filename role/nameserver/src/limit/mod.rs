@@ -37,12 +37,6 @@ pub(crate) struct Shield {
 }
 
 impl Shield {
-    /// Whether nothing here asks who is asking: then everybody gets the same answer to the same
-    /// question without a cookie.
-    pub(crate) fn is_open(&self) -> bool {
-        self.gate.is_open() && self.rates.is_none()
-    }
-
     /// What `held` says. Counts go on where the limits stay as they were in `before`.
     pub(crate) fn build(held: &Held, before: Option<&Self>, tap: Option<Arc<Tap>>) -> Self {
         let dns = &held.network.dns;

@@ -13,6 +13,8 @@ use popnet_sign::{Duty, Key, Window, sign_set};
 use popnet_terms::{Seconds, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::views::ZoneView;
+
 /// Shelves: more than workers on any machine, so that two seldom meet at one. One half is for
 /// chosen answers: denials of names that somebody makes up do not push them out.
 const SHELVES: usize = 64;
@@ -75,8 +77,14 @@ impl Online {
 
     /// The signer for one answer, whose TTL is at most `ttl_max`: that is what is signed, so that
     /// answers that differ in their TTL share a signature (RFC 4035 5.3.3).
-    pub(crate) fn at(&self, now: Timestamp, ttl_max: u32) -> At<'_> {
-        At { online: self, now, ttl_max }
+    /// The zones that a view has of its own are not signed here, whatever they are called.
+    pub(crate) fn at<'a>(
+        &'a self,
+        now: Timestamp,
+        ttl_max: u32,
+        seen: Option<&'a ZoneView>,
+    ) -> At<'a> {
+        At { online: self, now, ttl_max, seen }
     }
 }
 
@@ -99,16 +107,23 @@ pub(crate) struct At<'a> {
     online: &'a Online,
     now: Timestamp,
     ttl_max: u32,
+    seen: Option<&'a ZoneView>,
+}
+
+impl<'a> At<'a> {
+    fn keys(&self, apex: &[u8]) -> Option<&'a ZoneKeys> {
+        self.online.zones.get(apex).filter(|_| self.seen.is_none_or(|seen| !seen.owns(apex)))
+    }
 }
 
 impl Sign for At<'_> {
     fn signs(&self, apex: &[u8]) -> bool {
-        self.online.zones.contains_key(apex)
+        self.keys(apex).is_some()
     }
 
     fn sign(&self, made: &Made<'_>, write: &mut dyn FnMut(&[u8])) -> Option<()> {
         let (online, now) = (self.online, self.now);
-        let keys = online.zones.get(made.apex)?;
+        let keys = self.keys(made.apex)?;
         let ttl = made.ttl.max(if made.is_chosen { self.ttl_max } else { 0 });
         if !made.is_kept {
             let entry = make(keys, made, ttl, now)?;
@@ -187,7 +202,7 @@ mod tests {
             is_kept: true,
         };
         let mut got = Vec::new();
-        let at = online.at(Timestamp(now * 1_000_000), 300);
+        let at = online.at(Timestamp(now * 1_000_000), 300, None);
         at.sign(&made, &mut |rrsig| got.extend_from_slice(rrsig)).unwrap();
         got
     }

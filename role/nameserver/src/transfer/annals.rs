@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use popnet_answer::{Image, Standing};
-use popnet_dns::Name;
 use popnet_runtime::journal::{self, Journal};
 use popnet_transfer::stored::{read_step, write_step};
 use popnet_transfer::{Difference, History, Serial};
@@ -17,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::disk::Folder;
 use super::press::lines;
 use crate::shared::Shared;
+use crate::views::ZoneKey;
 
 /// The first entry: what kind of file this is, and its version.
 const VERSION: &[u8] = b"HISTORY\x01";
@@ -54,18 +54,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-fn write_news(shared: &Shared, written: &mut BTreeMap<Name, Written>) {
+fn write_news(shared: &Shared, written: &mut BTreeMap<ZoneKey, Written>) {
     let histories = shared.transfers.press.histories();
     let table = shared.table.load_full();
-    written.retain(|apex, _| histories.contains_key(apex));
-    for (apex, history) in histories.iter() {
+    written.retain(|key, _| histories.contains_key(key));
+    // Those of zones in views are lost with a restart: their secondaries get all once.
+    for (key, history) in histories.iter().filter(|(key, _)| key.view.is_none()) {
+        let apex = &key.apex;
         let Some(zone) = table.catalog.zone(apex) else { continue };
         let image = zone.image();
         // Published in two steps: soon the other one comes.
         if history.end() != Some(Serial(image.serial())) {
             continue;
         }
-        let before = written.remove(apex);
+        let before = written.remove(key);
         let is_same = |before: &Written| {
             Arc::ptr_eq(&before.history, history) && Arc::ptr_eq(&before.image, image)
         };
@@ -74,7 +76,7 @@ fn write_news(shared: &Shared, written: &mut BTreeMap<Name, Written>) {
             before => write(&shared.transfers.folder, history, image, before),
         };
         match wrote {
-            Ok(now) => drop(written.insert(apex.clone(), now)),
+            Ok(now) => drop(written.insert(key.clone(), now)),
             Err(why) => {
                 tracing::warn!(zone = %apex, %why, "not kept: secondaries get all after a restart")
             }

@@ -13,6 +13,7 @@ use popnet_transfer::{Access, Grant, Grants, Key, Keys, Limits};
 
 use super::Members;
 use super::tls::{Authorities, TlsRule};
+use crate::views::ZoneKey;
 use crate::zones::ZoneProblem;
 
 /// No key file is longer.
@@ -28,6 +29,8 @@ const HISTORY: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     zones: BTreeMap<Name, Arc<ZoneBook>>,
+    /// Of the zones that views have of their own.
+    in_views: BTreeMap<ZoneKey, Arc<ZoneBook>>,
     pub(crate) keys: Keys,
     /// Whose certificates count.
     pub(crate) authorities: Option<Arc<Authorities>>,
@@ -86,7 +89,16 @@ impl Book {
         }
         book.add_files(held, files);
         let mut named = BTreeSet::new();
-        for zone in book.zones.values() {
+        for view in &held.network.views {
+            named.extend(view.keys.iter().filter_map(|key| key.parse().ok()));
+            let name: Arc<str> = view.name.as_str().into();
+            for (apex, zone) in &view.zones {
+                let Ok(apex) = apex.parse::<Name>() else { continue };
+                let key = ZoneKey { view: Some(Arc::clone(&name)), apex };
+                book.in_views.insert(key, Arc::new(ZoneBook::of(zone, held)));
+            }
+        }
+        for zone in book.zones.values().chain(book.in_views.values()) {
             let shown = &zone.transfer;
             book.forwards |= zone.forwards;
             book.asks_certificates |= !shown.tls_names.is_empty() || !shown.pins.is_empty();
@@ -154,10 +166,23 @@ impl Book {
         }
     }
 
+    /// Of a zone of everybody, or of a view.
+    pub(crate) fn rules(&self, key: &ZoneKey) -> Option<&Arc<ZoneBook>> {
+        if key.view.is_some() { self.in_views.get(key) } else { self.zones.get(&key.apex) }
+    }
+
+    /// Every zone, those of views, too.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (ZoneKey, &Arc<ZoneBook>)> {
+        let common = self.zones.iter().map(|(apex, zone)| (ZoneKey::common(apex.clone()), zone));
+        common.chain(self.in_views.iter().map(|(key, zone)| (key.clone(), zone)))
+    }
+
+    /// Of a zone of everybody.
     pub(crate) fn zone(&self, apex: &Name) -> Option<&Arc<ZoneBook>> {
         self.zones.get(apex)
     }
 
+    /// The zones of everybody.
     pub(crate) fn zones(&self) -> impl Iterator<Item = (&Name, &Arc<ZoneBook>)> {
         self.zones.iter()
     }

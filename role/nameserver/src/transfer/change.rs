@@ -100,14 +100,19 @@ fn carry_out(
         return Rcode::FORMERR;
     };
     let book = shared.transfers.book.load_full();
-    let has_zone = shared.table.load().catalog.zone(&zone).is_some();
-    let Some(rules) = book.zone(&zone).filter(|_| has_zone) else {
-        return if has_zone { Rcode::REFUSED } else { Rcode::NOTAUTH };
-    };
     let key = opened.key();
     let refuse = |why: &str| {
         tracing::info!(%zone, %from, ?key, why, "an update is refused");
         Rcode::REFUSED
+    };
+    let table = shared.table.load_full();
+    if table.view_of(from, key).is_some_and(|view| view.owns(zone.as_wire())) {
+        // What it means to change is not what everybody sees.
+        return refuse("whoever sent it is in a view with a zone of its own, which takes none");
+    }
+    let has_zone = table.catalog.zone(&zone).is_some();
+    let Some(rules) = book.zone(&zone).filter(|_| has_zone) else {
+        return if has_zone { Rcode::REFUSED } else { Rcode::NOTAUTH };
     };
     if rules.is_secondary() {
         // RFC 2136 6 leaves it to us whether to pass updates on.

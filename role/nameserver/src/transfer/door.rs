@@ -184,7 +184,7 @@ fn plain(
     notes: &mut Notes,
     out: &mut [u8],
 ) -> Vec<u8> {
-    let length = desk.answer_uncopied(&opened.message, ends, notes, out);
+    let length = desk.answer_uncopied(&opened.message, opened.key(), ends, notes, out);
     out.get(..length).unwrap_or_default().to_vec()
 }
 
@@ -285,7 +285,7 @@ fn ask_desk(shared: &Shared, opened: &Opened, ends: &Ends) -> Vec<u8> {
     let table = shared.table.load();
     let view = shared.view.load();
     let shield = shared.shield.load();
-    let desk = Desk { shared, table: &table, view: &view, shield: &shield };
+    let desk = Desk::new(shared, &table, &view, &shield);
     let mut notes = Notes::at(clock::now());
     let mut out = vec![0; usize::from(u16::MAX) - tsig::ROOM];
     let answer = plain(&desk, opened, ends, &mut notes, &mut out);

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::door::seconds;
 use super::fetch::random_id;
 use crate::shared::Shared;
+use crate::views::ZoneKey;
 
 /// An answer takes no longer; what comes later is asked for again.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -33,14 +34,14 @@ struct Told {
 }
 
 /// Who heard of what.
-type Heard = (Name, SocketAddr, Serial);
+type Heard = (ZoneKey, SocketAddr, Serial);
 
 /// Calls until the role ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut news = shared.transfers.press.news();
     let (heard, mut answers) = mpsc::channel::<Heard>(CALLS_MAX);
     let places = Arc::new(Semaphore::new(CALLS_MAX));
-    let mut told: BTreeMap<Name, Told> = BTreeMap::new();
+    let mut told: BTreeMap<ZoneKey, Told> = BTreeMap::new();
     loop {
         look(&shared, &mut told);
         call(&shared, &mut told, &places, &heard);
@@ -52,8 +53,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = shared.transfers.recalled.notified() => recall(&shared, &mut told),
             changed = news.changed() => if changed.is_err() { return },
             answer = answers.recv() => {
-                if let Some((apex, from, serial)) = answer
-                    && let Some(zone) = told.get_mut(&apex)
+                if let Some((key, from, serial)) = answer
+                    && let Some(zone) = told.get_mut(&key)
                 {
                     zone.heralds.answered(from, serial);
                 }
@@ -63,31 +64,30 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Forgets what the secondaries of some zones were told.
-fn recall(shared: &Shared, told: &mut BTreeMap<Name, Told>) {
+/// Forgets what the secondaries of some zones were told, in each view.
+fn recall(shared: &Shared, told: &mut BTreeMap<ZoneKey, Told>) {
     let mut zones = shared.transfers.recall.lock().unwrap_or_else(PoisonError::into_inner);
-    for apex in std::mem::take(&mut *zones) {
-        if let Some(zone) = told.get_mut(&apex) {
-            zone.serial = None;
-        }
+    let zones = std::mem::take(&mut *zones);
+    for (_, zone) in told.iter_mut().filter(|(key, _)| zones.contains(&key.apex)) {
+        zone.serial = None;
     }
 }
 
 /// Finds zones with another serial number than their secondaries were told.
-fn look(shared: &Shared, told: &mut BTreeMap<Name, Told>) {
+fn look(shared: &Shared, told: &mut BTreeMap<ZoneKey, Told>) {
     let book = shared.transfers.book.load();
     let table = shared.table.load();
     let now = clock::now();
-    let listens = |apex: &Name| book.zone(apex).is_some_and(|zone| !zone.secondaries.is_empty());
-    told.retain(|apex, _| listens(apex));
-    for (apex, rules) in book.zones().filter(|(_, rules)| !rules.secondaries.is_empty()) {
-        let Some(zone) = table.catalog.zone(apex) else { continue };
+    let listens = |key: &ZoneKey| book.rules(key).is_some_and(|zone| !zone.secondaries.is_empty());
+    told.retain(|key, _| listens(key));
+    for (key, rules) in book.all().filter(|(_, rules)| !rules.secondaries.is_empty()) {
+        let Some(zone) = table.zone(&key) else { continue };
         let image = zone.image();
         if image.standing() != Standing::Served {
             continue;
         }
         let serial = Serial(image.serial());
-        let known = told.entry(apex.clone()).or_default();
+        let known = told.entry(key).or_default();
         known.heralds = known.heralds.with(rules.secondaries.iter().copied());
         // Also after a start: what happened meanwhile nobody else tells them.
         if known.serial != Some(serial) {
@@ -99,34 +99,34 @@ fn look(shared: &Shared, told: &mut BTreeMap<Name, Told>) {
 
 fn call(
     shared: &Shared,
-    told: &mut BTreeMap<Name, Told>,
+    told: &mut BTreeMap<ZoneKey, Told>,
     places: &Arc<Semaphore>,
     heard: &mpsc::Sender<Heard>,
 ) {
     let book = shared.transfers.book.load();
     let table = shared.table.load();
     let now = clock::now();
-    for (apex, zone) in told {
+    for (at, zone) in told {
         // No place, no attempt: soon there is one.
-        let wanted = book.zone(apex).map_or(0, |rules| rules.secondaries.len());
+        let wanted = book.rules(at).map_or(0, |rules| rules.secondaries.len());
         if places.available_permits() < wanted.min(CALLS_MAX) {
             continue;
         }
         let calls = zone.heralds.due(now);
-        let Some(soa) = table.catalog.zone(apex).and_then(|zone| soa(zone.image())) else {
+        let Some(soa) = table.zone(at).and_then(|zone| soa(zone.image())) else {
             continue;
         };
-        let key = book.zone(apex).and_then(|rules| rules.key.clone());
+        let key = book.rules(at).and_then(|rules| rules.key.clone());
         let key = key.and_then(|name| book.keys.get(&name).cloned());
         for Call { to, serial, attempt } in calls {
             let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
-            let (apex, soa, heard, key) = (apex.clone(), soa.clone(), heard.clone(), key.clone());
+            let (at, soa, heard, key) = (at.clone(), soa.clone(), heard.clone(), key.clone());
             tokio::spawn(async move {
-                if tell(&apex, &soa, to, key.as_ref(), attempt).await {
-                    tracing::debug!(zone = %apex, %to, %serial, "notified");
-                    let _ = heard.send((apex, to, serial)).await;
+                if tell(&at.apex, &soa, to, key.as_ref(), attempt).await {
+                    tracing::debug!(zone = %at, %to, %serial, "notified");
+                    let _ = heard.send((at, to, serial)).await;
                 } else {
-                    tracing::info!(zone = %apex, %to, %serial, attempt, "a notification was not taken");
+                    tracing::info!(zone = %at, %to, %serial, attempt, "a notification was not taken");
                 }
                 drop(place);
             });

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use popnet_answer::{Image, Standing};
-use popnet_dns::{Name, Parsed, Rcode, Rtype, parse_query};
+use popnet_dns::{Parsed, Rcode, Rtype, parse_query};
 use popnet_transfer::{
     Access, Difference, Head, History, Incoming, Line, Parcel, Plan, Rr, Serial, Soa, pack, plan,
     reply,
@@ -17,10 +17,11 @@ use super::door::{self, Caller, Opened};
 use super::press::lines;
 use super::tls::Shown;
 use crate::shared::Shared;
+use crate::views::ZoneKey;
 
 /// What somebody may have, or with which code not.
 struct Granted {
-    apex: Name,
+    key: ZoneKey,
     image: Arc<Image>,
     asked: Incoming,
     qtype: Rtype,
@@ -37,21 +38,24 @@ fn grant(
     let Some(question) = &asked.question else { return refuse(Rcode::FORMERR) };
     let (apex, qtype) = (question.name.clone(), question.qtype);
     let table = shared.table.load();
-    let Some(zone) = table.catalog.zone(&apex) else { return refuse(Rcode::NOTAUTH) };
+    // A transfer is a question like others: who is in a view gets the zone as it is there.
+    let view = table.view_of(from, opened.key());
+    let key = view.map_or_else(|| ZoneKey::common(apex.clone()), |view| view.key(&apex));
+    let Some(zone) = table.zone(&key) else { return refuse(Rcode::NOTAUTH) };
     let book = shared.transfers.book.load();
-    let may = book.zone(&apex).is_some_and(|rules| {
+    let may = book.rules(&key).is_some_and(|rules| {
         rules.transfer.allows(from, opened.key())
             || shown.is_some_and(|shown| is_known(shown, &rules.transfer, &book))
     });
     if !may || question.class != popnet_dns::Class::IN {
-        tracing::info!(zone = %apex, %from, key = ?opened.key(), "a transfer is refused");
+        tracing::info!(zone = %key, %from, key = ?opened.key(), "a transfer is refused");
         return refuse(Rcode::REFUSED);
     }
     let image = Arc::clone(zone.image());
     if image.standing() == Standing::Lacking {
         return refuse(Rcode::SERVFAIL);
     }
-    Ok(Granted { apex, image, asked, qtype })
+    Ok(Granted { key, image, asked, qtype })
 }
 
 /// Whether what somebody showed over TLS lets it in (RFC 9103 9.3.3).
@@ -66,15 +70,15 @@ fn is_known(shown: &Shown, list: &Access, book: &Book) -> bool {
 impl Granted {
     fn soa(&self) -> Option<Rr> {
         let set = self.image.soa()?;
-        let (owner, rtype, ttl) = (self.apex.clone(), Rtype::SOA, set.ttl);
+        let (owner, rtype, ttl) = (self.key.apex.clone(), Rtype::SOA, set.ttl);
         Some(Rr { owner, rtype, ttl, rdata: set.records().next()?.into() })
     }
 
     fn plan(&self, shared: &Shared) -> Plan {
         let serial = Serial(self.image.serial());
-        let history = shared.transfers.press.history(&self.apex);
+        let history = shared.transfers.press.history(&self.key);
         let history = history.unwrap_or_else(|| Arc::new(History::default()));
-        let base = self.asked.base(&self.apex);
+        let base = self.asked.base(&self.key.apex);
         plan(self.qtype, base, serial, self.image.octets(), &history)
     }
 }
@@ -127,7 +131,7 @@ pub(super) async fn stream<W: AsyncWrite + Unpin>(
         (Ok(granted), Ok(place)) => (granted, place),
         (Err(refusal), _) => return seal_and_write(opened, refusal, to).await,
         (Ok(granted), Err(_)) => {
-            tracing::warn!(zone = %granted.apex, %from, "too many transfers leave: one is refused");
+            tracing::warn!(zone = %granted.key, %from, "too many transfers leave: one is refused");
             let busy = reply(&opened.message, Rcode::SERVFAIL);
             return seal_and_write(opened, busy, to).await;
         }
@@ -139,13 +143,13 @@ pub(super) async fn stream<W: AsyncWrite + Unpin>(
         Plan::Steps(_) => "differences",
     };
     let serial = granted.image.serial();
-    tracing::info!(zone = %granted.apex, %from, serial, said, "a transfer leaves");
+    tracing::info!(zone = %granted.key, %from, serial, said, "a transfer leaves");
     let question = opened.message.clone();
     let (Some(head), Some(soa)) = (head(&question, granted.qtype), granted.soa()) else {
         let failed = reply(&opened.message, Rcode::FORMERR);
         return seal_and_write(opened, failed, to).await;
     };
-    let apex = granted.apex.as_wire();
+    let apex = granted.key.apex.as_wire();
     let top = Line { owner: &[], ..soa.line() };
     let mut sender = Sender::new(head, apex, opened, to);
     let framed = |inner| Box::new(std::iter::once(top).chain(inner).chain(std::iter::once(top)));

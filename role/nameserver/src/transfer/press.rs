@@ -14,13 +14,14 @@ use tokio::sync::watch;
 use super::annals;
 use crate::shared::Shared;
 use crate::table::Table;
+use crate::views::ZoneKey;
 
 /// Zones that stand in place of what a table was built with, and how zones came to be as they are.
 #[derive(Debug)]
 pub(crate) struct Press {
     /// Held while something is published: one after the other.
     overlay: Mutex<BTreeMap<Name, Arc<Image>>>,
-    histories: Published<BTreeMap<Name, Arc<History>>>,
+    histories: Published<BTreeMap<ZoneKey, Arc<History>>>,
     /// Counts publications.
     news: watch::Sender<u64>,
 }
@@ -46,12 +47,13 @@ impl Press {
             }
         }
         shared.signing.dress(&mut table, clock::now());
+        table.align();
         let before = shared.table.load_full();
         let mut histories = (*self.histories.load_full()).clone();
-        histories.retain(|apex, _| table.catalog.zone(apex).is_some());
-        for zone in table.catalog.zones() {
-            let old = before.catalog.zone(zone.image().apex());
-            remember(shared, &mut histories, old.map(|old| &**old.image()), zone.image());
+        histories.retain(|key, _| table.zone(key).is_some());
+        for (key, zone) in table.zones() {
+            let old = before.zone(&key);
+            remember(shared, &mut histories, key, old.map(|old| &**old.image()), zone.image());
         }
         self.histories.store(Arc::new(histories));
         shared.table.store(Arc::new(table));
@@ -68,10 +70,11 @@ impl Press {
         let mut table = (*before).clone();
         table.catalog = catalog;
         shared.signing.dress(&mut table, clock::now());
+        table.align();
         let mut histories = (*self.histories.load_full()).clone();
         let old = before.catalog.zone(&apex).map(|zone| &**zone.image());
         if let Some(zone) = table.catalog.zone(&apex) {
-            remember(shared, &mut histories, old, zone.image());
+            remember(shared, &mut histories, ZoneKey::common(apex), old, zone.image());
         }
         self.histories.store(Arc::new(histories));
         shared.table.store(Arc::new(table));
@@ -91,12 +94,12 @@ impl Press {
     }
 
     /// The last differences of a zone.
-    pub(crate) fn history(&self, apex: &Name) -> Option<Arc<History>> {
-        self.histories.load().get(apex).cloned()
+    pub(crate) fn history(&self, key: &ZoneKey) -> Option<Arc<History>> {
+        self.histories.load().get(key).cloned()
     }
 
     /// The last differences of all zones.
-    pub(super) fn histories(&self) -> Arc<BTreeMap<Name, Arc<History>>> {
+    pub(super) fn histories(&self) -> Arc<BTreeMap<ZoneKey, Arc<History>>> {
         self.histories.load_full()
     }
 
@@ -109,24 +112,25 @@ impl Press {
 /// Notes how a zone came to be as it is.
 fn remember(
     shared: &Shared,
-    histories: &mut BTreeMap<Name, Arc<History>>,
+    histories: &mut BTreeMap<ZoneKey, Arc<History>>,
+    key: ZoneKey,
     old: Option<&Image>,
     new: &Image,
 ) {
-    let apex = new.apex();
     if old.is_some_and(|old| std::ptr::eq(old, new)) {
         return;
     }
     let book = shared.transfers.book.load();
     // Differences are looked for only where somebody may ask for them.
-    let Some(rules) = book.zone(apex).filter(|rules| !rules.transfer.is_empty()) else {
-        histories.remove(apex);
+    let Some(rules) = book.rules(&key).filter(|rules| !rules.transfer.is_empty()) else {
+        histories.remove(&key);
         return;
     };
-    if !histories.contains_key(apex)
+    if !histories.contains_key(&key)
+        && key.view.is_none()
         && let Some(kept) = annals::read(&shared.transfers.folder, new, rules.history)
     {
-        histories.insert(apex.clone(), Arc::new(kept));
+        histories.insert(key, Arc::new(kept));
         return;
     }
     let served = |image: &&Image| image.standing() == Standing::Served;
@@ -136,17 +140,17 @@ fn remember(
     let serials = (Serial(old.serial()), Serial(new.serial()));
     if !serials.1.is_after(serials.0) {
         if serials.0 != serials.1 || old.record_count() != new.record_count() {
-            histories.remove(apex);
+            histories.remove(&key);
         }
         return;
     }
-    let known = histories.get(apex).map(|known| (**known).clone());
+    let known = histories.get(&key).map(|known| (**known).clone());
     let mut history = known.unwrap_or_else(|| History::new(rules.history));
     match difference(old, new, rules.history) {
         Some(step) => history.push(Arc::new(step)),
         None => history.clear(),
     }
-    histories.insert(apex.clone(), Arc::new(history));
+    histories.insert(key, Arc::new(history));
 }
 
 fn difference(old: &Image, new: &Image, limit: usize) -> Option<Difference> {

@@ -181,7 +181,7 @@ impl Caller {
             let table = self.shared.table.load();
             let view = self.shared.view.load();
             let shield = self.shared.shield.load();
-            let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
+            let desk = Desk::new(&self.shared, &table, &view, &shield);
             let mut notes = Notes::at(clock::now());
             let length = desk.answer(&question, &self.ends, &mut notes, &mut out);
             notes.hand_on(&self.shared, &table);

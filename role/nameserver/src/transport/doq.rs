@@ -238,7 +238,7 @@ impl Exchange {
         let table = self.shared.table.load();
         let view = self.shared.view.load();
         let shield = self.shared.shield.load();
-        let desk = Desk { shared: &self.shared, table: &table, view: &view, shield: &shield };
+        let desk = Desk::new(&self.shared, &table, &view, &shield);
         let mut notes = Notes::at(clock::now());
         let mut out = vec![0; MESSAGE_MAX];
         let (front, rest) = out.split_first_chunk_mut::<2>()?;

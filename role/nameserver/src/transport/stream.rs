@@ -139,7 +139,7 @@ fn answer_all(buffer: &mut BytesMut, ends: &Ends, shared: &Shared) -> (Vec<u8>, 
     let table = shared.table.load();
     let view = shared.view.load();
     let shield = shared.shield.load();
-    let desk = Desk { shared, table: &table, view: &view, shield: &shield };
+    let desk = Desk::new(shared, &table, &view, &shield);
     let mut notes = Notes::at(clock::now());
     let mut scratch = vec![0; usize::from(u16::MAX)];
     let state = loop {

@@ -15,3 +15,4 @@ mod peer;
 mod peers;
 mod tls;
 mod updates;
+mod views;

@@ -258,7 +258,7 @@ async fn any_nameserver(
     let mut last = Problem::new("W0405", none, "");
     for (server, _, _) in servers.take(SERVERS_MAX) {
         match admin.explain_dns(&server, question.clone()).await {
-            Ok(story) => return Ok(story),
+            Ok((story, _)) => return Ok(story),
             Err(problem) => last = problem,
         }
     }

@@ -244,7 +244,9 @@ impl Replies<'_> {
             | Reply::Versions(_)
             | Reply::Version(_)
             | Reply::Zone(_)
-            | Reply::Trips(_) => Some(reply),
+            | Reply::Trips(_)
+            | Reply::DnsInView { .. }
+            | Reply::ZoneInViews(_) => Some(reply),
         })
     }
 
