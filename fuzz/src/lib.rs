@@ -16,7 +16,7 @@ pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
 pub use server::{dns_stream, dns_udp};
 pub use signing::signing;
-pub use travels::{dns_update, kept_zone, zone_transfer};
+pub use travels::{dns_update, kept_history, kept_zone, zone_transfer};
 pub use ways::dns_ways;
 pub use words::{
     disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, wire,
@@ -26,7 +26,7 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 23] = [
+pub const ENTRIES: [(&str, Entry); 24] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -38,6 +38,7 @@ pub const ENTRIES: [(&str, Entry); 23] = [
     ("dns_update", dns_update),
     ("dns_ways", dns_ways),
     ("http_fields", http_fields),
+    ("kept_history", kept_history),
     ("kept_sheet", kept_sheet),
     ("kept_state", kept_state),
     ("kept_zone", kept_zone),

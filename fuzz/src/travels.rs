@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use popnet_answer::Image;
 use popnet_dns::{Name, Rcode, Rtype, read_zone};
+use popnet_nameserver::{history_entries, history_of};
 use popnet_transfer::stored::{read_step, read_zone as read_kept, write_step, write_zone};
 use popnet_transfer::{
     Access, Algorithm, Arrival, Arrived, Content, Grant, Grants, Incoming, Key, Keys, Limits,
@@ -108,6 +110,30 @@ pub fn dns_update(octets: &[u8]) {
             assert_eq!(content, *CONTENT);
         }
         Ok(None) | Err(_) => assert_eq!(content, *CONTENT),
+    }
+}
+
+/// [`CONTENT`] in the form that answers are made from.
+pub(crate) static IMAGE: LazyLock<Image> =
+    LazyLock::new(|| Image::build(CONTENT.to_file()).expect("the zone is a good one"));
+
+/// The entries of a file of differences, each with its length before it; a journal's checksums are
+/// off already.
+pub fn kept_history(octets: &[u8]) {
+    let (mut entries, mut rest) = (Vec::new(), octets);
+    while let Some((length, after)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (entry, after) = after.split_at_checked(length).unwrap_or((after, &[]));
+        entries.push(entry);
+        rest = after;
+    }
+    for limit in [1 << 20, 200] {
+        let Some(history) = history_of(&entries, &IMAGE, limit) else { continue };
+        assert!(history.octets() <= limit && history.end() == Some(Serial(7)));
+        let again = history_entries(&history, &IMAGE).expect("no step is longer than its entry");
+        let again: Vec<&[u8]> = again.iter().map(Vec::as_slice).collect();
+        let again = history_of(&again, &IMAGE, limit).expect("what we wrote");
+        assert!(again.steps().eq(history.steps()));
     }
 }
 

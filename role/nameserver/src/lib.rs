@@ -48,6 +48,7 @@ pub use limit::{parse_cookie_secrets, parse_shared_cookie_secrets};
 pub use rehearsal::Rehearsal;
 pub use sign::{KeyFolder, parse_signed, plan_of, policy_of, read_key_state};
 pub use state::parse as parse_kept;
+pub use transfer::{history_entries, history_of};
 pub use transport::{message_in_path, message_in_stream};
 
 use std::net::SocketAddr;

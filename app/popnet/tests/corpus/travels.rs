@@ -1,14 +1,17 @@
 //! Transfers, updates and kept zones, as this program and others send and write them.
 
+use std::sync::Arc;
+
 use popnet_dns::{Class, Flags, Name, Rcode, Rtype};
+use popnet_nameserver::{history_entries, history_of};
 use popnet_terms::Timestamp;
 use popnet_transfer::stored::{write_step, write_zone};
 use popnet_transfer::{
-    Algorithm, Difference, Head, Key, Rr, Serial, Soa, ask, between, notification, pack, reply,
-    tsig,
+    Algorithm, Difference, Head, History, Key, Rr, Serial, Soa, ask, between, notification, pack,
+    reply, tsig,
 };
 
-use super::targets::travels::{CONTENT, THEN, apex, key};
+use super::targets::travels::{CONTENT, IMAGE, THEN, apex, key};
 
 type Seed = (&'static str, &'static str, Vec<u8>);
 
@@ -41,8 +44,32 @@ pub(crate) fn all() -> Vec<Seed> {
         ("dns_update", "update.bin", update(&step)),
         ("kept_zone", "zone.bin", write_zone(&CONTENT, Timestamp(5))),
         ("kept_zone", "step.bin", write_step(&step)),
+        ("kept_history", "two_steps.bin", history()),
         ("kept_zone", "key.txt", Key::file(&name, Algorithm::Sha256, b"secret").into_bytes()),
     ]
+}
+
+/// Two steps that lead to the zone as the target has it.
+fn history() -> Vec<u8> {
+    let soa = CONTENT.soa().unwrap();
+    let state = |serial: u32| {
+        let mut state = CONTENT.clone();
+        state.remove(&soa);
+        state.add(&Rr { rdata: Soa::renumbered(&soa.rdata, Serial(serial)), ..soa.clone() });
+        if serial < 7 {
+            let last = u8::try_from(serial).unwrap();
+            state.add(&record("old", Rtype::A, &[192, 0, 2, last]));
+        }
+        state
+    };
+    let mut history = History::new(1 << 20);
+    for serial in [5, 6] {
+        history.push(Arc::new(between(&state(serial), &state(serial + 1)).unwrap()));
+    }
+    let entries = history_entries(&history, &IMAGE).unwrap();
+    let read: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    assert!(history_of(&read, &IMAGE, 1 << 20).is_some_and(|kept| kept.len() == 2));
+    entries.iter().flat_map(|entry| framed(entry)).collect()
 }
 
 fn record(owner: &str, rtype: Rtype, rdata: &[u8]) -> Rr {

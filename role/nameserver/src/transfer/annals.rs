@@ -22,6 +22,8 @@ use crate::views::ZoneKey;
 const VERSION: &[u8] = b"HISTORY\x01";
 const STEP: u8 = 1;
 const SEAL: u8 = 2;
+/// Kind, serial number, hash.
+const SEAL_LENGTH: usize = 21;
 
 /// A longer step is not kept: a whole transfer is about as long (a journal takes no longer entry).
 const STEP_MAX: usize = (1 << 20) - 64;
@@ -92,7 +94,6 @@ fn write(
     before: Option<Written>,
 ) -> Result<Written, String> {
     let path = folder.path(image.apex(), "history");
-    let seal = seal(image);
     let appended = before.and_then(|before| {
         // The same steps again for another state: the seal alone is new.
         let since = if before.history.end() == history.end() {
@@ -101,28 +102,32 @@ fn write(
             history.since(before.history.end()?)?
         };
         let entries = entries(&since)?;
-        let octets = before.octets + entries.iter().map(Vec::len).sum::<usize>();
+        let octets = before.octets + SEAL_LENGTH + entries.iter().map(Vec::len).sum::<usize>();
         // What the history has forgotten goes when the file is twice as long as it.
         (octets <= 2 * history.octets() + (64 << 10)).then_some((before.journal, octets, entries))
     });
     let text = |error: std::io::Error| format!("{}: {error}", path.display());
-    let (mut journal, octets, entries) = match appended {
-        Some(appended) => appended,
-        None => {
-            let all: Vec<Arc<Difference>> = history.steps().cloned().collect();
-            let all = entries(&all).ok_or("a step is too long to be kept")?;
-            folder.create(&path).map_err(|error| error.to_string())?;
-            let front = std::iter::once(VERSION).chain(all.iter().map(Vec::as_slice));
-            journal::rewrite(&path, front).map_err(text)?;
-            let octets = all.iter().map(Vec::len).sum();
-            (Journal::open(&path).map_err(text)?.0, octets, Vec::new())
+    let (journal, octets) = if let Some((mut journal, octets, entries)) = appended {
+        for entry in entries.iter().chain([&seal(image)]) {
+            journal.append(entry).map_err(text)?;
         }
+        (journal, octets)
+    } else {
+        let all = history_entries(history, image).ok_or("a step is too long to be kept")?;
+        folder.create(&path).map_err(|error| error.to_string())?;
+        journal::rewrite(&path, all.iter().map(Vec::as_slice)).map_err(text)?;
+        (Journal::open(&path).map_err(text)?.0, all.iter().map(Vec::len).sum())
     };
-    for entry in entries.iter().chain(std::iter::once(&seal)) {
-        journal.append(entry).map_err(text)?;
-    }
     let (history, image) = (Arc::clone(history), Arc::clone(image));
-    Ok(Written { history, image, journal, octets: octets + seal.len() })
+    Ok(Written { history, image, journal, octets })
+}
+
+/// The entries of a file that keeps `history`, which led to `image`. `None`: a step is too long.
+#[must_use]
+pub fn history_entries(history: &History, image: &Image) -> Option<Vec<Vec<u8>>> {
+    let steps: Vec<Arc<Difference>> = history.steps().cloned().collect();
+    let front = std::iter::once(VERSION.to_vec()).chain(entries(&steps)?);
+    Some(front.chain([seal(image)]).collect())
 }
 
 /// `None`: a step is too long.
@@ -157,11 +162,16 @@ pub(super) fn read(folder: &Folder, image: &Image, limit: usize) -> Option<Histo
         return None;
     }
     let octets = std::fs::read(folder.path(image.apex(), "history")).ok()?;
-    let (entries, _) = journal::records(&octets);
+    history_of(&journal::records(&octets).0, image, limit)
+}
+
+/// The history that `entries` keep of exactly this state, of at most `limit` octets.
+#[must_use]
+pub fn history_of(entries: &[&[u8]], image: &Image, limit: usize) -> Option<History> {
     let (front, entries) = entries.split_first()?;
     // Behind the last seal are steps whose end nobody wrote down.
     let sealed = entries.iter().rposition(|entry| entry.first() == Some(&SEAL))?;
-    if *front != VERSION || entries.get(sealed)? != &seal(image).as_slice() {
+    if *front != VERSION || *entries.get(sealed)? != seal(image) {
         return None;
     }
     let mut history = History::new(limit);

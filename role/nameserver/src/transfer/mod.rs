@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::Shared;
 use crate::table::Table;
 
+pub use annals::{history_entries, history_of};
 use book::Book;
 pub(crate) use catalogs::Members;
 pub(crate) use change::Way;

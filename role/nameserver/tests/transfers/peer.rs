@@ -212,7 +212,7 @@ fn knot(folder: &Path, port: u16, part: Part) -> String {
     text
 }
 
-/// A BIND or Knot with a configuration of its own.
+/// A BIND, Knot or NSD with a configuration of its own.
 pub(crate) struct Process {
     process: Child,
     log: PathBuf,
@@ -225,6 +225,10 @@ impl Process {
 
     pub(crate) fn knot(folder: &Path, conf: &str) -> Self {
         Self::start("/usr/sbin/knotd", &["-c"], folder, conf)
+    }
+
+    pub(crate) fn nsd(folder: &Path, conf: &str) -> Self {
+        Self::start("/usr/sbin/nsd", &["-d", "-c"], folder, conf)
     }
 
     fn start(program: &str, arguments: &[&str], folder: &Path, conf: &str) -> Self {

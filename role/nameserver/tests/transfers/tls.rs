@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use popnet_dns::{Name, Rtype};
-use popnet_transfer::{Arrival, Arrived, Limits, Progress, Wanted, ask};
+use popnet_transfer::{Arrival, Arrived, Limits, Progress, Rr, Serial, Wanted, ask};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -236,8 +236,93 @@ async fn bind_is_our_secondary() {
     server.stop().await;
 }
 
-/// A whole zone on one stream of QUIC; `Err` with the code that refuses it.
-async fn over_quic(folder: &Path, port: u16, name: Option<&str>) -> Result<Arrived, String> {
+fn nsd_head(folder: &Path, port: u16, more: &str) -> String {
+    let d = folder.display();
+    format!(
+        "server:\n ip-address: 127.0.0.1@{port}\n{more} server-count: 1\n zonesdir: \"{d}\"\n \
+         pidfile: \"{d}/pid\"\n database: \"\"\n username: \"\"\n xfrdfile: \"{d}/xfrd\"\n \
+         zonelistfile: \"{d}/zl\"\n xfrdir: \"{d}\"\n xfrd-reload-timeout: 0\n \
+         tls-cert-bundle: \"{d}/ca.pem\"\nremote-control:\n control-enable: no\n"
+    )
+}
+
+/// Knot learns this with version 3.3, which Debian 12 has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn nsd_is_our_secondary() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+    write_keys(folder.path());
+    std::fs::write(folder.path().join("z.zone"), zone_file(1)).unwrap();
+    let (theirs, tls, ours) = (free_port(), free_port(), free_port());
+    let zone = format!(
+        "file = \"z.zone\"\nsecondaries = [\"127.0.0.1:{theirs}\"]\n\
+         allow_transfer = [\"tls:ns2.test\"]\n{UPDATE}"
+    );
+    let server = start(folder.path(), ours, tls, &zone).await;
+    let conf = |folder: &Path, name: &str| {
+        let d = folder.display();
+        nsd_head(folder, theirs, "")
+            + &format!(
+                "tls-auth:\n name: ours\n auth-domain-name: \"ns1.test\"\n \
+                 client-cert: \"{d}/{name}.pem\"\n client-key: \"{d}/{name}.key\"\n\
+                 zone:\n name: plain.test\n zonefile: z.sec\n allow-notify: 127.0.0.1 NOKEY\n \
+                 request-xfr: 127.0.0.1@{tls} NOKEY ours\n"
+            )
+    };
+    // Somebody else whom the authority knows.
+    let other = folder_like(folder.path());
+    let nsd = Process::nsd(other.path(), &conf(other.path(), "ns3.test"));
+    until("NSD answers", || nsd.log().contains("started"));
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert_eq!(serial(theirs, "plain.test"), None, "{}", nsd.log());
+    drop(nsd);
+    let nsd_folder = folder_like(folder.path());
+    let nsd = Process::nsd(nsd_folder.path(), &conf(nsd_folder.path(), "ns2.test"));
+    arrives(&nsd, || serial(theirs, "plain.test") == Some(1));
+    change(ours);
+    arrives(&nsd, || serial(theirs, "plain.test") == Some(2));
+    drop(nsd);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nsd_is_our_primary() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+    std::fs::write(folder.path().join("z.zone"), zone_file(1)).unwrap();
+    let (theirs, over_tls, ours) = (free_port(), free_port(), free_port());
+    let d = folder.path().display();
+    let listen = format!(
+        " ip-address: 127.0.0.1@{over_tls}\n tls-port: {over_tls}\n \
+         tls-service-key: \"{d}/ns1.test.key\"\n tls-service-pem: \"{d}/ns1.test.pem\"\n"
+    );
+    let conf = nsd_head(folder.path(), theirs, &listen)
+        + "zone:\n name: plain.test\n zonefile: z.zone\n provide-xfr: 127.0.0.1 NOKEY\n";
+    let nsd = Process::nsd(folder.path(), &conf);
+    let source = |name: &str| {
+        format!("tls_primaries = [{{ address = \"127.0.0.1:{over_tls}\", name = \"{name}\" }}]\n")
+    };
+    let own = folder_like(folder.path());
+    let server = start(own.path(), ours, free_port(), &source("ns1.test")).await;
+    arrives(&nsd, || serial(ours, "plain.test") == Some(1));
+    server.stop().await;
+    // Who has another name than it should is not asked.
+    let own = folder_like(folder.path());
+    let server = start(own.path(), ours, free_port(), &source("ns3.test")).await;
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert_eq!(serial(ours, "plain.test"), None);
+    server.stop().await;
+    drop(nsd);
+}
+
+/// A zone on one stream of QUIC, or what has changed of it `since` a serial number; `Err` with the
+/// code that refuses it.
+async fn over_quic(
+    folder: &Path,
+    port: u16,
+    name: Option<&str>,
+    since: Option<u32>,
+) -> Result<Arrived, String> {
     let pem = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pem("ca.pem")).unwrap();
@@ -261,13 +346,19 @@ async fn over_quic(folder: &Path, port: u16, name: Option<&str>) -> Result<Arriv
     let connection = endpoint.connect(address, "ns1.test").unwrap().await.unwrap();
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     let apex: Name = "plain.test".parse().unwrap();
-    let question = ask(0, &apex, Rtype::AXFR, None);
+    let soa = since.map(|serial| {
+        let rdata = [&b"\0\0"[..], &serial.to_be_bytes(), &[0; 16]].concat().into();
+        Rr { owner: apex.clone(), rtype: Rtype::SOA, ttl: 0, rdata }
+    });
+    let qtype = if soa.is_some() { Rtype::IXFR } else { Rtype::AXFR };
+    let question = ask(0, &apex, qtype, soa.as_ref());
     let length = u16::try_from(question.len()).unwrap().to_be_bytes();
     send.write_all(&[&length, question.as_slice()].concat()).await.unwrap();
     send.finish().unwrap();
     let octets = receive.read_to_end(1 << 20).await.unwrap();
     let limits = Limits { records: 10_000, octets: 1 << 20 };
-    let mut arrival = Arrival::new(0, apex, Wanted::Whole, limits);
+    let wanted = since.map_or(Wanted::Whole, |serial| Wanted::Since(Serial(serial)));
+    let mut arrival = Arrival::new(0, apex, wanted, limits);
     let mut rest = octets.as_slice();
     while let Some((length, after)) = rest.split_first_chunk::<2>() {
         let (message, after) = after.split_at(usize::from(u16::from_be_bytes(*length)));
@@ -284,20 +375,31 @@ async fn over_quic(folder: &Path, port: u16, name: Option<&str>) -> Result<Arriv
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_zones_over_quic() {
+async fn zones_and_differences_over_quic() {
     let folder = tempfile::tempdir().unwrap();
     write_certificates(folder.path());
+    write_keys(folder.path());
     std::fs::write(folder.path().join("z.zone"), zone_file(1)).unwrap();
-    let tls = free_port();
-    let zone = "file = \"z.zone\"\nallow_transfer = [\"tls:ns2.test\"]\n";
-    let server = start(folder.path(), free_port(), tls, zone).await;
-    let Ok(Arrived::Whole(records)) = over_quic(folder.path(), tls, Some("ns2.test")).await else {
+    let (port, tls) = (free_port(), free_port());
+    let zone = format!("file = \"z.zone\"\nallow_transfer = [\"tls:ns2.test\"]\n{UPDATE}");
+    let server = start(folder.path(), port, tls, &zone).await;
+    let ours = Some("ns2.test");
+    let Ok(Arrived::Whole(records)) = over_quic(folder.path(), tls, ours, None).await else {
         panic!("no zone")
     };
     assert_eq!(records.len(), 1_516);
-    for name in [None, Some("ns3.test")] {
-        let said = over_quic(folder.path(), tls, name).await.unwrap_err();
-        assert!(said.contains("REFUSED"), "{name:?}: {said}");
+    tokio::task::block_in_place(|| change(port));
+    let said = over_quic(folder.path(), tls, ours, Some(1)).await;
+    let Ok(Arrived::Steps(steps)) = said else { panic!("no differences: {said:?}") };
+    assert_eq!((steps.len(), steps[0].added.len(), steps[0].to()), (1, 1, Serial(2)));
+    assert_eq!(steps[0].added[0].owner.to_host(), "new.plain.test");
+    let said = over_quic(folder.path(), tls, ours, Some(2)).await;
+    assert_eq!(said, Ok(Arrived::Unchanged(Serial(2))));
+    for since in [None, Some(1)] {
+        for name in [None, Some("ns3.test")] {
+            let said = over_quic(folder.path(), tls, name, since).await.unwrap_err();
+            assert!(said.contains("REFUSED"), "{name:?}: {said}");
+        }
     }
     server.stop().await;
 }
