@@ -6,6 +6,7 @@ mod common;
 mod limits;
 mod logging;
 mod names;
+mod resolver;
 mod steering;
 mod taps;
 mod transports;

@@ -17,7 +17,7 @@ use popnet_wire::probing::{
 use popnet_wire::rollout::Epoch;
 use popnet_wire::status::RoleStatus;
 
-const NETWORK: &str = r#"
+pub(crate) const NETWORK: &str = r#"
 [network]
 name = "lab"
 schema = 1
