@@ -27,6 +27,10 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    pub(crate) fn everybody() -> Self {
+        Self { prefixes: everything().into(), ..Self::default() }
+    }
+
     /// Whether it is everybody.
     pub(crate) fn is_any(&self) -> bool {
         everything().iter().all(|all| self.prefixes.contains(all))
@@ -54,7 +58,19 @@ pub(crate) type Acls<'t> = BTreeMap<String, &'t [Statement]>;
 
 /// What the list in `block` says.
 pub(crate) fn access(block: &[Statement], acls: &Acls<'_>) -> Access {
-    let mut reader = Reader { acls, found: Access::default(), excluded: Vec::new(), wide: false };
+    read(block, acls, false)
+}
+
+/// What the list in `block` says of a view's clients. Where it takes keys, whoever signs with
+/// another one is out without being named.
+pub(crate) fn clients(block: &[Statement], acls: &Acls<'_>) -> Access {
+    let found = read(block, acls, true);
+    if found.keys.is_empty() { read(block, acls, false) } else { found }
+}
+
+fn read(block: &[Statement], acls: &Acls<'_>, others_are_out: bool) -> Access {
+    let (found, excluded) = (Access::default(), Vec::new());
+    let mut reader = Reader { acls, found, excluded, wide: false, others_are_out };
     reader.list(block, false, 0);
     let mut found = reader.found;
     if reader.wide {
@@ -71,6 +87,8 @@ struct Reader<'a> {
     excluded: Vec<IpNet>,
     /// Something unknown was excluded.
     wide: bool,
+    /// Keys that are excluded need no word.
+    others_are_out: bool,
 }
 
 impl Reader<'_> {
@@ -92,6 +110,7 @@ impl Reader<'_> {
         let word = first.text.to_ascii_lowercase();
         match (word.as_str(), second) {
             ("key", Some(key)) if !not => self.found.keys.push(key_name(&key.text)),
+            ("key", Some(_)) if self.others_are_out => {}
             ("key", Some(key)) => self.lose(&format!("key {}", key.text), true),
             ("any", None) => everything().into_iter().for_each(|net| self.take(net, not)),
             ("none", None) => everything().into_iter().for_each(|net| self.take(net, !not)),

@@ -13,7 +13,8 @@ use crate::report::{Kind, Note};
 use crate::settings;
 use crate::toml;
 use crate::tree::{Item, Open, Reader, Statement, is_secret};
-use crate::zones::{self, KeyFile, ZonePlan};
+use crate::views;
+use crate::zones::{KeyFile, ZonePlan};
 
 /// What a `named.conf` does not say and a configuration of ours needs.
 #[derive(Clone, Debug)]
@@ -68,14 +69,15 @@ pub fn bind(file: &Path, wanted: &Wanted<'_>, open: Open<'_>) -> Result<Imported
     let tree = reader.file(file)?;
     let mut notes = reader.notes;
     let top = sort(&tree, file, &mut notes);
-    let zones = zones::plan(&top, &mut notes);
+    let (zones, views) = views::plan(&top, &mut notes);
     let listen = listen::listen(&top, &mut notes);
     sweep(&top, &mut notes);
-    let toml = toml::write(wanted, &listen, &zones, &mut notes);
+    let toml = toml::write(wanted, &listen, (&zones, &views), &mut notes);
     let mut keys: Vec<KeyFile> = top.keys.into_values().collect();
     keys.sort_by(|a, b| a.name.cmp(&b.name));
     let notes = in_order(notes);
-    Ok(Imported { toml, notes, keys, zones: zones.iter().filter(|zone| zone.is_taken()).count() })
+    let all = zones.iter().chain(views.iter().flat_map(|view| &view.zones));
+    Ok(Imported { toml, notes, keys, zones: all.filter(|zone| zone.is_taken()).count() })
 }
 
 /// Speaks about statements of `options` that hold for zones and that no zone asked for.

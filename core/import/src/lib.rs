@@ -18,6 +18,7 @@ mod settings;
 mod toml;
 mod tree;
 mod updates;
+mod views;
 mod zones;
 
 pub use bind::{Imported, Wanted, bind};

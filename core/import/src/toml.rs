@@ -8,7 +8,9 @@ use toml_edit::{Key, Value};
 use crate::access::{Access, show};
 use crate::bind::{Wanted, note};
 use crate::listen::{Listening, Rate};
+use crate::places::Place;
 use crate::report::{Kind, Note};
+use crate::views::ViewPlan;
 use crate::zones::{Grant, Server, ZonePlan};
 
 /// The usual port of DNS.
@@ -36,7 +38,7 @@ impl Page {
 pub(crate) fn write(
     wanted: &Wanted<'_>,
     listen: &Listening,
-    zones: &[ZonePlan<'_>],
+    (zones, views): (&[ZonePlan<'_>], &[ViewPlan<'_>]),
     notes: &mut Vec<Note>,
 ) -> String {
     let mut page =
@@ -48,13 +50,30 @@ pub(crate) fn write(
     page.line("");
     node(&mut page, wanted, listen);
     guard(&mut page, listen);
-    for zone in zones.iter().filter(|zone| zone.is_taken()) {
-        let place = zone.place().to_string().replace(char::is_control, " ");
+    all(&mut page, "zones", zones, notes);
+    for view in views {
         page.line("");
-        page.line(&format!("[zones.{}]  # {place}", key(&zone.name)));
-        one(&mut page, zone, notes);
+        page.line(&format!("[[views]]  # {}", remark(&view.statement.place)));
+        page.line(&format!("name = {}", quoted(&view.name)));
+        let clients = Access { keys: Vec::new(), ..view.clients.clone() };
+        page.list("clients", who(&clients).into_iter());
+        page.list("keys", view.clients.keys.iter().cloned());
+        all(&mut page, "views.zones", &view.zones, notes);
     }
     page.0
+}
+
+/// The zones of one table.
+fn all(page: &mut Page, table: &str, zones: &[ZonePlan<'_>], notes: &mut Vec<Note>) {
+    for zone in zones.iter().filter(|zone| zone.is_taken()) {
+        page.line("");
+        page.line(&format!("[{table}.{}]  # {}", key(&zone.name), remark(zone.place())));
+        one(page, zone, notes);
+    }
+}
+
+fn remark(place: &Place) -> String {
+    place.to_string().replace(char::is_control, " ")
 }
 
 fn node(page: &mut Page, wanted: &Wanted<'_>, listen: &Listening) {

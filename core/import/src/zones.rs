@@ -120,69 +120,29 @@ const ZONE: &[&str] = &[
     "in-view",
 ];
 
-/// Statements of a view that are looked at here.
-const VIEW: &[&str] = &[
-    "zone",
-    "match-clients",
-    "match-destinations",
-    "match-recursive-only",
-    "recursion",
-    "allow-transfer",
-    "allow-query",
-    "allow-update",
-    "allow-notify",
-    "also-notify",
-    "notify",
-    "dnssec-policy",
-    "masterfile-format",
-    "server",
-    "key",
-    "acl",
-];
-
-/// The zones of the configuration: of the view for everybody, when there are views.
-pub(crate) fn plan<'t>(top: &Top<'t>, notes: &mut Vec<Note>) -> Vec<ZonePlan<'t>> {
-    let options = top.options.unwrap_or_default();
+/// The zones of `statements`, each with where it inherits from. `own`: of a view that not everybody
+/// sees.
+pub(crate) fn plan<'t>(
+    top: &Top<'t>,
+    statements: &[(&'t Statement, Scope<'t>)],
+    own: bool,
+    notes: &mut Vec<Note>,
+) -> Vec<ZonePlan<'t>> {
     let mut plans: Vec<ZonePlan<'t>> = Vec::new();
-    let whole = Scope { zone: &[], view: &[], options };
-    let mut zones: Vec<(&'t Statement, Scope<'t>)> =
-        top.zones.iter().map(|zone| (*zone, whole)).collect();
-    let chosen = top.views.iter().position(|(_, view)| is_for_everybody(top, view));
-    for (at, (name, view)) in top.views.iter().enumerate() {
-        let block = view.block().unwrap_or_default();
-        let inside = block.iter().filter(|one| one.name() == "zone");
-        if chosen != Some(at) {
-            let names: Vec<String> = inside.filter_map(zone_name).collect();
-            let some = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-            let more = names.len().saturating_sub(5);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let why = format!(
-                "popnet answers everybody alike: this view's {} zones are not taken ({some}{more})",
-                names.len()
-            );
-            notes.push(note(Kind::Left, view, why));
-            continue;
-        }
-        let why = format!("{name:?} is the view for everybody: its zones are taken");
-        notes.push(note(Kind::Taken, view, why));
-        settle(block, VIEW, notes);
-        zones.extend(inside.map(|zone| (zone, Scope { zone: &[], view: block, options })));
-    }
-    for (statement, scope) in zones {
-        let Some((statement, scope)) = in_view(top, statement, scope, notes) else { continue };
-        let Some(plan) = one(top, statement, scope, notes) else { continue };
+    for (statement, scope) in statements {
+        let Some((statement, scope)) = in_view(top, statement, *scope, notes) else { continue };
+        let Some(plan) = one(top, statement, scope, own, notes) else { continue };
         if plans.iter().any(|other| other.name == plan.name) {
             notes.push(note(Kind::Left, statement, "this zone is given twice"));
         } else {
             plans.push(plan);
         }
     }
-    catalogs(top, &mut plans, notes);
     plans
 }
 
 /// Zones that list zones; those that they list come from the same primaries here.
-fn catalogs(top: &Top<'_>, plans: &mut [ZonePlan<'_>], notes: &mut Vec<Note>) {
+pub(crate) fn catalogs(top: &Top<'_>, plans: &mut [ZonePlan<'_>], notes: &mut Vec<Note>) {
     let options = top.options.unwrap_or_default();
     let Some(statement) = find(options, "catalog-zones") else { return };
     notes.push(note(Kind::Taken, statement, "catalog"));
@@ -206,14 +166,6 @@ fn catalogs(top: &Top<'_>, plans: &mut [ZonePlan<'_>], notes: &mut Vec<Note>) {
             note(Kind::Left, one, why)
         });
     }
-}
-
-fn is_for_everybody(top: &Top<'_>, view: &Statement) -> bool {
-    let block = view.block().unwrap_or_default();
-    let clients = find(block, "match-clients").and_then(Statement::block);
-    let narrow = ["match-destinations", "match-recursive-only"];
-    clients.is_none_or(|list| access(list, &top.acls).is_any())
-        && narrow.iter().all(|name| find(block, name).is_none())
 }
 
 /// A zone that another view has: that one.
@@ -241,7 +193,7 @@ fn in_view<'t>(
 }
 
 /// A zone's name as ours are written.
-fn zone_name(statement: &Statement) -> Option<String> {
+pub(crate) fn zone_name(statement: &Statement) -> Option<String> {
     let name: Name = statement.word(1)?.text.parse().ok()?;
     Some(name.to_host())
 }
@@ -250,6 +202,7 @@ fn one<'t>(
     top: &Top<'t>,
     statement: &'t Statement,
     scope: Scope<'t>,
+    own: bool,
     notes: &mut Vec<Note>,
 ) -> Option<ZonePlan<'t>> {
     let Some(name) = zone_name(statement) else {
@@ -275,6 +228,12 @@ fn one<'t>(
             return None;
         }
     };
+    if own && secondary {
+        let why = "a zone of a view comes from a file: its clients see what everybody sees; \
+                   transfer it to a file, or give it to everybody";
+        notes.push(note(Kind::Left, statement, why));
+        return None;
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if name == "." || !name.chars().all(plain) {
         notes.push(note(Kind::Left, statement, "popnet takes no zone of this name"));
@@ -299,8 +258,7 @@ fn one<'t>(
         plan.pull(top, scope, notes);
     } else {
         plan.read(top, scope, notes);
-        plan.sign(top, scope, notes);
-        plan.grants = updates::grants(top, scope, &plan.name, notes);
+        plan.change(top, scope, own, notes);
     }
     plan.push(top, scope, notes);
     plan.lock(top, notes);
@@ -357,6 +315,20 @@ impl<'t> ZonePlan<'t> {
                 self.name
             );
             notes.push(note(Kind::Left, format, why));
+        }
+    }
+
+    /// How its content changes: by signing and by updates.
+    fn change(&mut self, top: &Top<'t>, scope: Scope<'t>, own: bool, notes: &mut Vec<Note>) {
+        let before = notes.len();
+        self.sign(top, scope, notes);
+        self.grants = updates::grants(top, scope, &self.name, notes);
+        if own && (self.signing.is_some() || !self.grants.is_empty()) {
+            (self.signing, self.grants) = (None, Vec::new());
+            notes.truncate(before);
+            let why = "a zone of a view is answered as its file has it: sign the file elsewhere, \
+                       and change the file instead of sending updates";
+            notes.push(note(Kind::Left, self.statement, why));
         }
     }
 

@@ -37,6 +37,11 @@ fn shown(imported: &Imported) -> String {
     text
 }
 
+/// Those of everybody and of views.
+fn zones(network: &popnet_config::network::Network) -> usize {
+    network.zones.len() + network.views.iter().map(|view| view.zones.len()).sum::<usize>()
+}
+
 fn check(name: &str) {
     let imported = import(name);
     expect_file![folder().join(name).with_extension("expected")].assert_eq(&shown(&imported));
@@ -48,7 +53,7 @@ fn check(name: &str) {
     // Only that addresses of updates can be forged, as they could be there.
     let warned = loaded.warnings.iter().find(|one| one.code != "W0705");
     assert!(warned.is_none(), "{warned:?}");
-    assert_eq!(loaded.network.zones.len(), imported.zones);
+    assert_eq!(zones(&loaded.network), imported.zones);
     // No secret outside the keys' files.
     let said = format!("{}{:?}{:?}", imported.toml, imported.notes, imported.keys);
     for key in &imported.keys {
@@ -82,6 +87,11 @@ fn three_files() {
 #[test]
 fn views() {
     check("05-views.conf");
+}
+
+#[test]
+fn views_by_key() {
+    check("11-views-by-key.conf");
 }
 
 #[test]
@@ -129,7 +139,14 @@ fn junk_never_panics() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         usize::try_from(state >> 33).unwrap() % end
     };
-    let names = ["02-secondary.conf", "03-tsig.conf", "06-dynamic.conf", "08-modern.conf"];
+    let names = [
+        "02-secondary.conf",
+        "03-tsig.conf",
+        "05-views.conf",
+        "06-dynamic.conf",
+        "08-modern.conf",
+        "11-views-by-key.conf",
+    ];
     let mut taken = 0;
     for round in 0..4_000 {
         let name = folder().join(names.get(round % names.len()).unwrap());
@@ -148,7 +165,7 @@ fn junk_never_panics() {
         let Ok(imported) = bind(Path::new("named.conf"), &WANTED, &mut open) else { continue };
         taken += 1;
         match popnet_config::load(&imported.toml, "popnet.toml") {
-            Ok(loaded) => assert_eq!(loaded.network.zones.len(), imported.zones, "{text}"),
+            Ok(loaded) => assert_eq!(zones(&loaded.network), imported.zones, "{text}"),
             Err(found) => {
                 let broken = found.iter().find(|one| ["E0101", "E0102"].contains(&&*one.code));
                 assert!(broken.is_none(), "{broken:?}\n{text}");
