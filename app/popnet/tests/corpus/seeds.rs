@@ -24,6 +24,7 @@ use popnet_wire::rollout::{Digest, Down, Epoch, Outcome, Up, Version};
 use popnet_wire::sheet::{
     CacheRules, Masking, OriginAddress, PathRule, SetCookie, Sheet, SheetAsk, SiteSheet,
 };
+use popnet_wire::zoning::{ZoneSource, ZoneStanding};
 
 /// Target, file name, octets.
 type Seed = (&'static str, &'static str, Vec<u8>);
@@ -97,12 +98,22 @@ fn replies() -> Vec<Seed> {
         (NodeName::from("edge1.fra1"), Outcome::Prepared),
         ("edge2.fra1".into(), Outcome::Refused("no".to_owned())),
     ];
+    let nothing = DnsStory::Nothing { rcode: "NXDOMAIN".into(), why: "no such name".into() };
+    let standing = ZoneStanding {
+        source: ZoneSource::File,
+        serial: Some(7),
+        is_signed: false,
+        is_frozen: false,
+        secondaries: vec!["192.0.2.9:53".to_owned()],
+    };
     let replies = [
         ("reply_problem.bin", Reply::Problem(Problem::new("N0030", "no such customer", "popnet"))),
         ("reply_sheet.bin", Reply::Sheet(Some(Box::new(sheet())))),
         ("reply_rollout.bin", Reply::Rollout(Up::Outcomes(outcomes.clone()))),
         ("reply_purges.bin", Reply::Purges(vec![purge(), purge()])),
         ("reply_dns.bin", Reply::Dns(DnsStory::Steered(Box::new(decision())))),
+        ("reply_dns_in_view.bin", Reply::DnsInView { view: "inside".into(), story: nothing }),
+        ("reply_zone_in_views.bin", Reply::ZoneInViews(vec![(Some("inside".into()), standing)])),
         ("reply_progress.bin", Reply::Progress { phase: "prepare".into(), outcomes }),
         ("reply_versions.bin", Reply::Versions(vec![version()])),
     ];
