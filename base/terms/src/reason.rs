@@ -75,6 +75,8 @@ reasons! {
         CapabilityMissing = "CAPABILITY_MISSING",
         /// The share of it that is ours is used up.
         ReserveSpent = "RESERVE_SPENT",
+        /// A backup: only where nothing else is well.
+        Standby = "STANDBY",
     }
 }
 
@@ -108,6 +110,14 @@ reasons! {
         /// Every healthy target sheds this client: there is more demand than room, and each gets
         /// a share by what it can carry.
         BrownOut = "BROWN_OUT",
+        /// Nothing that the client's region sees as healthy: what the world sees as healthy.
+        FallbackGlobal = "FALLBACK_GLOBAL",
+        /// Nothing healthy: the site's backup.
+        FallbackBackup = "FALLBACK_BACKUP",
+        /// Nothing is left, and the policy asks for an answer without an address.
+        LeftEmpty = "LEFT_EMPTY",
+        /// Nothing is left, and the policy asks for no answer.
+        LeftRefused = "LEFT_REFUSED",
     }
 }
 

@@ -301,6 +301,17 @@ pub struct Score {
     pub penalty: Micros,
 }
 
+impl Score {
+    /// By how many microseconds the operator's thumb made it win: what the terms add up to beyond
+    /// the sum. Below 0 it made it lose.
+    #[must_use]
+    pub fn bias(&self) -> i64 {
+        let terms = [self.latency, self.loss, self.load, self.cost, self.penalty];
+        let sum: i64 = terms.iter().map(|term| i64::from(term.0)).sum();
+        sum - i64::from(self.points.0)
+    }
+}
+
 /// A change of state or an error, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

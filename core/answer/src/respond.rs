@@ -36,6 +36,10 @@ const INVALID_DATA: u16 = 24;
 pub enum Filling<'a> {
     /// Nothing was chosen. A steered name then shows its zone's own records, if it has any.
     Nothing,
+    /// To [`Outcome::Steered`]: no address, whatever records the zone has.
+    Empty,
+    /// To [`Outcome::Steered`]: no answer. The resolver may try another server.
+    Failure,
     /// To [`Outcome::Steered`].
     Addresses {
         /// Best first; those of the other family are left out.
@@ -191,7 +195,8 @@ impl<'c> Pen<'c, '_> {
     ) -> Result<(), Full> {
         let qtype = query.qtype;
         let is_referred = matches!(lookup.outcome, Outcome::Referral(..)) && lookup.aliases == 0;
-        let is_refused = matches!(lookup.outcome, Outcome::Refused | Outcome::Lacking);
+        let is_refused = matches!(lookup.outcome, Outcome::Refused | Outcome::Lacking)
+            || matches!((&lookup.outcome, filling), (Outcome::Steered { .. }, Filling::Failure));
         if !is_referred && !is_refused {
             self.writer.authoritative();
         }
@@ -211,6 +216,10 @@ impl<'c> Pen<'c, '_> {
                 self.prove_aliases(first, aliases)?;
                 self.prove_answer(&place)?;
                 self.additional(set, None)
+            }
+            Outcome::Steered { .. } if matches!(filling, Filling::Failure) => {
+                self.writer.rcode(Rcode::SERVFAIL);
+                Ok(())
             }
             Outcome::Steered { fallback, zone, .. } => {
                 self.steered(&place, qtype, fallback, zone, filling)?;
@@ -472,6 +481,9 @@ impl<'c> Pen<'c, '_> {
         zone: &'c Zone,
         filling: &Filling<'_>,
     ) -> Result<(), Full> {
+        // Without keys an absence cannot be signed either: then the records stay.
+        let is_hidden = matches!(filling, Filling::Empty) && self.may_make(zone);
+        let fallback = fallback.filter(|_| !is_hidden);
         let written = match filling {
             // What nobody can sign is worth nothing to those who check.
             _ if !self.may_make(zone) && fallback.is_some() => false,
@@ -488,7 +500,11 @@ impl<'c> Pen<'c, '_> {
                 self.sign_at(place, zone, Rtype::CNAME, *ttl, &[rdata])?;
                 true
             }
-            Filling::Nothing | Filling::Services { .. } | Filling::Texts(_) => false,
+            Filling::Nothing
+            | Filling::Empty
+            | Filling::Failure
+            | Filling::Services { .. }
+            | Filling::Texts(_) => false,
         };
         match fallback {
             _ if written => Ok(()),
@@ -585,6 +601,8 @@ impl<'c> Pen<'c, '_> {
         let (services, ttl) = match filling {
             Filling::Services { services, ttl } => (*services, *ttl),
             Filling::Nothing
+            | Filling::Empty
+            | Filling::Failure
             | Filling::Addresses { .. }
             | Filling::Alias { .. }
             | Filling::Texts(_) => (&[][..], 0),

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use popnet_config::network::Preset;
 use popnet_terms::{Because, Micros, Removed, Seconds};
 use popnet_wire::logging::{Candidate, Removal, Score};
+use smallvec::SmallVec;
 
 use crate::choice::{Choice, Chosen, Client, Family, Question};
 use crate::distance::{Distance, distances};
 use crate::rank::{Ranked, Runner, client_hash, level, rank};
 use crate::rules::{SiteRules, Target};
 use crate::score::score;
-use crate::standing::{Asker, Class, resort};
+use crate::standing::{Asker, Class, resort, withheld};
 use crate::view::{Verdict, View};
 
 /// Whom an answer to `question` names, and why.
@@ -49,7 +50,7 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
     let entries: Vec<Entry<'_>> = entries.collect();
     let (pool, fallback) = pool(rules, &entries);
     let mut ranked = match fallback {
-        Some(Because::BrownOut) => level(client, &pool),
+        Some(Because::BrownOut | Because::FallbackAll) => level(client, &pool),
         Some(_) | None => rank(rules, client, &pool),
     };
     let persisted = bind(&mut ranked, &entries, question);
@@ -61,7 +62,9 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
         (None, false) if ranked.tie > 1 => Because::TieWithin,
         (None, false) => Because::BestScore,
     };
-    let contest = Contest { rules, question, entries: &entries, ranked: &ranked };
+    let hours = rules.targets.iter().filter_map(|target| target.limits.next_change(view.at));
+    let next_change = hours.min();
+    let contest = Contest { rules, question, entries: &entries, ranked: &ranked, next_change };
     Choice {
         targets: contest.answer_set(fallback.is_some()),
         ttl: contest.ttl(fallback.is_some(), client),
@@ -101,12 +104,14 @@ impl<'a> Entry<'a> {
         let addresses = addresses(target, verdict, family);
         let standing = verdict.map(|verdict| asker.standing(verdict));
         let score = score(rules, target, distance, verdict, standing);
-        let (class, removal) = if addresses.is_empty() && family != Family::Any {
-            (Class::Unaddressable, Some(unaddressable(target, family)))
-        } else {
-            asker.classify(target, verdict)
+        let (class, removal) = match asker.classify(target, verdict) {
+            (class, removal) if class == Class::Barred => (class, removal),
+            _ if addresses.is_empty() && family != Family::Any => {
+                (Class::Unaddressable, Some(unaddressable(target, family)))
+            }
+            usable => usable,
         };
-        let shed = verdict.map_or(0, |verdict| verdict.shed);
+        let shed = verdict.map_or(0, |verdict| verdict.shed.max(withheld(target, verdict)));
         let ramp = verdict.map_or(1_000, |verdict| verdict.ramp);
         Self { target, distance, class, removal, score, addresses, shed, ramp }
     }
@@ -146,14 +151,16 @@ fn unaddressable(target: &Target, family: Family) -> Removal {
 
 /// Those among whom the answer is chosen, with the last resort where one is needed.
 fn pool<'a>(rules: &SiteRules, entries: &'a [Entry<'a>]) -> (Vec<Runner<'a>>, Option<Because>) {
-    let unaddressable = |entry: &Entry<'_>| entry.class == Class::Unaddressable;
-    if !entries.is_empty() && entries.iter().all(unaddressable) {
+    // A backup of the family does not make up for it: the other family has better.
+    let mut regular = entries.iter().filter(|entry| !entry.target.is_backup).map(|e| e.class);
+    let lacking = regular.clone().any(|class| class == Class::Unaddressable);
+    if lacking && regular.all(|class| matches!(class, Class::Unaddressable | Class::Barred)) {
         return (Vec::new(), Some(Because::NoAddressOfFamily));
     }
     let has = |class| entries.iter().any(|entry| entry.class == class);
     match resort(rules, has) {
-        Some((classes, because)) => (having(entries, classes), because),
-        None => (Vec::new(), Some(Because::StaticRecord)),
+        Ok((classes, because)) => (having(entries, classes), because),
+        Err(because) => (Vec::new(), Some(because)),
     }
 }
 
@@ -164,12 +171,13 @@ fn having<'a>(entries: &'a [Entry<'a>], wanted: &[Class]) -> Vec<Runner<'a>> {
 
 /// Whether somebody who sheds this client would have got it.
 fn is_shed(rules: &SiteRules, client: u64, entries: &[Entry<'_>]) -> bool {
-    if !entries.iter().any(|entry| entry.class == Class::Shed) {
+    let sends_away = |class| matches!(class, Class::Shed | Class::Reserved);
+    if !entries.iter().any(|entry| sends_away(entry.class)) {
         return false;
     }
-    let all = having(entries, &[Class::Fit, Class::Unknown, Class::Shed]);
+    let all = having(entries, &[Class::Fit, Class::Unknown, Class::Shed, Class::Reserved]);
     let first = rank(rules, client, &all).order.first().and_then(|r| entries.get(r.index));
-    first.is_some_and(|entry| entry.class == Class::Shed)
+    first.is_some_and(|entry| sends_away(entry.class))
 }
 
 /// Puts the target to which the client is bound in front (N7). A drained one keeps those who are
@@ -190,12 +198,31 @@ fn bind<'a>(ranked: &mut Ranked<'a>, entries: &'a [Entry<'a>], question: &Questi
     true
 }
 
+/// So many of `good`, in their order; but one of a provider that is named already only where no
+/// other provider is left (steering model, section 8). Who says no provider is one of its own.
+fn apart<'e>(good: &[&'e Entry<'e>], most: usize) -> SmallVec<[&'e Entry<'e>; 4]> {
+    let mut named: SmallVec<[&Entry<'_>; 4]> = SmallVec::new();
+    let mut again: SmallVec<[&Entry<'_>; 4]> = SmallVec::new();
+    for entry in good {
+        let provider = entry.target.provider.as_deref();
+        let is_known = |other: &&Entry<'_>| other.target.provider.as_deref() == provider;
+        let list =
+            if provider.is_some() && named.iter().any(is_known) { &mut again } else { &mut named };
+        list.push(*entry);
+    }
+    named.extend(again);
+    named.truncate(most);
+    named
+}
+
 /// What is left to say once the order is known.
 struct Contest<'a> {
     rules: &'a SiteRules,
     question: &'a Question,
     entries: &'a [Entry<'a>],
     ranked: &'a Ranked<'a>,
+    /// Seconds until the hours of a target begin or end.
+    next_change: Option<u32>,
 }
 
 impl Contest<'_> {
@@ -214,19 +241,24 @@ impl Contest<'_> {
             }
         };
         let order = self.ranked.order.iter().enumerate();
-        let chosen = order.filter(|(at, runner)| *at == 0 || good(*at, runner));
-        let named = chosen.filter_map(|(_, runner)| self.entries.get(runner.index));
-        let named = named.map(|entry| Chosen {
+        let good = order.filter(|(at, runner)| *at == 0 || good(*at, runner));
+        let good: SmallVec<[&Entry<'_>; 8]> =
+            good.filter_map(|(_, runner)| self.entries.get(runner.index)).collect();
+        let named = apart(&good, self.rules.answers_max);
+        let chosen = |entry: &Entry<'_>| Chosen {
             target: entry.target.id.clone(),
             addresses: entry.addresses.clone(),
-        });
-        named.take(self.rules.answers_max).collect()
+        };
+        named.into_iter().map(chosen).collect()
     }
 
     /// Long while everything is well known, short while it is not. Up to a tenth is taken off by
     /// client, so that not all ask again at once.
     fn ttl(&self, last_resort: bool, client: u64) -> Seconds {
-        let (shortest, longest) = (self.rules.ttl_min, self.rules.ttl_max);
+        let longest = self.next_change.map_or(self.rules.ttl_max, |seconds| {
+            Seconds(seconds.clamp(self.rules.ttl_min.0, self.rules.ttl_max.0))
+        });
+        let shortest = self.rules.ttl_min;
         if last_resort {
             return Seconds(LAST_RESORT_TTL.0.min(longest.0).max(1));
         }
@@ -267,7 +299,7 @@ impl Contest<'_> {
             | Preset::Spread => self.addressable().nth(1).is_some(),
         };
         match &self.question.client {
-            Client::Unit(unit) if decides => unit.prefix_len(),
+            Client::Unit(unit) if decides || self.rules.is_by_place() => unit.prefix_len(),
             Client::Unit(_) | Client::Pop(_) => 0,
         }
     }
@@ -306,7 +338,8 @@ impl Contest<'_> {
     }
 
     fn addressable(&self) -> impl Iterator<Item = &Entry<'_>> {
-        self.entries.iter().filter(|entry| entry.class != Class::Unaddressable)
+        let is_in = |class| !matches!(class, Class::Unaddressable | Class::Barred | Class::Backup);
+        self.entries.iter().filter(move |entry| is_in(entry.class))
     }
 
     fn class(&self, runner: &Runner<'_>) -> Option<Class> {

@@ -23,6 +23,8 @@ mod geo;
 mod guard;
 mod health;
 mod latency;
+mod limits;
+mod lossy;
 mod plan;
 mod rank;
 mod rules;

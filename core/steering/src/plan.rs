@@ -124,7 +124,8 @@ impl Plan {
     /// Who serves together, and for how long answers name them.
     fn add_sites(&mut self, network: &Network) {
         for site in Rules::compile(network).sites() {
-            let together = site.targets.iter().map(|target| (target.id.clone(), target.capacity));
+            let regular = site.targets.iter().filter(|target| !target.is_backup);
+            let together = regular.map(|target| (target.id.clone(), target.capacity));
             self.domains.insert(together.collect());
             let ramp = Duration::from_secs(2 * u64::from(site.ttl_max.0)).max(RAMP_MIN);
             for target in &site.targets {

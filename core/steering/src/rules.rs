@@ -17,6 +17,7 @@ use popnet_terms::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::geo::Model;
+use crate::limits::Limits;
 
 /// Every site's rules.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +82,8 @@ pub struct SiteRules {
     pub preset: Preset,
     /// Weight of the latency term, in thousandths.
     pub latency_weight: u32,
+    /// How many of its spreads count with a round trip, in thousandths.
+    pub spread_weight: u32,
     /// Weight of the loss term, in thousandths.
     pub loss_weight: u32,
     /// Weight of the load term, in thousandths.
@@ -128,6 +131,15 @@ pub struct Target {
     pub weight: u64,
     /// Its place where order is configured.
     pub order: usize,
+    /// Who runs it, where that is said: two answers name two where they can.
+    pub provider: Option<Arc<str>>,
+    /// Load in thousandths above which it is not ours to fill.
+    pub reserve: Option<u16>,
+    /// By how many microseconds it counts as nearer; below 0 as farther.
+    pub bias: i64,
+    /// Named only where nothing else is well.
+    pub is_backup: bool,
+    pub(crate) limits: Limits,
     /// Where it stands.
     pub(crate) location: Option<Location>,
     /// Round trips guessed from POPs with a known place.
@@ -150,16 +162,21 @@ const FETCH_ANSWERS: usize = 8;
 impl SiteRules {
     /// What may be named to clients.
     fn answered(network: &Network, name: &SiteName, site: &Site) -> Self {
-        let targets = match site.kind {
-            SiteKind::Direct => origins(network, &site.origins),
+        let mut targets = match site.kind {
+            SiteKind::Direct => origins(network, site, &site.origins),
             SiteKind::Cached => {
                 let mut all = pops(network, site);
                 if site.answer_with_origins {
-                    all.extend(origins(network, &site.origins));
+                    all.extend(origins(network, site, &site.origins));
                 }
                 all
             }
         };
+        level_capacity(&mut targets);
+        let mut backup = site.backup.as_ref().map_or_else(Vec::new, |g| origins(network, site, g));
+        backup.retain(|spare| targets.iter().all(|target| target.id != spare.id));
+        level_capacity(&mut backup);
+        targets.extend(backup.into_iter().map(|spare| Target { is_backup: true, ..spare }));
         let policy = site.policy.as_deref().unwrap_or_default();
         let fallback = Policy::default();
         let form = network.policies.get(policy).unwrap_or(&fallback);
@@ -175,9 +192,15 @@ impl SiteRules {
             (SiteKind::Direct, Some(form)) => (key, form),
             (SiteKind::Direct, None) | (SiteKind::Cached, _) => ("", &plain),
         };
-        let targets = origins(network, &site.origins);
+        let mut targets = origins(network, site, &site.origins);
+        level_capacity(&mut targets);
         let rules = Self::assemble(network, name, site, policy, form, targets);
         Self { answers_max: FETCH_ANSWERS, ..rules }
+    }
+
+    /// Whether it matters where the client is to who may be named.
+    pub(crate) fn is_by_place(&self) -> bool {
+        self.targets.iter().any(|target| target.limits.is_by_place())
     }
 
     /// Whether a client subnet that `resolver` sends counts (RFC 7871 section 11: what one
@@ -201,7 +224,6 @@ impl SiteRules {
         mut targets: Vec<Target>,
     ) -> Self {
         targets.sort_by(|a, b| a.id.cmp(&b.id));
-        level_capacity(&mut targets);
         let ttl_min = form.answer.ttl_min.unwrap_or(Span::seconds(20)).as_seconds().max(1);
         let ttl_max = form.answer.ttl_max.unwrap_or(Span::seconds(300)).as_seconds().max(1);
         let usual = [
@@ -219,6 +241,7 @@ impl SiteRules {
             targets,
             preset: form.preset,
             latency_weight: thousandths(form.score.latency.unwrap_or(1.0)),
+            spread_weight: thousandths(form.score.spread.unwrap_or(0.0)),
             loss_weight: thousandths(form.score.loss.unwrap_or(1.0)),
             load_weight: thousandths(form.score.load.unwrap_or(1.0)),
             cost_worth: Micros(thousandths(form.score.cost_ms.unwrap_or(0.0))),
@@ -270,6 +293,11 @@ fn pops(network: &Network, site: &Site) -> Vec<Target> {
                 capacity: carries(pop.capacity.as_ref()),
                 weight: carries(pop.capacity.as_ref()).max(1),
                 order: place(id),
+                provider: pop.serve.provider.as_deref().map(Arc::from),
+                reserve: None,
+                bias: bias(site, id.as_str()),
+                is_backup: false,
+                limits: Limits::new(&pop.serve, &site.needs),
                 location: pop.location.clone(),
                 estimates: estimates(network, pop.location.as_ref()),
             })
@@ -278,7 +306,7 @@ fn pops(network: &Network, site: &Site) -> Vec<Target> {
 }
 
 /// The servers of `group`.
-fn origins(network: &Network, group: &OriginGroupId) -> Vec<Target> {
+fn origins(network: &Network, site: &Site, group: &OriginGroupId) -> Vec<Target> {
     let Some(found) = network.origin_groups.get(group) else { return Vec::new() };
     let mut servers: Vec<(&String, &OriginServer)> = found.servers.iter().collect();
     // Where order counts, more weight goes first; names settle the rest.
@@ -297,6 +325,11 @@ fn origins(network: &Network, group: &OriginGroupId) -> Vec<Target> {
             weight: u64::from(thousandths(server.weight.unwrap_or(1.0))).max(1),
             // After every POP where both compete.
             order: order + usize::from(u16::MAX),
+            provider: server.serve.provider.as_deref().map(Arc::from),
+            reserve: server.reserve.map(permille),
+            bias: bias(site, &format!("{group}/{key}")),
+            is_backup: false,
+            limits: Limits::new(&server.serve, &site.needs),
             location: server.location.clone(),
             estimates: estimates(network, server.location.as_ref()),
         }
@@ -354,6 +387,13 @@ fn thousandths(value: f64) -> u32 {
     )]
     let whole = scaled as u32;
     whole
+}
+
+/// The thumb on the scale for one target, in microseconds.
+fn bias(site: &Site, target: &str) -> i64 {
+    let ms = site.bias_ms.get(target).copied().unwrap_or(0.0);
+    let size = i64::from(thousandths(ms.abs()));
+    if ms < 0.0 { -size } else { size }
 }
 
 fn permille(share: f64) -> u16 {

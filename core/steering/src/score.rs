@@ -5,6 +5,7 @@ use popnet_terms::Micros;
 use popnet_wire::logging::Score;
 
 use crate::distance::Distance;
+use crate::lossy::loss_us;
 use crate::rules::{SiteRules, Target};
 use crate::view::{Standing, Verdict};
 
@@ -27,12 +28,6 @@ const UNKNOWN_PENALTY_US: u64 = 100_000;
 /// one of many say so now and then, and clients who move and come back for it swing.
 const DISSENT_FREE: u16 = 250;
 
-/// Packets of the object for which loss is reckoned: 256 KB.
-const REFERENCE_PACKETS: u64 = 180;
-
-/// Loss costs at most this many round trips: several losses in one window cost one.
-const LOSS_ROUNDS_MAX: u64 = 20;
-
 /// The score of `target` at `distance`. A target that is removed is scored as if it were up:
 /// that is what it would have had. `standing` is how it stands for the client's region.
 pub(crate) fn score(
@@ -45,13 +40,16 @@ pub(crate) fn score(
     let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
     let kept = verdict.filter(|verdict| verdict.is_kept);
     let counted = kept.map_or(load, |verdict| verdict.steady.unwrap_or(0).min(LOAD_KEPT));
-    let latency = weigh(u64::from(distance.rtt.0), rules.latency_weight);
-    let loss = weigh(loss_us(distance), rules.loss_weight);
+    let spread = weigh(u64::from(distance.spread.0), rules.spread_weight);
+    let latency = weigh(u64::from(distance.rtt.0) + spread, rules.latency_weight);
+    let loss = weigh(loss_us(distance.rtt, distance.loss), rules.loss_weight);
     let load_us = weigh(queue_us(counted), rules.load_weight);
     let cost = weigh(u64::from(rules.cost_worth.0), target.cost);
     let penalty = penalty_us(standing, verdict.map_or(0, |verdict| verdict.dissent));
     Score {
-        points: micros(latency + loss + load_us + cost + penalty),
+        points: micros(
+            (latency + loss + load_us + cost + penalty).saturating_add_signed(-target.bias),
+        ),
         rtt: distance.rtt,
         rtt_source: distance.source,
         rtt_age: distance.age,
@@ -64,13 +62,6 @@ pub(crate) fn score(
         cost: micros(cost),
         penalty: micros(penalty),
     }
-}
-
-/// Extra time to fetch the reference object: a round trip for each lost packet.
-fn loss_us(distance: &Distance) -> u64 {
-    let lost = REFERENCE_PACKETS * u64::from(distance.loss);
-    let rounds = lost.min(LOSS_ROUNDS_MAX * 1_000);
-    u64::from(distance.rtt.0) * rounds / 1_000
 }
 
 /// Waiting time of a queue at this load: smooth, without a cliff.
@@ -101,8 +92,6 @@ fn micros(value: u64) -> Micros {
 
 #[cfg(test)]
 mod tests {
-    use popnet_terms::RttSource;
-
     use super::*;
 
     #[test]
@@ -113,9 +102,5 @@ mod tests {
         assert_eq!(queue_us(500), 20_000);
         assert_eq!(queue_us(950), 380_000);
         assert_eq!(queue_us(1_000), queue_us(980));
-        let far = || Distance::certain(Micros(100_000), RttSource::Measured, None);
-        let lossy = |loss| Distance { loss, ..far() };
-        assert_eq!(loss_us(&lossy(10)), 180_000);
-        assert_eq!(loss_us(&lossy(1_000)), 2_000_000);
     }
 }

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use popnet_config::network::LastResort;
-use popnet_terms::{Because, Removed};
+use popnet_terms::{Because, Removed, Timestamp};
 use popnet_wire::logging::Removal;
 
 use crate::choice::{Client, Question};
+use crate::limits::Whereabouts;
 use crate::rank::shed_draw;
 use crate::rules::{SiteRules, Target};
 use crate::view::{Standing, Verdict, View};
@@ -32,8 +33,16 @@ pub(crate) enum Class {
     Damped,
     /// Only when everything is named.
     Down,
+    /// Healthy, but no more of it is ours: only when everything is named.
+    Reserved,
+    /// Not up for the client's region, but for the world: before what is not known.
+    Global,
+    /// Waits until nothing else is well.
+    Backup,
     /// Never: it has no address that is asked for.
     Unaddressable,
+    /// Never: the configuration keeps it from this client, or from everybody now.
+    Barred,
 }
 
 /// Who asks, as far as it matters to how targets stand.
@@ -43,6 +52,9 @@ pub(crate) struct Asker<'a> {
     /// The client's place on the hash's circle.
     draw: u64,
     region: Option<Arc<str>>,
+    /// `None` for a POP of ours, and where it matters to no target.
+    place: Option<Whereabouts>,
+    now: Timestamp,
 }
 
 impl<'a> Asker<'a> {
@@ -57,8 +69,19 @@ impl<'a> Asker<'a> {
         };
         // Where every region sees the same there is no need to know the client's.
         let differs = rules.targets.iter().any(differs);
-        let region = if differs { region(view, rules, &question.client) } else { None };
-        Self { rules, question, draw, region }
+        let is_by_place = rules.is_by_place();
+        let known = (differs || is_by_place).then(|| region(view, rules, &question.client));
+        let known = known.flatten();
+        let place = match question.client {
+            Client::Unit(unit) if is_by_place => {
+                let country = view.place(unit).map_or([0; 2], |place| place.country);
+                Some(Whereabouts { country, region: known.clone() })
+            }
+            Client::Unit(_) => Some(Whereabouts::default()),
+            Client::Pop(_) => None,
+        };
+        let region = known.filter(|_| differs);
+        Self { rules, question, draw, region, place, now: view.at }
     }
 
     /// How `verdict` stands here.
@@ -72,22 +95,37 @@ impl<'a> Asker<'a> {
         target: &Target,
         verdict: Option<&Verdict>,
     ) -> (Class, Option<Removal>) {
+        if let Some((reason, detail)) = target.limits.bars(self.place.as_ref(), self.now) {
+            return (Class::Barred, Some(configured(reason, detail)));
+        }
+        let (class, removal) = self.by_health(target, verdict);
+        if target.is_backup && matches!(class, Class::Fit | Class::Unknown) {
+            let detail = "the site's backup".into();
+            return (Class::Backup, Some(configured(Removed::Standby, detail)));
+        }
+        (class, removal)
+    }
+
+    fn by_health(&self, target: &Target, verdict: Option<&Verdict>) -> (Class, Option<Removal>) {
         let Some(verdict) = verdict else { return (Class::Unknown, None) };
         let removal = |reason: Removed, detail: Arc<str>| {
             Some(Removal { reason, detail, age: verdict.age, seen_by: verdict.seen_by.clone() })
         };
         let standing = self.standing(verdict);
-        let configured = |usual: Removed| match &self.region {
+        let because = |usual: Removed| match &self.region {
             Some(region) if standing != verdict.standing => {
                 removal(usual, format!("as the probes in {region} see it").into())
             }
             Some(_) | None => removal(verdict.reason.unwrap_or(usual), verdict.why.clone()),
         };
         match standing {
-            Standing::Down => (Class::Down, configured(Removed::DownProbe)),
-            Standing::Damped => (Class::Damped, configured(Removed::Damped)),
-            Standing::Draining => (Class::Draining, configured(Removed::Drained)),
-            Standing::Behind => (Class::Behind, configured(Removed::ConfigBehind)),
+            Standing::Down if matches!(verdict.standing, Standing::Up | Standing::Unwatched) => {
+                (Class::Global, because(Removed::DownProbe))
+            }
+            Standing::Down => (Class::Down, because(Removed::DownProbe)),
+            Standing::Damped => (Class::Damped, because(Removed::Damped)),
+            Standing::Draining => (Class::Draining, because(Removed::Drained)),
+            Standing::Behind => (Class::Behind, because(Removed::ConfigBehind)),
             Standing::Unknown => (Class::Unknown, None),
             Standing::Up | Standing::Unwatched => match self.excess(target, verdict) {
                 Some((class, reason, detail)) => (class, removal(reason, detail)),
@@ -96,10 +134,23 @@ impl<'a> Asker<'a> {
         }
     }
 
+    /// Whether the client is among those whom `target` does not get for its reserve; in words. A
+    /// POP that fetches content is not: it has nowhere else to go.
+    fn spent(&self, target: &Target, verdict: &Verdict) -> Option<Arc<str>> {
+        let Client::Unit(_) = self.question.client else { return None };
+        let (kept, load) = (withheld(target, verdict), verdict.load?);
+        let reserve = target.reserve?;
+        (shed_draw(self.draw, target) < kept)
+            .then(|| format!("load {}, reserve {}", share(load), share(reserve)).into())
+    }
+
     /// What is too much at a healthy target. One that says how much it sheds is obeyed to that
     /// share; one that says nothing is left alone while it is over the hard limit. A bound client
     /// moves above the hard limit only.
     fn excess(&self, target: &Target, verdict: &Verdict) -> Option<(Class, Removed, Arc<str>)> {
+        if let Some(detail) = self.spent(target, verdict) {
+            return Some((Class::Reserved, Removed::ReserveSpent, detail));
+        }
         let hard = self.rules.load_hard;
         let over = verdict.load.filter(|load| *load > hard);
         if !verdict.is_kept {
@@ -123,6 +174,25 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// A removal by the configuration alone.
+fn configured(reason: Removed, detail: Arc<str>) -> Removal {
+    Removal { reason, detail, age: None, seen_by: Vec::new() }
+}
+
+/// The share of clients, in thousandths, that a target does not get whose `reserve` is nearly
+/// used up: nobody is kept away below four fifths of it and everybody from the whole of it, so
+/// that no step makes all of them swing.
+pub(crate) fn withheld(target: &Target, verdict: &Verdict) -> u16 {
+    let (Some(reserve), Some(load)) = (target.reserve, verdict.load) else { return 0 };
+    let (reserve, load) = (u32::from(reserve), u32::from(load));
+    if load >= reserve {
+        return 1_000;
+    }
+    let free = reserve - reserve / 5;
+    let share = load.saturating_sub(free) * 1_000 / (reserve / 5).max(1);
+    u16::try_from(share).unwrap_or(1_000).min(1_000)
+}
+
 /// The region of the POP itself, or of the POP that has measured the client nearest.
 fn region(view: &View, rules: &SiteRules, client: &Client) -> Option<Arc<str>> {
     match client {
@@ -139,20 +209,20 @@ fn share(thousandths: u16) -> String {
     format!("{}.{:02}", thousandths / 1_000, thousandths % 1_000 / 10)
 }
 
-/// Which classes the answer is chosen from, and why these where nothing is fit; `None` where
-/// nothing at all is left to name. A target that is up in any way comes before every one that is
+/// Which classes the answer is chosen from, and why these where nothing is fit; else what
+/// is said where nothing at all is left to name. A target that is up in any way comes before every one that is
 /// not known, and that before those that are down (steering model, section 11).
 pub(crate) fn resort(
     rules: &SiteRules,
     has: impl Fn(Class) -> bool,
-) -> Option<(&'static [Class], Option<Because>)> {
+) -> Result<(&'static [Class], Option<Because>), Because> {
     if has(Class::Fit) {
-        return Some((&[Class::Fit, Class::Unknown], None));
+        return Ok((&[Class::Fit, Class::Unknown], None));
     }
     // Whoever is fit sheds this client: there is more demand than room. The clients that nobody
     // wants grow from none to all as the shares that are shed do, so nothing jumps.
     if has(Class::Shed) {
-        return Some((&[Class::Shed], Some(Because::BrownOut)));
+        return Ok((&[Class::Shed], Some(Because::BrownOut)));
     }
     let up: [(Class, &'static [Class]); 3] = [
         (Class::Overloaded, &[Class::Overloaded]),
@@ -160,22 +230,27 @@ pub(crate) fn resort(
         (Class::Draining, &[Class::Draining]),
     ];
     if let Some((_, classes)) = up.into_iter().find(|(class, _)| has(*class)) {
-        return Some((classes, Some(Because::FallbackAnyUp)));
+        return Ok((classes, Some(Because::FallbackAnyUp)));
+    }
+    if has(Class::Global) {
+        return Ok((&[Class::Global], Some(Because::FallbackGlobal)));
     }
     for step in &rules.last_resort {
         let (classes, because): (&'static [Class], Because) = match step {
             LastResort::Unknown => (&[Class::Unknown], Because::FallbackAnyUp),
             LastResort::Damped => (&[Class::Damped], Because::FallbackDamped),
             LastResort::All => {
-                (&[Class::Unknown, Class::Damped, Class::Down], Because::FallbackAll)
+                let all = &[Class::Unknown, Class::Damped, Class::Reserved, Class::Down];
+                (all, Because::FallbackAll)
             }
-            LastResort::Static => return None,
-            // Sites have no backup.
-            LastResort::Backup => continue,
+            LastResort::Static => return Err(Because::StaticRecord),
+            LastResort::Empty => return Err(Because::LeftEmpty),
+            LastResort::Refuse => return Err(Because::LeftRefused),
+            LastResort::Backup => (&[Class::Backup], Because::FallbackBackup),
         };
         if classes.iter().any(|class| has(*class)) {
-            return Some((classes, Some(because)));
+            return Ok((classes, Some(because)));
         }
     }
-    None
+    Err(Because::StaticRecord)
 }

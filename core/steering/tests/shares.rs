@@ -144,6 +144,33 @@ fn a_region_believes_its_own_probes() {
     assert!(by_world || &*us.detail == "as the probes in us see it", "{us:?}");
 }
 
+/// Down for the client's region, up for the world: better than what is not known or a backup.
+#[test]
+fn what_the_world_sees_comes_before_what_is_not_known() {
+    let all = [("a", 1, "eu"), ("b", 1, "eu"), ("c", 1, "us"), ("d", 1, "us"), ("e", 1, "us")];
+    let mut lab = Lab::new(&all);
+    lab.everything_up(500);
+    for from in ["a", "b"] {
+        for about in ["a", "b"] {
+            lab.word(from, about, Health::Down, 500);
+        }
+    }
+    lab.latency(1, "b", 5);
+    lab.latency(2, "e", 5);
+    let view = lab.view();
+    let choice = lab.ask(&view, "two.test", 1, None);
+    assert_eq!((choice.because, choice.ttl), (Because::FallbackGlobal, Seconds(10)));
+    let removal = choice.candidates[0].removed.as_ref().unwrap();
+    assert_eq!(
+        (removal.reason, &*removal.detail),
+        (Removed::DownProbe, "as the probes in eu see it")
+    );
+    assert_ne!(lab.ask(&view, "two.test", 2, None).because, Because::FallbackGlobal);
+    // Elsewhere there is one that is well for everybody.
+    assert_eq!(lab.ask(&view, "fast.test", 1, None).candidates[2].removed, None);
+    assert_ne!(lab.ask(&view, "fast.test", 1, None).because, Because::FallbackGlobal);
+}
+
 #[test]
 fn one_more_takes_its_share_and_moves_nobody_else() {
     let three = Lab::new(&[("a", 1, "eu"), ("b", 1, "eu"), ("c", 1, "eu")]);

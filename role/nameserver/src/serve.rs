@@ -423,7 +423,11 @@ impl<'a> Desk<'a> {
         let ttl = steered.choice.ttl.0;
         let filling = match &steered.alias {
             Some(target) => Filling::Alias { target, ttl },
-            None if steered.addresses.is_empty() => Filling::Nothing,
+            None if steered.addresses.is_empty() => match steered.choice.because {
+                Because::LeftEmpty => Filling::Empty,
+                Because::LeftRefused => Filling::Failure,
+                _ => Filling::Nothing,
+            },
             None => Filling::Addresses { addresses: &steered.addresses, ttl },
         };
         let scope = if asker.is_by_subnet(rules) { steered.choice.scope } else { 0 };

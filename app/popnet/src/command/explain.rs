@@ -313,21 +313,24 @@ fn scores_text(candidates: &[Candidate]) -> String {
     if scored.is_empty() {
         return String::new();
     }
-    let heading = ["Scored", "rtt ms", "+loss", "+load", "+cost", "+penalty", "points", "rtt from"];
-    let mut rows = vec![heading.map(String::from).to_vec()];
+    let has_bias = scored.iter().any(|(_, score)| score.bias() != 0);
+    let terms = ["Scored", "rtt ms", "+loss", "+load", "+cost", "+penalty"];
+    let rest = has_bias.then_some("-bias").into_iter().chain(["points", "rtt from"]);
+    let mut rows = vec![terms.into_iter().chain(rest).map(String::from).collect::<Vec<_>>()];
     for (target, score) in scored {
         let age = score.rtt_age.map(|age| format!(" {} s ago", age.0)).unwrap_or_default();
         let via = score.rtt_via.as_ref().map(|pop| format!(" via {pop}")).unwrap_or_default();
-        rows.push(vec![
+        let mut row = vec![
             target.to_string(),
             ms(score.latency),
             ms(score.loss),
             ms(score.load),
             ms(score.cost),
             ms(score.penalty),
-            ms(score.points),
-            format!("{}{via}{age}", score.rtt_source),
-        ]);
+        ];
+        row.extend(has_bias.then(|| bias(score)));
+        row.extend([ms(score.points), format!("{}{via}{age}", score.rtt_source)]);
+        rows.push(row);
     }
     // The heading begins where the other labels do.
     let table = table(&rows).replacen("  Scored", "Scored  ", 1);
@@ -336,6 +339,12 @@ fn scores_text(candidates: &[Candidate]) -> String {
 
 pub(super) fn ms(value: Micros) -> String {
     format!("{:.1}", value.as_millis_f64())
+}
+
+fn bias(score: &Score) -> String {
+    let bias = score.bias();
+    let size = u32::try_from(bias.unsigned_abs()).map_or_else(|_| "∞".into(), |us| ms(Micros(us)));
+    if bias < 0 { format!("-{size}") } else { size }
 }
 
 /// "If nrt1 were up it would win with 15.2": the removed candidate that would beat the winner.

@@ -8,6 +8,7 @@ mod masters;
 mod probes;
 mod ranges;
 mod references;
+mod serve;
 mod sites;
 mod sockets;
 mod spelling;

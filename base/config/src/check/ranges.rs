@@ -22,6 +22,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let path = TreePath::of(["pops", pop.as_str()]);
         location(checker, of.location.as_ref(), &path);
         not_negative(checker, of.cost, &path.key("cost"));
+        super::serve::check(checker, &of.serve, &path.key("serve"));
         for (key, node) in &of.nodes {
             machine(checker, node, &path.key("nodes").key(key));
         }
@@ -35,6 +36,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             location(checker, server.location.as_ref(), &path);
             not_negative(checker, server.weight, &path.key("weight"));
             not_negative(checker, server.cost, &path.key("cost"));
+            share(checker, server.reserve, &path.key("reserve"));
+            super::serve::check(checker, &server.serve, &path.key("serve"));
         }
     }
     for (name, site) in &network.sites {
@@ -96,6 +99,7 @@ fn policy(checker: &mut Checker<'_>, policy: &Policy, path: &TreePath) {
     let score = path.key("score");
     let weights = &policy.score;
     not_negative(checker, weights.latency, &score.key("latency"));
+    not_negative(checker, weights.spread, &score.key("spread"));
     not_negative(checker, weights.loss, &score.key("loss"));
     not_negative(checker, weights.load, &score.key("load"));
     not_negative(checker, weights.cost_ms, &score.key("cost_ms"));

@@ -75,7 +75,7 @@ fn selected<'a>(pops: &'a [String], path: &TreePath) -> Vec<Use<'a>> {
     named.map(|(at, name)| used(name, path.index(at))).collect()
 }
 
-/// Simulated distances lead to POPs and origins.
+/// Simulated distances and thumbs on the scale are about POPs and origins.
 fn distances(checker: &mut Checker<'_>) {
     let network = checker.network;
     let servers: BTreeSet<String> = network
@@ -97,6 +97,11 @@ fn distances(checker: &mut Checker<'_>) {
             uses.push(Use { name: target, path, at: At::Key });
         }
     }
+    for (name, site) in &network.sites {
+        let path = TreePath::of(["sites", name.as_str(), "bias_ms"]);
+        let keys = site.bias_ms.keys();
+        uses.extend(keys.map(|target| Use { name: target, path: path.key(target), at: At::Key }));
+    }
     debug_assert!(known.names.iter().all(|name| name.parse::<TargetId>().is_ok()));
     exist(checker, uses, &known);
 }
@@ -110,6 +115,7 @@ fn named_things(checker: &mut Checker<'_>) -> bool {
         customers.push(used(site.customer.as_str(), path.key("customer")));
         policies.extend(site.policy.iter().map(|policy| used(policy, path.key("policy"))));
         groups.push(used(site.origins.as_str(), path.key("origins")));
+        groups.extend(site.backup.iter().map(|group| used(group.as_str(), path.key("backup"))));
     }
     for (id, probe) in &network.probes {
         let group = probe.target.as_ref().and_then(|target| target.origin_group.as_ref());
@@ -248,7 +254,8 @@ fn unused(checker: &mut Checker<'_>) {
     let network = checker.network;
     let sites = || network.sites.values();
     let policies: BTreeSet<_> = sites().filter_map(|site| site.policy.as_ref()).collect();
-    let groups: BTreeSet<_> = sites().map(|site| &site.origins).collect();
+    let groups: BTreeSet<_> =
+        sites().flat_map(|site| [&site.origins].into_iter().chain(&site.backup)).collect();
     let servers = network.origin_groups.values().flat_map(|group| group.servers.values());
     let probes: BTreeSet<_> = servers.filter_map(|server| server.probe.as_ref()).collect();
     let mut idle = Vec::new();

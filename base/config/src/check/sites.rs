@@ -128,7 +128,7 @@ fn last_resort(checker: &mut Checker<'_>, name: &SiteName, site: &Site, path: &T
     };
     let zone = checker.network.zone_of(name.as_str()).is_some();
     let answers = |step: &LastResort| match step {
-        LastResort::All => true,
+        LastResort::All | LastResort::Empty | LastResort::Refuse => true,
         LastResort::Static => zone,
         LastResort::Unknown | LastResort::Damped | LastResort::Backup => false,
     };

@@ -6,7 +6,7 @@ use popnet_terms::{BitRate, NodeName, Octets, ProbeId, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Capacity, Location};
+use super::{Capacity, Location, Serve, is_default};
 
 /// Log servers and how long they keep what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -146,4 +146,10 @@ pub struct OriginServer {
     /// What it can carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// The share of it that is ours: at a load above this one no client is sent to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<f64>,
+    /// When and for whom it serves.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub serve: Serve,
 }

@@ -7,7 +7,7 @@ use popnet_terms::{BitRate, Octets, Role};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::{Serve, is_default};
 
 /// A point of presence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,9 @@ pub struct Pop {
     /// Taken out of answers by the operator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drain: bool,
+    /// When and for whom it serves.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub serve: Serve,
     /// Its machines.
     #[serde(default)]
     pub nodes: BTreeMap<String, Node>,

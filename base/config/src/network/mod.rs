@@ -7,10 +7,12 @@ mod atlas;
 mod customers;
 mod dns;
 mod dnssec;
+mod hours;
 mod kinds;
 mod machines;
 mod policies;
 mod probes;
+mod serve;
 mod simulate;
 mod sites;
 mod taps;
@@ -32,6 +34,7 @@ pub use customers::{
 pub(crate) use dns::SLIP_MAX;
 pub use dns::{Dns, DnsTcp, RateLimit};
 pub use dnssec::{Dnssec, DnssecAlgorithm, DnssecDenial};
+pub use hours::{Hours, NotHours};
 pub use kinds::{
     CommandRequest, DnsRcode, DnsRequest, FtpRequest, SnmpRequest, StreamFormat, StreamRequest,
     TcpTalk,
@@ -44,6 +47,7 @@ pub use policies::{
 pub use probes::{
     Budget, Expect, LatencyMethod, Probe, ProbeFrom, ProbeKind, ProbeRequest, ProbeTarget,
 };
+pub use serve::Serve;
 pub use simulate::{City, Simulate};
 pub use sites::{
     CacheSettings, CookieRule, Preload, QueryRules, Rule, RuleAction, Site, SiteKind, SiteTls,

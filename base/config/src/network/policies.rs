@@ -56,6 +56,9 @@ pub struct Weights {
     /// Of the round trip; 1 when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<f64>,
+    /// How many of its spreads count with a round trip; 0 when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
     /// Of loss; 1 when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
@@ -169,4 +172,8 @@ pub enum LastResort {
     All,
     /// The zone's own records.
     Static,
+    /// An answer without an address.
+    Empty,
+    /// No answer: the resolver is told of a failure and asks elsewhere.
+    Refuse,
 }

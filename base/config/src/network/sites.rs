@@ -1,5 +1,7 @@
 //! What customers give us to serve.
 
+use std::collections::BTreeMap;
+
 use popnet_terms::{CustomerId, Octets, OriginGroupId, PerTime, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,17 @@ pub struct Site {
     /// Cached sites: the customer's own servers compete with the POPs for the answer (S14).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answer_with_origins: bool,
+    /// Tags that a POP or server has to have to serve it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// Milliseconds by which a target counts as nearer for this site, or below 0 as farther: a
+    /// POP, or GROUP/SERVER.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bias_ms: BTreeMap<String, f64>,
+    /// A group of servers that is named when nothing else is well: addresses, or names, which are
+    /// answered as an alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<OriginGroupId>,
     /// TLS towards clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<SiteTls>,

@@ -26,6 +26,7 @@ pub(crate) fn removed(reason: Removed) -> &'static str {
         Removed::ScheduleClosed => "outside the hours at which it serves",
         Removed::CapabilityMissing => "cannot do what the site asks for",
         Removed::ReserveSpent => "the share of it that is ours is used up",
+        Removed::Standby => "a backup: only where nothing else is well",
     }
 }
 
@@ -45,6 +46,10 @@ pub(crate) fn because(reason: Because) -> &'static str {
         Because::ShedTo => "the best one sheds load, and this is where its clients go",
         Because::FallbackDamped => "nothing better; held back for flapping, last probe good",
         Because::BrownOut => "more demand than room: shares by capacity",
+        Because::FallbackGlobal => "nothing healthy for its region: what the world sees as healthy",
+        Because::FallbackBackup => "nothing healthy: the site's backup",
+        Because::LeftEmpty => "nothing is left; the policy says: no address",
+        Because::LeftRefused => "nothing is left; the policy says: no answer",
     }
 }
 
