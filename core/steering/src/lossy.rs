@@ -50,18 +50,18 @@ const fn rounds(loss: u64) -> u64 {
     let mut unharmed = ONE;
     let mut at = 0;
     while at < PACKETS {
-        unharmed = ((unharmed as u128 * kept as u128) >> 32) as u64;
+        unharmed = scaled(unharmed, kept, ONE);
         at += 1;
     }
     let harmed = ONE - unharmed;
     // Packets before the first loss, the lost one with them: (1 - (1-q)^N) (1-q) / q + 1.
     let before = harmed * 1_000 / loss;
-    let begun = ((before as u128 * kept as u128) >> 32) as u64 + ONE;
+    let begun = scaled(before, kept, ONE) + ONE;
     let begun = if begun > PACKETS * ONE { PACKETS * ONE } else { begun };
     let rest = PACKETS * ONE - begun;
     // 1 / sqrt(3 / 2q) = sqrt(2q / 3) rounds a packet: in millionths.
     let each = (2 * loss * 1_000_000_000 / 3).isqrt();
-    let steady = ((rest as u128 * each as u128 / 1_000) >> 32) as u64;
+    let steady = scaled(rest, each, 1_000 * ONE);
     let mending = (1_000 * harmed) >> 32;
     (doubling(begun) + mending + steady).saturating_sub(doubling(PACKETS * ONE))
 }
@@ -74,7 +74,12 @@ const fn doubling(packets: u64) -> u64 {
         window *= 2;
         rounds += 1_000;
     }
-    rounds + ((packets - sent) as u128 * 1_000 / window as u128) as u64
+    rounds + scaled(packets - sent, 1_000, window)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "what comes of it is far below 2^64")]
+const fn scaled(value: u64, by: u64, of: u64) -> u64 {
+    (value as u128 * by as u128 / of as u128) as u64
 }
 
 #[cfg(test)]

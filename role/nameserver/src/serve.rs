@@ -13,7 +13,7 @@ use popnet_config::network::PersistMode;
 use popnet_dns::{Envelope, Name, Parsed, Query, Rcode, Rtype, parse_query};
 use popnet_guard::Gate;
 use popnet_steering::{Choice, View};
-use popnet_terms::TargetId;
+use popnet_terms::{Because, TargetId};
 use popnet_wire::logging::Decision;
 use popnet_wire::probing::Need;
 
@@ -423,11 +423,7 @@ impl<'a> Desk<'a> {
         let ttl = steered.choice.ttl.0;
         let filling = match &steered.alias {
             Some(target) => Filling::Alias { target, ttl },
-            None if steered.addresses.is_empty() => match steered.choice.because {
-                Because::LeftEmpty => Filling::Empty,
-                Because::LeftRefused => Filling::Failure,
-                _ => Filling::Nothing,
-            },
+            None if steered.addresses.is_empty() => unfilled(&steered.choice),
             None => Filling::Addresses { addresses: &steered.addresses, ttl },
         };
         let scope = if asker.is_by_subnet(rules) { steered.choice.scope } else { 0 };
@@ -534,6 +530,17 @@ pub(crate) enum Explained<'t> {
 /// that a share of them is not the first so many.
 fn is_sampled(id: u64, threshold: u64) -> bool {
     id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) <= threshold
+}
+
+/// What is said where nothing was chosen.
+fn unfilled(choice: &Choice) -> Filling<'static> {
+    if choice.because == Because::LeftEmpty {
+        Filling::Empty
+    } else if choice.because == Because::LeftRefused {
+        Filling::Failure
+    } else {
+        Filling::Nothing
+    }
 }
 
 fn whoami(asker: &Asker, shared: &Shared) -> Vec<String> {
