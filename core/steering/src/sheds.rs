@@ -53,8 +53,8 @@ impl Sheds {
     }
 
     /// What `target` sheds at `now` and its steady load, in thousandths; `None` where nobody says
-    /// how much, be it nothing. Of those who speak the one whose name comes first counts: the others keep the
-    /// same account and would go on from there.
+    /// how much, be it nothing. Of those who speak the one whose name comes first counts: the
+    /// others keep the same account and would go on from there.
     pub(crate) fn of(&self, target: &TargetId, now: Timestamp) -> Option<(u16, Option<u16>)> {
         let words = self.words.get(target)?;
         let speaks = |word: &&Word| now.since(word.at) <= SILENT;

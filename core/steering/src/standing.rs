@@ -209,9 +209,9 @@ fn share(thousandths: u16) -> String {
     format!("{}.{:02}", thousandths / 1_000, thousandths % 1_000 / 10)
 }
 
-/// Which classes the answer is chosen from, and why these where nothing is fit; else what
-/// is said where nothing at all is left to name. A target that is up in any way comes before every one that is
-/// not known, and that before those that are down (steering model, section 11).
+/// Which classes the answer is chosen from, and why these where nothing is fit; else what is
+/// said where nothing at all is left to name. A target that is up in any way comes before every
+/// one that is not known, and that before those that are down (steering model, section 11).
 pub(crate) fn resort(
     rules: &SiteRules,
     has: impl Fn(Class) -> bool,
