@@ -141,7 +141,7 @@ pub struct Shed {
     pub target: TargetId,
     /// Share of new clients, in thousandths.
     pub shed: u16,
-    /// Its load over some periods, in thousandths, where it is known now.
+    /// The load behind it, in thousandths, where it is known now.
     pub load: Option<u16>,
     /// Time between two steps of the share, in seconds.
     pub period: u32,

@@ -18,12 +18,6 @@ const LOAD_MAX: Duration = Duration::from_mins(1);
 const TTL_MAX: Duration = Duration::from_mins(5);
 const TTL_MIN: Duration = Duration::from_secs(20);
 
-/// Steady loads are means over so many periods: in one a choice comes to show.
-const STEADY_PERIODS: u32 = 6;
-
-/// A steady load is told anew when it is so many thousandths off.
-const STEADY_BAND: u16 = 30;
-
 /// The targets that this node speaks for.
 #[derive(Debug, Default)]
 pub(crate) struct Relief {
@@ -40,18 +34,6 @@ struct Account {
     /// be it nothing: until it has, name servers empty a target that is over the limit.
     is_asked: bool,
     told: u16,
-    steady: Steady,
-}
-
-/// The load as it is over some periods, for name servers to choose by. What they choose shows in
-/// the load as late as answers end: would they choose by each load that is told, they and it would
-/// swing (steering model, section 6: hysteresis belongs to the publisher).
-#[derive(Clone, Copy, Debug, Default)]
-struct Steady {
-    /// When it was told last, and the mean so far in millionths.
-    mean: Option<(Timestamp, i64)>,
-    /// In thousandths, as it is published.
-    told: Option<u16>,
 }
 
 impl Relief {
@@ -68,7 +50,6 @@ impl Relief {
                 machines: BTreeMap::new(),
                 is_asked: false,
                 told: 0,
-                steady: Steady::default(),
             });
             account.shedder.configure(rules);
             account.period = rules.period();
@@ -97,7 +78,6 @@ impl Relief {
         let mut is_news = false;
         for account in self.targets.values_mut() {
             let load = account.load(now);
-            account.steady.take(load, account.period);
             let shed = account.shedder.step(now, load);
             is_news |= shed != account.told;
             account.told = shed;
@@ -108,33 +88,13 @@ impl Relief {
     /// What is shed, of those whose load is known or asked for, or who still shed.
     pub(crate) fn samples(&self, now: Timestamp) -> Vec<Sample> {
         let telling = self.targets.iter().filter_map(|(target, account)| {
-            let load = account.steady.told;
+            let load = account.load(now).map(|(_, load)| load);
             let period = u32::try_from(account.period.as_secs().max(1)).unwrap_or(u32::MAX);
             let target = target.clone();
             let shed = Shed { target, shed: account.told, load, period };
             (account.is_asked || load.is_some() || account.told > 0).then_some(shed)
         });
         telling.map(|shed| Sample { at: now, finding: Finding::Shed(shed) }).collect()
-    }
-}
-
-impl Steady {
-    fn take(&mut self, load: Option<(Timestamp, u16)>, period: Duration) {
-        let Some((at, load)) = load else {
-            *self = Self::default();
-            return;
-        };
-        let load = i64::from(load) * 1_000;
-        let (before, mean) = self.mean.unwrap_or((at, load));
-        let span = (period * STEADY_PERIODS).as_millis().max(1);
-        let past = at.since(before).as_millis().min(span);
-        let part = |of: u128| i64::try_from(of).unwrap_or(i64::MAX);
-        let mean = mean + (load - mean) * part(past) / part(span);
-        self.mean = Some((at, mean));
-        let level = u16::try_from(mean / 1_000).unwrap_or(u16::MAX);
-        if self.told.is_none_or(|told| told.abs_diff(level) > STEADY_BAND) {
-            self.told = Some(level);
-        }
     }
 }
 
@@ -209,30 +169,4 @@ fn permille(share: f64) -> u16 {
     )]
     let whole = (share * 1_000.0).round().clamp(0.0, 10_000.0) as u16;
     whole.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steady_loads_follow_slowly_and_in_steps() {
-        let mut steady = Steady::default();
-        let mut tell = |second: i64, load: u16| {
-            let at = Timestamp(second * 1_000_000);
-            steady.take(Some((at, load)), Duration::from_secs(20));
-            steady.told.unwrap()
-        };
-        assert_eq!(tell(0, 400), 400, "the first is all that is known");
-        let wave: Vec<u16> =
-            (1..100).map(|n| tell(n * 5, if n % 8 < 4 { 300 } else { 500 })).collect();
-        assert!(wave.iter().all(|told| *told == 400), "{wave:?}");
-        let after: Vec<u16> = (100..200).map(|n| tell(n * 5, 800)).collect();
-        assert!(after[2] < 500 && after[99] >= 770 && after.is_sorted(), "{after:?}");
-        let levels: BTreeSet<u16> = after.into_iter().collect();
-        assert!((5..16).contains(&levels.len()), "{levels:?}");
-        assert_eq!(tell(100_000, u16::MAX), u16::MAX);
-        steady.take(None, Duration::ZERO);
-        assert_eq!(steady.told, None);
-    }
 }

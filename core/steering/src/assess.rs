@@ -71,7 +71,6 @@ impl Assessor<'_> {
             out,
             shed: 0,
             is_kept: false,
-            steady: None,
             ramp: 1_000,
             regions,
             bandwidth: self.plan.bandwidths.get(target).copied(),

@@ -323,8 +323,7 @@ impl Board {
             let returned = before.and_then(|track| returned(track, &verdict, now));
             let ramp = plan.ramps.get(&target).copied().unwrap_or_default();
             let shed = self.sheds.of(&target, now);
-            verdict.is_kept = shed.is_some();
-            (verdict.shed, verdict.steady) = shed.unwrap_or_default();
+            (verdict.shed, verdict.is_kept) = (shed.unwrap_or(0), shed.is_some());
             verdict.ramp = returned.map_or(1_000, |at| share_back(now.since(at), ramp));
             let returned = returned.filter(|_| verdict.ramp < 1_000);
             let verdict = Arc::new(verdict);

@@ -15,11 +15,6 @@ const IDLE_SERVICE_US: u64 = 20_000;
 /// Load is taken as at most this, so that the term stays finite.
 const LOAD_CLIP: u64 = 980;
 
-/// Where a target's own site sheds what is too much, its load over some minutes counts, and no
-/// further than this: a second loop, steeper the higher the load and as late as answers last,
-/// would swing against the first.
-const LOAD_KEPT: u16 = 500;
-
 /// What not knowing a target's health costs it beside healthy ones; a share of it is what being
 /// called down by some POPs costs.
 const UNKNOWN_PENALTY_US: u64 = 100_000;
@@ -38,8 +33,10 @@ pub(crate) fn score(
     standing: Option<Standing>,
 ) -> Score {
     let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
-    let kept = verdict.filter(|verdict| verdict.is_kept);
-    let counted = kept.map_or(load, |verdict| verdict.steady.unwrap_or(0).min(LOAD_KEPT));
+    // Where a target's own site sheds what is too much, load moves nobody else: a second loop,
+    // steeper the higher the load and as late as answers last, would swing against the first.
+    let is_kept = verdict.is_some_and(|verdict| verdict.is_kept);
+    let counted = if is_kept { 0 } else { load };
     let spread = weigh(u64::from(distance.spread.0), rules.spread_weight);
     let latency = weigh(u64::from(distance.rtt.0) + spread, rules.latency_weight);
     let loss = weigh(loss_us(distance.rtt, distance.loss), rules.loss_weight);

@@ -29,7 +29,6 @@ struct Word {
     seq: u64,
     at: Timestamp,
     shed: u16,
-    load: Option<u16>,
     period: Duration,
 }
 
@@ -47,20 +46,20 @@ impl Sheds {
             return false;
         }
         let period = Duration::from_secs(u64::from(shed.period.max(1)));
-        let word = Word { boot, seq, at, shed: shed.shed.min(1_000), load: shed.load, period };
+        let word = Word { boot, seq, at, shed: shed.shed.min(1_000), period };
         words.insert(publisher.clone(), word);
         true
     }
 
-    /// What `target` sheds at `now` and its steady load, in thousandths; `None` where nobody says
-    /// how much, be it nothing. Of those who speak the one whose name comes first counts: the
-    /// others keep the same account and would go on from there.
-    pub(crate) fn of(&self, target: &TargetId, now: Timestamp) -> Option<(u16, Option<u16>)> {
+    /// What `target` sheds at `now`, in thousandths; `None` where nobody says how much, be it
+    /// nothing. Of those who speak the one whose name comes first counts: the others keep the
+    /// same account and would go on from there.
+    pub(crate) fn of(&self, target: &TargetId, now: Timestamp) -> Option<u16> {
         let words = self.words.get(target)?;
         let speaks = |word: &&Word| now.since(word.at) <= SILENT;
         let newest = || words.values().max_by_key(|word| word.at);
         let word = words.values().find(speaks).or_else(newest);
-        word.filter(|word| now.since(word.at) <= word.end()).map(|word| (word.left(now), word.load))
+        word.filter(|word| now.since(word.at) <= word.end()).map(|word| word.left(now))
     }
 
     /// Drops what has faded, and the words of whoever may not speak any more.
@@ -103,7 +102,7 @@ mod tests {
         assert!(say("edge2.fra1", 1, 0, 300) && say("edge1.fra1", 1, 1, 200));
         assert!(!say("edge1.fra1", 1, 9, 900), "an old number is no news");
         assert!(say("edge2.fra1", 2, 20, 310));
-        let of = |second: i64| Some(sheds.of(&target, at(second))?.0);
+        let of = |second: i64| sheds.of(&target, at(second));
         assert_eq!((of(2), of(26)), (Some(200), Some(200)));
         // The first has died: the second goes on.
         assert_eq!((of(27), of(45)), (Some(310), Some(310)));
@@ -111,7 +110,7 @@ mod tests {
         assert_eq!((of(80), of(130), of(180)), (Some(310), Some(155), Some(0)));
         assert_eq!(of(181), None, "after that its load counts again");
         sheds.forget(at(100), |_, _| true);
-        assert_eq!(sheds.of(&target, at(100)), Some((248, None)));
+        assert_eq!(sheds.of(&target, at(100)), Some(248));
         sheds.forget(at(181), |_, _| true);
         assert!(sheds.words.is_empty());
     }

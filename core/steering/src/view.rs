@@ -68,8 +68,6 @@ pub struct Verdict {
     /// Whether its own site says so, be it that it sheds nothing: then that is what moves clients,
     /// and name servers move none for its load of themselves (steering model, section 6).
     pub is_kept: bool,
-    /// Its load over some minutes in thousandths, as its own site says it.
-    pub steady: Option<u16>,
     /// Share of its weight that it has after it came back, in thousandths: 1000 is all of it.
     pub ramp: u16,
     /// Where a region's own probes see it otherwise than the world does, by region.
@@ -239,7 +237,6 @@ fn assumed(before: Option<&Verdict>, up: bool, at: Timestamp) -> Verdict {
         out: Vec::new(),
         shed: 0,
         is_kept: false,
-        steady: None,
         ramp: 1_000,
         regions: [].into(),
         bandwidth: None,

@@ -199,6 +199,22 @@ fn small_differences_make_few_different_answers() {
     }
 }
 
+/// One loop a target: who sheds what is too much is not left for its load as well, be it nothing
+/// that is shed, and be the load above the hard limit.
+#[test]
+fn load_of_a_target_that_keeps_it_moves_nobody_else() {
+    let mut lab = Lab::new(&[("a", 1, "eu"), ("b", 1, "eu")]);
+    lab.everything_up(100);
+    lab.latency(7, "a", 10);
+    lab.latency(7, "b", 30);
+    lab.up("a", 990);
+    let view = lab.view();
+    assert_eq!(lab.home(&view, "two.test", 7), "b", "nobody keeps the load of a");
+    lab.shed("a", 0);
+    let view = lab.view();
+    assert_eq!(lab.home(&view, "two.test", 7), "a");
+}
+
 /// A board with the POPs of a test.
 struct Lab {
     rules: Rules,
