@@ -105,6 +105,12 @@ impl Network {
         self.address(node, Service::Logs)
     }
 
+    /// The name that latency probes ask resolvers for: who looks it up learns who asks.
+    #[must_use]
+    pub fn latency_probe_name(&self) -> String {
+        format!("latency-probe.{}", self.network.domain)
+    }
+
     /// The nodes that receive a configuration from `node` (A3).
     #[must_use]
     pub fn children(&self, node: &NodeName) -> &[NodeName] {

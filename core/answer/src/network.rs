@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use popnet_config::network::{Network, Node, Service};
+use popnet_config::network::{Network, Node, ProbeKind, Service};
 use popnet_dns::{Name, Rtype};
 use popnet_terms::{NodeName, Role, SiteName};
 
@@ -37,6 +37,7 @@ pub(crate) fn add(draft: &mut Draft, network: &Network, serial: u32) {
     if let Some(whoami) = making.named(draft, &["whoami"]) {
         draft.mark(&whoami, Kind::Whoami);
     }
+    making.add_explanation(draft);
     making.add_sites(draft);
 }
 
@@ -140,6 +141,30 @@ impl Making<'_> {
         }
     }
 
+    /// The name that latency probes ask for: as TXT who they are and how to be left alone, and the
+    /// addresses of the probes that serve a page about it.
+    fn add_explanation(&self, draft: &mut Draft) {
+        let network = self.network;
+        if network.probes.values().all(|probe| probe.kind != ProbeKind::Latency) {
+            return;
+        }
+        let Ok(owner) = network.latency_probe_name().parse::<Name>() else { return };
+        let usual = || format!("hostmaster@{}", self.domain);
+        let contact = network.network.contact.clone().unwrap_or_else(usual);
+        let mut told = format!(
+            "{} measures round trips to resolvers of its users. For no such packets write to {contact}",
+            network.network.name,
+        );
+        let pages = network.running(Role::Netprobe).map(|(_, _, node)| node.reached(Service::Page));
+        let pages: Vec<IpAddr> =
+            pages.flatten().filter(|at| at.port() == 80).map(|at| at.ip()).collect();
+        if !pages.is_empty() {
+            told.push_str(&format!(" or see http://{}/", network.latency_probe_name()));
+        }
+        draft.add(&owner, Rtype::TXT, STEADY_TTL, &text_rdata(&told));
+        add_addresses(draft, &owner, &pages);
+    }
+
     fn add_service(
         &self,
         draft: &mut Draft,
@@ -222,6 +247,13 @@ fn add_addresses(draft: &mut Draft, name: &Name, addresses: &[IpAddr]) {
             IpAddr::V6(v6) => draft.add(name, Rtype::AAAA, STEADY_TTL, &v6.octets()),
         }
     }
+}
+
+/// Text as strings of at most 255 octets (RFC 1035 3.3.14).
+fn text_rdata(text: &str) -> Vec<u8> {
+    let strings = text.as_bytes().chunks(255);
+    let counted = strings.map(|part| (u8::try_from(part.len()).unwrap_or(u8::MAX), part));
+    counted.flat_map(|(length, part)| std::iter::once(length).chain(part.iter().copied())).collect()
 }
 
 /// The data of an SRV record (RFC 2782).

@@ -120,6 +120,8 @@ pub struct MeasureJob {
     pub samples: u16,
     /// For each packet.
     pub timeout: Duration,
+    /// The name that DNS queries ask for, as TXT; without it they ask for the root's servers.
+    pub asked: Option<Arc<str>>,
 }
 
 /// What became of an attempt.

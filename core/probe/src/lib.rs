@@ -21,6 +21,7 @@ mod health;
 mod judge;
 mod machine;
 pub mod manifest;
+mod page;
 mod plan;
 mod politeness;
 mod prober;
@@ -30,6 +31,7 @@ mod report;
 mod ring;
 mod shed;
 mod simulate;
+mod turns;
 mod watch;
 mod wishes;
 
@@ -42,9 +44,11 @@ pub use ftp::{FtpLine, LINE_MAX, LINES_MAX, extended_port, ftp_code, ftp_line, p
 pub use health::{HealthMachine, Limits, Transition};
 pub use judge::plugin_output;
 pub use machine::Gauges;
+pub use page::page;
 pub use plan::{Once, once};
 pub use prober::{Prober, Tallies};
 pub use publish::Level;
 pub use report::pack;
 pub use ring::Ring;
 pub use shed::{ShedRules, Shedder, gain_bound};
+pub use turns::{GAP, Turns};

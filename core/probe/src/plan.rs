@@ -14,6 +14,7 @@ use crate::action::{Action, Address, JobId, Outcome};
 use crate::attempt::Task;
 use crate::check::Checked;
 use crate::judge::Wanted;
+use crate::politeness;
 use crate::watch::Watch;
 
 /// One subject of one probe.
@@ -97,6 +98,8 @@ pub(crate) struct Bursts {
     pub(crate) methods: Vec<LatencyMethod>,
     pub(crate) samples: u16,
     pub(crate) timeout: Duration,
+    /// The name that DNS queries ask for: it leads back to us.
+    pub(crate) asked: Arc<str>,
 }
 
 /// An attempt at least this far from the next, whatever the configuration says.
@@ -138,9 +141,20 @@ pub(crate) fn bursts<'a>(network: &'a Network, pop: &PopId) -> Option<(Bursts, &
     } else {
         probe.methods.clone()
     };
-    let samples = probe.samples.unwrap_or(3).clamp(1, SAMPLES_MAX);
+    let samples = samples(probe);
     let timeout = probe.timeout.map_or(BURST_TIMEOUT, |timeout| timeout.duration());
-    Some((Bursts { methods, samples, timeout }, probe))
+    let asked = network.latency_probe_name().into();
+    Some((Bursts { methods, samples, timeout, asked }, probe))
+}
+
+/// Packets of a burst.
+pub(crate) fn samples(probe: &Probe) -> u16 {
+    probe.samples.unwrap_or(3).clamp(1, SAMPLES_MAX)
+}
+
+/// Between two bursts to one resolver.
+pub(crate) fn pause(probe: &Probe) -> Duration {
+    politeness::pause(probe.budget.as_ref())
 }
 
 fn subjects(network: &Network, id: &ProbeId, probe: &Probe) -> Vec<(Subject, Spec)> {

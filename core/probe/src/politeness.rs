@@ -59,10 +59,9 @@ impl Politeness {
     /// A new budget; what was spent stays spent.
     pub(crate) fn configure(&mut self, budget: Option<&Budget>) {
         let per_pop = budget.and_then(|budget| budget.per_pop).unwrap_or(PER_POP).max(1);
-        let per_resolver = budget.and_then(|budget| budget.per_resolver).unwrap_or(PER_RESOLVER);
         self.never = budget.map(|budget| budget.never.clone()).unwrap_or_default();
         self.gap = Duration::from_secs(1) / per_pop;
-        self.pause = Duration::from_hours(1).div_f64(f64_of(per_resolver.0.max(1)));
+        self.pause = pause(budget);
     }
 
     /// Whether `resolver` may be bothered at all now, as far as it is concerned.
@@ -107,6 +106,12 @@ impl Politeness {
     pub(crate) fn forget(&mut self, now: Timestamp) {
         self.resolvers.retain(|_, visited| visited.next > now);
     }
+}
+
+/// Between two bursts to one resolver.
+pub(crate) fn pause(budget: Option<&Budget>) -> Duration {
+    let rate = budget.and_then(|budget| budget.per_resolver).unwrap_or(PER_RESOLVER);
+    Duration::from_hours(1).div_f64(f64_of(rate.0.max(1)))
 }
 
 /// Exact for every rate that means anything.

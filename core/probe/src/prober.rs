@@ -1,11 +1,12 @@
 //! The machine: told configuration, outcomes, wishes and the time; says what to do next.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use popnet_config::network::{Network, Simulate};
-use popnet_terms::{PopId, SiteName, Span, Timestamp, client_unit};
+use popnet_terms::{NodeName, PopId, SiteName, Span, Timestamp, client_unit};
 use popnet_wire::probing::{Cause, Hits, Needs, Sample, Service};
 use popnet_wire::trips::UnitTrips;
 
@@ -13,6 +14,7 @@ use crate::action::{Action, Burst, Change, Failure, JobId, MeasureJob, Outcome, 
 use crate::plan::{self, Bursts, Key};
 use crate::relief::Relief;
 use crate::simulate;
+use crate::turns::Turns;
 use crate::watch::{Watch, sample_of};
 use crate::wishes::{Taken, Wishes};
 
@@ -65,6 +67,8 @@ pub struct Prober {
     last_job: u64,
     wishes: Wishes,
     bursts: Option<Bursts>,
+    /// From one turn of a probe to its next.
+    turn_cycle: Duration,
     latency_expire: Duration,
     simulate: Option<Simulate>,
     /// Simulated units that were wished for beyond those that the table names.
@@ -93,6 +97,7 @@ impl Prober {
             last_job: 0,
             wishes: Wishes::new(),
             bursts: None,
+            turn_cycle: Duration::ZERO,
             latency_expire: Duration::from_hours(24),
             simulate: None,
             simulated: BTreeMap::new(),
@@ -135,6 +140,8 @@ impl Prober {
             self.latency_expire = expire;
         }
         self.bursts = latency.map(|(bursts, _)| bursts);
+        // As long for every probe, whichever of them this is.
+        self.turn_cycle = Turns::of(network, &NodeName::of("any", &self.pop)).cycle();
         let loads = self.watches.iter().filter(|(_, watch)| watch.spec.tells_load());
         let asked = loads.map(|((_, subject), _)| subject).collect();
         self.relief.configure(network, &self.pop, &asked);
@@ -389,7 +396,9 @@ impl Prober {
             let id = JobId(self.last_job);
             let packets = u32::from(bursts.samples);
             let methods = u32::try_from(bursts.methods.len()).unwrap_or(1).max(1);
-            let longest = bursts.timeout.saturating_mul(packets * methods);
+            // Each method waits for its turn.
+            let turns = self.turn_cycle.saturating_mul(methods);
+            let longest = bursts.timeout.saturating_mul(packets * methods).saturating_add(turns);
             self.wishes.started(id, wish, now.after(longest).after(LOST_AFTER));
             self.tallies.bursts += 1;
             self.actions.push_back(Action::Measure(MeasureJob {
@@ -398,6 +407,7 @@ impl Prober {
                 methods: bursts.methods.clone(),
                 samples: bursts.samples,
                 timeout: bursts.timeout,
+                asked: Some(Arc::clone(&bursts.asked)),
             }));
         }
     }

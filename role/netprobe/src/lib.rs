@@ -7,6 +7,7 @@
 //!
 //! - [`http`], [`resolver`]: one attempt each, with its limits.
 //! - `sessions`: a QUIC connection to every name server of the network.
+//! - `page`: what people are told who wonder about our packets.
 //! - `trips`: what the POP's caches saw of the ways to their clients.
 //! - `serve`: the loop that carries out the prober's actions.
 //!
@@ -24,6 +25,7 @@ mod command;
 mod connect;
 mod dns;
 mod ftp;
+mod page;
 mod serve;
 mod sessions;
 mod snmp;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use popnet_config::network::LatencyMethod;
 use popnet_dns::{Name, Rtype, build_query};
-use popnet_probe::{Burst, MeasureJob};
+use popnet_probe::{Burst, GAP, MeasureJob, Turns};
+use popnet_runtime::clock;
 use popnet_terms::Micros;
 use popnet_wire::probing::Method;
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use crate::connect::micros;
 use crate::icmp;
@@ -20,19 +21,19 @@ use crate::trace::last_hop;
 /// Where resolvers listen.
 pub const PORT: u16 = 53;
 
-/// Between two packets of a burst: a resolver gets two a second from us at most (steering model,
-/// section 5).
-const GAP: Duration = Duration::from_millis(500);
-
-/// Carries `job` out on `port`. Methods are tried in order until one is answered.
-pub async fn measure(job: &MeasureJob, port: u16) -> Burst {
+/// Carries `job` out on `port`. Methods are tried in order until one is answered; each begins when
+/// it is this probe's turn. A trace is the exception that may last longer than a turn: all of its
+/// packets but the last end on the way.
+pub async fn measure(job: &MeasureJob, port: u16, turns: Turns) -> Burst {
     let to = SocketAddr::new(job.resolver, port);
     let mut silent = Burst { method: None, rtts: Vec::new() };
     for method in &job.methods {
+        sleep(turns.wait(job.resolver, clock::now())).await;
+        let pace = Pace::new(turns);
         let (named, rtts) = match method {
-            LatencyMethod::DnsQuery => (Method::DnsQuery, queries(to, job).await),
-            LatencyMethod::Tcp53 => (Method::Tcp53, openings(to, job).await),
-            LatencyMethod::Icmp => (Method::Icmp, echoes(to.ip(), job).await),
+            LatencyMethod::DnsQuery => (Method::DnsQuery, queries(to, job, pace).await),
+            LatencyMethod::Tcp53 => (Method::Tcp53, openings(to, job, pace).await),
+            LatencyMethod::Icmp => (Method::Icmp, echoes(to.ip(), job, pace).await),
             // A lower bound: the way goes on behind the last hop that answers.
             LatencyMethod::Trace => {
                 let last = last_hop(to.ip()).await;
@@ -49,7 +50,7 @@ pub async fn measure(job: &MeasureJob, port: u16) -> Burst {
     silent
 }
 
-async fn queries(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
+async fn queries(to: SocketAddr, job: &MeasureJob, mut pace: Pace) -> Vec<Option<Micros>> {
     let mut rtts = Vec::new();
     let socket = match connected(to).await {
         Ok(socket) => socket,
@@ -58,22 +59,40 @@ async fn queries(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
             return vec![None; usize::from(job.samples)];
         }
     };
-    let mut pace = pace();
+    // An error of the configuration that its checks have found: the root's servers will do.
+    let ours = job.asked.as_deref().and_then(|name| name.parse::<Name>().ok());
+    let (name, rtype) = ours.map_or((Name::root(), Rtype::NS), |name| (name, Rtype::TXT));
     for _ in 0..job.samples {
-        pace.tick().await;
-        rtts.push(query(&socket, job.timeout).await);
+        if !pace.may_send().await {
+            break;
+        }
+        rtts.push(query(&socket, &name, rtype, job.timeout).await);
     }
     rtts
 }
 
-/// The moments at which packets may leave.
-fn pace() -> Interval {
-    let mut pace = interval(GAP);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
+/// The moments at which packets of one burst may leave.
+struct Pace {
+    gaps: Interval,
+    /// The end of the turn.
+    until: Option<Instant>,
 }
 
-async fn echoes(to: IpAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
+impl Pace {
+    fn new(turns: Turns) -> Self {
+        let mut gaps = interval(GAP);
+        gaps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { gaps, until: turns.slot().map(|slot| Instant::now() + slot) }
+    }
+
+    /// Waits for the next moment; `false` when the turn is over.
+    async fn may_send(&mut self) -> bool {
+        self.gaps.tick().await;
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+async fn echoes(to: IpAddr, job: &MeasureJob, mut pace: Pace) -> Vec<Option<Micros>> {
     let socket = match icmp::socket(to) {
         Ok(socket) => socket,
         Err(error) => {
@@ -82,9 +101,10 @@ async fn echoes(to: IpAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
         }
     };
     let mut rtts = Vec::new();
-    let mut pace = pace();
     for number in 0..job.samples {
-        pace.tick().await;
+        if !pace.may_send().await {
+            break;
+        }
         rtts.push(icmp::echo(&socket, to, number, job.timeout).await.ok().flatten());
     }
     rtts
@@ -101,13 +121,12 @@ pub(crate) async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Asks for the root's name servers: every resolver knows them, and a server that refuses also
-/// answers.
-async fn query(socket: &UdpSocket, limit: Duration) -> Option<Micros> {
+/// Asks without recursion, so that nobody has work with it; a server that refuses also answers.
+async fn query(socket: &UdpSocket, name: &Name, rtype: Rtype, limit: Duration) -> Option<Micros> {
     let mut octets = [0; 2];
     getrandom::fill(&mut octets).ok()?;
     let id = u16::from_be_bytes(octets);
-    let packet = build_query(id, &Name::root(), Rtype::NS, None);
+    let packet = build_query(id, name, rtype, None);
     let begun = Instant::now();
     socket.send(&packet).await.ok()?;
     let mut buffer = [0; 1_500];
@@ -131,11 +150,12 @@ pub fn answers(octets: &[u8], id: u16) -> bool {
     }
 }
 
-async fn openings(to: SocketAddr, job: &MeasureJob) -> Vec<Option<Micros>> {
+async fn openings(to: SocketAddr, job: &MeasureJob, mut pace: Pace) -> Vec<Option<Micros>> {
     let mut rtts = Vec::new();
-    let mut pace = pace();
     for _ in 0..job.samples {
-        pace.tick().await;
+        if !pace.may_send().await {
+            break;
+        }
         let begun = Instant::now();
         let opened = timeout(job.timeout, TcpStream::connect(to)).await;
         let answered = match opened {

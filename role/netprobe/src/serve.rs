@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use popnet_config::Held;
 use popnet_http::roots::Trust;
-use popnet_probe::{Action, JobId, Outcome, Prober, Ring, pack};
+use popnet_probe::{Action, JobId, Outcome, Prober, Ring, Turns, pack};
 use popnet_runtime::clock::Steady;
 use popnet_runtime::link::{Present, serve_local};
 use popnet_runtime::quic::Endpoint;
@@ -23,7 +23,7 @@ use crate::attempt::{Surroundings, attempt};
 use crate::connect::{Progress, tcp};
 use crate::resolver::{PORT, measure};
 use crate::sessions::{Message, Sessions};
-use crate::{boot, http, trips};
+use crate::{boot, http, page, trips};
 
 /// Without anything to do the loop still looks around.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -41,6 +41,7 @@ pub(crate) fn start(
     let endpoint = Endpoint::client(&context.identity)
         .map_err(StartError::io("a UDP port for reports to name servers"))?;
     let announcer = Announcer::start(&context, &config)?;
+    let page = page::serve(&context, &config)?;
     let shutdown = context.shutdown.clone();
     let socket = context.role_socket(Role::Netprobe);
     let served = serve_local(&socket, Arc::new(Present(Role::Netprobe)), shutdown.clone())?;
@@ -51,6 +52,7 @@ pub(crate) fn start(
     let probing = Probing {
         steady: Steady::default(),
         prober: Prober::new(context.node.pop(), seed(&context.node)),
+        turns: Turns::default(),
         publisher: context.node,
         boot,
         ring: Ring::default(),
@@ -64,6 +66,9 @@ pub(crate) fn start(
         probing.run(messages, news, shutdown).await;
         // It ends with the same shutdown, or because nobody listens to it any more.
         let _ = listening.await;
+        if let Some(page) = page {
+            page.wait().await;
+        }
         served.wait().await;
     });
     Ok(Running::new(Role::Netprobe, task))
@@ -77,6 +82,8 @@ fn seed(node: &NodeName) -> u64 {
 }
 
 struct Probing {
+    /// When it may bother a resolver.
+    turns: Turns,
     publisher: NodeName,
     boot: u64,
     ring: Ring,
@@ -140,6 +147,7 @@ impl Probing {
     fn configure(&mut self) {
         let held = self.config.borrow_and_update().clone();
         self.sessions.configure(&held.network);
+        self.turns = Turns::of(&held.network, &self.publisher);
         self.prober.configure(&held.network, self.steady.now());
     }
 
@@ -207,8 +215,10 @@ impl Probing {
                     });
                 }
                 Action::Measure(job) => {
-                    self.jobs
-                        .spawn(async move { (job.id, Outcome::Burst(measure(&job, PORT).await)) });
+                    let turns = self.turns;
+                    self.jobs.spawn(async move {
+                        (job.id, Outcome::Burst(measure(&job, PORT, turns).await))
+                    });
                 }
                 Action::Report(samples) => self.report(samples),
                 Action::Announce(change) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use popnet_config::network::{Expect, LatencyMethod};
 use popnet_http::roots::Trust;
 use popnet_netprobe::{http, resolver};
-use popnet_probe::{Address, HttpJob, JobId, MeasureJob, Outcome, check};
+use popnet_probe::{Address, HttpJob, JobId, MeasureJob, Outcome, Turns, check};
 use popnet_wire::probing::{Cause, Method};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -147,7 +147,7 @@ async fn a_resolver_answers() {
             let _ = socket.send_to(&answer, from).await;
         }
     });
-    let burst = resolver::measure(&measure(at), at.port()).await;
+    let burst = resolver::measure(&measure(at), at.port(), Turns::default()).await;
     assert_eq!(burst.method, Some(Method::DnsQuery));
     let answered: Vec<bool> = burst.rtts.iter().map(Option::is_some).collect();
     assert_eq!(answered, [true, false, true]);
@@ -159,7 +159,7 @@ async fn a_resolver_that_is_silent_by_udp_is_asked_by_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let socket = UdpSocket::bind(at).await.unwrap();
-    let burst = resolver::measure(&measure(at), at.port()).await;
+    let burst = resolver::measure(&measure(at), at.port(), Turns::default()).await;
     assert_eq!(burst.method, Some(Method::Tcp53));
     assert_eq!(burst.rtts.iter().flatten().count(), 3);
     drop(socket);
@@ -171,8 +171,48 @@ async fn nobody_answers() {
     let at = socket.local_addr().unwrap();
     let mut job = measure(at);
     job.methods = vec![LatencyMethod::DnsQuery];
-    let burst = resolver::measure(&job, at.port()).await;
+    let burst = resolver::measure(&job, at.port(), Turns::default()).await;
     assert_eq!((burst.method, burst.rtts), (None, vec![None; 3]));
+}
+
+/// What an agent may answer to a question for five values, in both versions, damaged in every
+/// octet: the library that reads it never panics.
+#[test]
+fn no_snmp_reply_does_harm() {
+    let reply = snmp_reply();
+    assert!(snmp2::Pdu::from_bytes(&reply).is_ok_and(|mut pdu| pdu.varbinds.next().is_some()));
+    let security = snmp2::v3::Security::new(b"popnet", b"a password");
+    for at in 0..reply.len() {
+        for octet in [0, 1, 0x02, 0x30, 0x7f, 0x80, 0x81, 0x84, 0x88, 0xa2, 0xff] {
+            let mut damaged = reply.clone();
+            damaged[at] = octet;
+            for octets in [&damaged[..], &damaged[..at]] {
+                read_snmp(octets, &security);
+            }
+        }
+    }
+}
+
+fn read_snmp(octets: &[u8], security: &snmp2::v3::Security) {
+    if let Ok(pdu) = snmp2::Pdu::from_bytes(octets) {
+        assert!(pdu.varbinds.take(1_000).count() < 1_000, "it ends");
+    }
+    let mut security = security.clone();
+    let _ = snmp2::Pdu::from_bytes_with_security(octets, Some(&mut security));
+}
+
+/// A version 2c response with laLoadInt.1 as an integer and memTotalReal as a counter.
+fn snmp_reply() -> Vec<u8> {
+    let part = |tag: u8, content: &[u8]| {
+        [&[tag, u8::try_from(content.len()).unwrap()][..], content].concat()
+    };
+    let oid = [&[0x2b][..], &[6, 1, 4, 1, 0x8f, 0x65, 10, 1, 5, 1]].concat();
+    let first = part(0x30, &[part(6, &oid), part(2, &[0x32])].concat());
+    let second = part(0x30, &[part(6, &oid), part(0x41, &[0x7f, 1, 2, 3])].concat());
+    let list = part(0x30, &[first, second].concat());
+    let numbers = [part(2, &[1, 2, 3, 4]), part(2, &[0]), part(2, &[0])].concat();
+    let pdu = part(0xa2, &[numbers, list].concat());
+    part(0x30, &[part(2, &[1]), part(4, b"public"), pdu].concat())
 }
 
 #[test]
@@ -219,6 +259,7 @@ fn measure(at: SocketAddr) -> MeasureJob {
         methods: vec![LatencyMethod::DnsQuery, LatencyMethod::Tcp53],
         samples: 3,
         timeout: Duration::from_millis(150),
+        asked: None,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use popnet_config::Held;
@@ -73,10 +73,85 @@ async fn from_a_server_that_turns_bad_to_the_name_server() {
     lab.stop().await;
 }
 
+/// A resolver is wished for again and again: it gets one burst in five seconds, answered or not. The
+/// port of resolvers is for root only.
+#[tokio::test]
+async fn wishes_for_one_resolver_are_one_burst() {
+    let (answering, silent) = ("127.94.1.53", "127.94.2.53");
+    let bound = [answering, silent].map(|ip| std::net::UdpSocket::bind((ip, 53)));
+    let [Ok(server), Ok(mute)] = bound else { return };
+    let lab = Lab::new().await;
+    let mut ear = Ear::new(lab.accept().await);
+    let counts = [server, mute].map(|socket| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                counter.fetch_add(1, Ordering::Relaxed);
+                let query = &mut buffer[..length];
+                // What is asked for says who asks; nobody is to recurse for it.
+                let name = b"\x0dlatency-probe\x03lab\x04test\0\0\x10";
+                assert!(query.windows(name.len()).any(|part| part == name) && query[2] & 1 == 0);
+                query[2] |= 0x80;
+                if socket.local_addr().unwrap().ip().to_string() == "127.94.1.53" {
+                    socket.send_to(query, from).unwrap();
+                }
+            }
+        });
+        count
+    });
+    let wish = |asker: &str, ip: &str| {
+        let resolver: std::net::IpAddr = ip.parse().unwrap();
+        let need = Need { resolver, client: popnet_terms::client_unit(resolver) };
+        let needs = Needs { asker: NodeName::new(asker), sent: Timestamp(0), needs: vec![need] };
+        encode(Conversation::Probing, &Datagram::Needs(needs))
+    };
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(4_000) {
+        for ip in [answering, answering, silent] {
+            ear.connection.send_datagram(wish("ns1.east", ip).into()).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let [asked, left_alone] = counts.map(|count| count.load(Ordering::Relaxed));
+    // One burst of two: what came of it answers every wish of the next five seconds.
+    assert_eq!(asked, 2);
+    // Silence is an answer too, and no reason to ask more often.
+    assert_eq!(left_alone, 2);
+    let known = ear.latency("127.94.1.0/24").await;
+    assert_eq!((known.method, known.loss), (Method::DnsQuery, 0));
+    assert_eq!(ear.latency("127.94.2.0/24").await.loss, 1_000);
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_wonders_about_our_packets_is_told() {
+    let lab = Lab::new().await;
+    let at = lab.page;
+    let ask = |method: &'static str| async move {
+        let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        let text =
+            format!("{method} /any HTTP/1.1\r\nhost: 192.0.2.1\r\nconnection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    let page = ask("GET").await;
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    for words in ["probe1.east.lab.test", "latency-probe.lab.test", "hostmaster@lab.test"] {
+        assert!(page.contains(words), "{words} is missing in {page}");
+    }
+    assert!(ask("POST").await.starts_with("HTTP/1.1 405 "));
+    lab.stop().await;
+}
+
 /// A POP with a probe, a cache and a name server, all on this machine.
 struct Lab {
     context: Context,
     endpoint: Endpoint,
+    page: SocketAddr,
     good: Arc<AtomicBool>,
     running: popnet_runtime::Running,
     _config: watch::Sender<Arc<Held>>,
@@ -91,7 +166,8 @@ impl Lab {
         let endpoint = Endpoint::listen("127.0.0.1:0".parse().unwrap(), &nameserver).unwrap();
         let good = Arc::new(AtomicBool::new(true));
         let cache = cache(Arc::clone(&good)).await;
-        let network = network(endpoint.local_addr().unwrap(), cache);
+        let page = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let network = network(endpoint.local_addr().unwrap(), cache, page);
         let held = Held {
             epoch: Epoch(3),
             digest: Digest::default(),
@@ -101,7 +177,7 @@ impl Lab {
         let (sender, config) = watch::channel(Arc::new(held));
         let context = context(folder.path(), &authority);
         let running = popnet_netprobe::start(context.clone(), config).await.unwrap();
-        Self { context, endpoint, good, running, _config: sender, _folder: folder }
+        Self { context, endpoint, page, good, running, _config: sender, _folder: folder }
     }
 
     async fn accept(&self) -> Connection {
@@ -130,7 +206,7 @@ fn context(folder: &Path, authority: &Authority) -> Context {
     }
 }
 
-fn network(nameserver: SocketAddr, cache: SocketAddr) -> Network {
+fn network(nameserver: SocketAddr, cache: SocketAddr, page: SocketAddr) -> Network {
     let text = format!(
         r#"
         [network]
@@ -139,7 +215,7 @@ fn network(nameserver: SocketAddr, cache: SocketAddr) -> Network {
         domain = "lab.test"
         [pops.east.nodes]
         ns1 = {{ roles = ["nameserver"], address = ["127.0.0.1"], listen = {{ probe = ["{nameserver}"] }} }}
-        probe1 = {{ roles = ["netprobe"], address = ["127.0.0.1"] }}
+        probe1 = {{ roles = ["netprobe"], address = ["127.0.0.1"], listen = {{ page = ["{page}"] }} }}
         [pops.west.nodes]
         edge1 = {{ roles = ["webcache"], address = ["127.0.0.1"], listen = {{ http = ["{cache}"] }} }}
         [probes.edge]
@@ -150,6 +226,12 @@ fn network(nameserver: SocketAddr, cache: SocketAddr) -> Network {
         interval = "100ms"
         timeout = "1s"
         fall = 2
+        [probes.rtt]
+        kind = "latency"
+        methods = ["dns-query"]
+        samples = 2
+        timeout = "200ms"
+        budget = {{ per_resolver = "3600/h" }}
         [simulate.cities.tokyo]
         clients = ["127.0.1.1/32"]
         rtt = {{ east = "160ms", west = "4ms" }}

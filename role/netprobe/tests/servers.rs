@@ -276,6 +276,88 @@ async fn an_echo_comes_back() {
 }
 
 /// What one attempt came to.
+#[tokio::test]
+async fn nginx_has_a_certificate_of_few_days() {
+    let folder = open_folder();
+    let issuer_key = rcgen::KeyPair::generate().unwrap();
+    let mut issuer = rcgen::CertificateParams::default();
+    issuer.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = issuer.self_signed(&issuer_key).unwrap();
+    let issuer = rcgen::Issuer::new(issuer, issuer_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.not_before = std::time::SystemTime::now().into();
+    let days = Duration::from_hours(24 * 5 + 1);
+    parameters.not_after = (std::time::SystemTime::now() + days).into();
+    let leaf = parameters.signed_by(&key, &issuer).unwrap();
+    written(&folder, "chain.pem", &leaf.pem());
+    written(&folder, "key.pem", &key.serialize_pem());
+    let port = free_port();
+    let text = format!(
+        "daemon off; master_process off; pid {0}/pid; error_log {0}/error;\n\
+         events {{}}\nhttp {{ access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p;\n\
+         fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\n\
+         server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {0}/chain.pem;\n\
+         ssl_certificate_key {0}/key.pem; return 200 well; }} }}\n",
+        folder.path().display()
+    );
+    let file = written(&folder, "nginx.conf", &text);
+    let _server = Server::start(Command::new("nginx").arg("-c").arg(file));
+    listens(port).await;
+    let trust = Trust::of([authority.der().clone()]);
+    for (days, cause) in [(4, Cause::Passed), (6, Cause::Certificate)] {
+        let text = format!(
+            "kind = \"http\"\nrequest = {{ host = \"localhost\", tls = true }}\n\
+             expect = {{ certificate_days = {days} }}"
+        );
+        let seen = run_with(&text, port, true, trust.clone()).await;
+        assert_eq!(seen.cause, cause, "{days} days: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn named_and_nsd_answer_right_or_wrong() {
+    let zone = "$TTL 60\n@ SOA ns host 1 60 60 60 60\n@ NS ns\nns A 192.0.2.1\nwww A 192.0.2.80\n";
+    for program in ["named", "nsd"] {
+        let folder = open_folder();
+        let port = free_port();
+        let at = folder.path().display().to_string();
+        written(&folder, "acme.zone", zone);
+        let mut command = Command::new(program);
+        let _server = if program == "named" {
+            let text = format!(
+                "options {{ directory \"{at}\"; listen-on port {port} {{ 127.0.0.1; }}; \
+                 listen-on-v6 {{ none; }}; recursion no; pid-file \"{at}/pid\"; \
+                 session-keyfile \"{at}/session\"; dnssec-validation no; }};\n\
+                 controls {{ }};\nzone \"acme.test\" {{ type primary; file \"{at}/acme.zone\"; }};\n"
+            );
+            let file = written(&folder, "named.conf", &text);
+            Server::start(command.arg("-g").arg("-c").arg(file))
+        } else {
+            let text = format!(
+                "server:\n ip-address: 127.0.0.1\n port: {port}\n username: \"\"\n chroot: \"\"\n \
+                 zonesdir: \"{at}\"\n database: \"\"\n pidfile: \"{at}/pid\"\n \
+                 xfrdfile: \"{at}/xfrd\"\n zonelistfile: \"{at}/list\"\n xfrdir: \"{at}\"\n\
+                 remote-control:\n control-enable: no\n\
+                 zone:\n name: acme.test\n zonefile: acme.zone\n"
+            );
+            let file = written(&folder, "nsd.conf", &text);
+            Server::start(command.arg("-d").arg("-c").arg(file))
+        };
+        listens(port).await;
+        let asked = |rest: &str| format!("kind = \"dns\"\ndns = {{ {rest} }}");
+        for (rest, cause) in [
+            ("name = \"www.acme.test\", answer = \"192.0.2.80\"", Cause::Passed),
+            ("name = \"www.acme.test\", answer = \"192.0.2.81\"", Cause::Content),
+            ("name = \"none.acme.test\"", Cause::Status),
+            ("name = \"none.acme.test\", rcode = \"NXDOMAIN\"", Cause::Passed),
+        ] {
+            let seen = run(&asked(rest), port).await;
+            assert_eq!(seen.cause, cause, "{program} {rest}: {seen:?}");
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Seen {
     cause: Cause,
@@ -285,11 +367,15 @@ struct Seen {
 }
 
 async fn run(text: &str, port: u16) -> Seen {
+    run_with(text, port, false, Trust::of([])).await
+}
+
+async fn run_with(text: &str, port: u16, tls: bool, trust: Trust) -> Seen {
     let text = format!("{text}\ntarget = {{ role = \"webcache\" }}\ntimeout = \"2s\"\n");
     let probe: Probe = toml_edit::de::from_str(&text).unwrap();
     let address = Address { host: "127.0.0.1".into(), port };
-    let mut attempt = popnet_probe::once(&probe, address, false).unwrap();
-    let around = Surroundings { trust: Trust::of([]), base_dir: PathBuf::from("/") };
+    let mut attempt = popnet_probe::once(&probe, address, tls).unwrap();
+    let around = Surroundings { trust, base_dir: PathBuf::from("/") };
     let mut progress = Progress::default();
     let outcome = once(&attempt.action(), &around, &mut progress).await.unwrap();
     let (checked, _) = attempt.judge(&outcome);

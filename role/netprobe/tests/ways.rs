@@ -9,7 +9,7 @@ use std::time::Duration;
 use popnet_config::network::LatencyMethod;
 use popnet_netprobe::resolver::{PORT, measure};
 use popnet_netprobe::trace::last_hop;
-use popnet_probe::{JobId, MeasureJob};
+use popnet_probe::{JobId, MeasureJob, Turns};
 use popnet_wire::probing::Method;
 
 #[test]
@@ -27,7 +27,9 @@ fn a_silent_resolver_behind_two_routers() {
         let hop = last_hop(far).await.unwrap();
         assert_eq!((hop.steps, hop.address), (3, far));
         // An echo answers though nobody listens on port 53.
-        let burst = measure(&job(&[LatencyMethod::DnsQuery, LatencyMethod::Icmp]), PORT).await;
+        let burst =
+            measure(&job(&[LatencyMethod::DnsQuery, LatencyMethod::Icmp]), PORT, Turns::default())
+                .await;
         assert_eq!((burst.method, burst.rtts.len()), (Some(Method::Icmp), 2));
 
         // The far end goes silent altogether: the last router speaks for it.
@@ -35,7 +37,9 @@ fn a_silent_resolver_behind_two_routers() {
         way.inside(2, "ip neigh replace 10.9.3.2 lladdr 02:00:00:00:00:99 dev out2");
         let hop = last_hop(far).await.unwrap();
         assert_eq!((hop.steps, hop.address), (2, "10.9.2.2".parse().unwrap()));
-        let burst = measure(&job(&[LatencyMethod::Icmp, LatencyMethod::Trace]), PORT).await;
+        let burst =
+            measure(&job(&[LatencyMethod::Icmp, LatencyMethod::Trace]), PORT, Turns::default())
+                .await;
         assert_eq!((burst.method, burst.rtts.len()), (Some(Method::Trace), 1));
     });
 }
@@ -47,6 +51,7 @@ fn job(methods: &[LatencyMethod]) -> MeasureJob {
         methods: methods.to_vec(),
         samples: 2,
         timeout: Duration::from_millis(300),
+        asked: None,
     }
 }
 

@@ -7,7 +7,7 @@ use popnet_config::network::{LatencyMethod, Probe, ProbeKind};
 use popnet_http::roots::Trust;
 use popnet_netprobe::attempt::{Surroundings, once};
 use popnet_netprobe::{Progress, resolver};
-use popnet_probe::{Address, JobId, MeasureJob};
+use popnet_probe::{Address, JobId, MeasureJob, Turns};
 use popnet_terms::Micros;
 use popnet_wire::control::Problem;
 use popnet_wire::probing::Cause;
@@ -86,8 +86,11 @@ async fn burst(probe: &Probe, target: &str, style: Style) -> Outcome {
         methods,
         samples: probe.samples.unwrap_or(3).clamp(1, 10),
         timeout: probe.timeout.map_or(Duration::from_secs(1), |timeout| timeout.duration()),
+        // By hand there is no network whose name would say anything.
+        asked: None,
     };
-    let burst = resolver::measure(&job, probe.port.unwrap_or(resolver::PORT)).await;
+    let burst =
+        resolver::measure(&job, probe.port.unwrap_or(resolver::PORT), Turns::default()).await;
     if style.json {
         let rtts: Vec<_> = burst.rtts.iter().map(|rtt| rtt.map(|rtt| rtt.0)).collect();
         print_json(

@@ -117,7 +117,8 @@ fn services(network: &Network, node: &Node) -> Vec<(Service, Carrier)> {
             Role::Webserver => services.push((Service::Store, Carrier::Tcp)),
             Role::Logserver => services.push((Service::Logs, Carrier::Udp)),
             Role::Netview => services.push((Service::Netview, Carrier::Tcp)),
-            Role::Master | Role::Netprobe => {}
+            Role::Netprobe => services.push((Service::Page, Carrier::Tcp)),
+            Role::Master => {}
         }
     }
     services

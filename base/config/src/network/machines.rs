@@ -131,6 +131,10 @@ pub struct Listen {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "sockets")]
     pub netview: Vec<SocketAddr>,
+    /// The page of a probe that explains its packets, by custom on port 80. Not served when unset.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "sockets")]
+    pub page: Vec<SocketAddr>,
 }
 
 fn sockets(_: &mut SchemaGenerator) -> Schema {
@@ -162,6 +166,8 @@ pub enum Service {
     Logs,
     /// NetView.
     Netview,
+    /// The page that explains a probe's packets.
+    Page,
 }
 
 impl Service {
@@ -180,6 +186,7 @@ impl Service {
             Self::Probe => "probe",
             Self::Logs => "logs",
             Self::Netview => "netview",
+            Self::Page => "page",
         }
     }
 
@@ -187,7 +194,7 @@ impl Service {
     #[must_use]
     pub fn port(self) -> Option<u16> {
         match self {
-            Self::Dot | Self::Doh | Self::Doq => None,
+            Self::Dot | Self::Doh | Self::Doq | Self::Page => None,
             Self::Dns => Some(53),
             Self::Http => Some(80),
             Self::Https => Some(443),
@@ -216,6 +223,7 @@ impl Node {
             Service::Probe => &self.listen.probe,
             Service::Logs => &self.listen.logs,
             Service::Netview => &self.listen.netview,
+            Service::Page => &self.listen.page,
         };
         match service.port() {
             Some(port) if said.is_empty() => {
