@@ -19,14 +19,14 @@ pub use signing::signing;
 pub use travels::{dns_update, kept_history, kept_zone, zone_transfer};
 pub use ways::dns_ways;
 pub use words::{
-    disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, wire,
+    disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, snmp_reply, wire,
 };
 
 /// One target.
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 24] = [
+pub const ENTRIES: [(&str, Entry); 25] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -47,6 +47,7 @@ pub const ENTRIES: [(&str, Entry); 24] = [
     ("named_conf", named_conf),
     ("probe_answers", probe_answers),
     ("signing", signing),
+    ("snmp_reply", snmp_reply),
     ("stored_head", stored_head),
     ("wire", wire),
     ("zone_file", zone_file),

@@ -146,6 +146,16 @@ pub fn probe_answers(octets: &[u8]) {
     }
 }
 
+/// What an SNMP agent answers, in both versions: the reader is a library's.
+pub fn snmp_reply(octets: &[u8]) {
+    if let Ok(pdu) = snmp2::Pdu::from_bytes(octets) {
+        let values = pdu.varbinds.map(|(_, value)| matches!(value, snmp2::Value::Integer(_)));
+        assert!(values.take(octets.len() + 1).count() <= octets.len(), "each takes an octet");
+    }
+    let mut security = snmp2::v3::Security::new(b"popnet", b"a password");
+    let _ = snmp2::Pdu::from_bytes_with_security(octets, Some(&mut security));
+}
+
 /// A segment of the disk tier, scanned and recovered from.
 pub fn disk_segment(octets: &[u8]) {
     let _ = segment::scan(octets);

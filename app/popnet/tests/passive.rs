@@ -25,7 +25,7 @@ impl Drop for Node {
 #[test]
 fn a_client_that_came_is_measured_without_a_packet() {
     let folder = tempfile::tempdir().unwrap();
-    let [dns, http, probe, control, store] = [(); 5].map(|()| free_port());
+    let [dns, http, probe, control, store, page_port] = [(); 6].map(|()| free_port());
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = origin.local_addr().unwrap();
     std::thread::spawn(move || serve(&origin));
@@ -35,10 +35,11 @@ fn a_client_that_came_is_measured_without_a_packet() {
         name = "lab"
         schema = 1
         domain = "lab.test"
+        contact = "noc@lab.test"
         [pops.lab.nodes.one]
         roles = ["nameserver", "netprobe", "webcache", "webserver"]
         address = ["127.0.0.1"]
-        listen = {{ dns = ["127.0.0.1:{dns}"], http = ["127.0.0.1:{http}"], probe = ["127.0.0.1:{probe}"], control = ["127.0.0.1:{control}"], store = ["127.0.0.1:{store}"] }}
+        listen = {{ dns = ["127.0.0.1:{dns}"], http = ["127.0.0.1:{http}"], probe = ["127.0.0.1:{probe}"], control = ["127.0.0.1:{control}"], store = ["127.0.0.1:{store}"], page = ["127.0.0.1:{page_port}"] }}
         workers = {{ dns = 1, http = 1 }}
         memory = "16 MiB"
         disk = "0 B"
@@ -72,6 +73,7 @@ fn a_client_that_came_is_measured_without_a_packet() {
     let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
     let came = within(Duration::from_secs(10), || page(http).contains("hello"));
     assert!(came, "{}", log());
+    explains_itself(dns, page_port);
     let explained = |client: &str| {
         let output = popnet()
             .args(["--context", "context.toml", "explain", "dns", "www.acme.test"])
@@ -90,6 +92,23 @@ fn a_client_that_came_is_measured_without_a_packet() {
     let row = last.lines().find(|line| line.contains("MEASURED")).unwrap();
     let rtt: f64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((0.0..50.0).contains(&rtt), "{last}");
+}
+
+/// The name that our packets ask for says who we are, and so does the page on the probe.
+fn explains_itself(dns: u16, page: u16) {
+    let output = Command::new("dig")
+        .args(["@127.0.0.1", "-p", &dns.to_string(), "+short", "TXT", "latency-probe.lab.test"])
+        .output()
+        .unwrap();
+    let told = text(&output.stdout);
+    assert!(told.contains("lab measures round trips") && told.contains("noc@lab.test"), "{told}");
+    let output = Command::new("curl")
+        .args(["-sS", "-i", &format!("http://127.0.0.1:{page}/")])
+        .output()
+        .unwrap();
+    let page = text(&output.stdout);
+    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("mailto:noc@lab.test"), "{page}");
+    assert!(page.contains("it holds 1 now"), "{page}");
 }
 
 /// The page, fetched from [`CLIENT`] over a connection of its own.

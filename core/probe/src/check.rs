@@ -79,9 +79,21 @@ pub(crate) fn content_verdict(
 }
 
 fn load(expect: &Expect, answer: &Answer) -> Option<u16> {
-    let by_field = answer.load.as_deref().and_then(|text| thousandths(text.trim().parse().ok()?));
+    let by_field = answer.load.as_deref().and_then(|text| {
+        let bare = text.split(';').next().unwrap_or_default();
+        thousandths(bare.trim().parse().ok()?)
+    });
     let by_json = || load_in(&answer.content, expect.load_json.as_deref()?);
     by_field.or_else(by_json)
+}
+
+/// How much of `capacity` (bits a second) a server says it sends, in thousandths: `out` among the
+/// parameters of its load (RFC 9651 3.3).
+pub(crate) fn carried(answer: &Answer, capacity: u64) -> Option<u16> {
+    let parameters = answer.load.as_deref()?.split(';').skip(1);
+    let out = parameters.filter_map(|parameter| parameter.trim().strip_prefix("out=")).next()?;
+    let part = u128::from(out.parse::<u64>().ok()?) * 1_000;
+    u16::try_from(part.checked_div(u128::from(capacity))?.min(1_000)).ok()
 }
 
 /// `7` or `v7`.

@@ -49,11 +49,10 @@ pub fn page(network: &Network, node: &NodeName) -> String {
             asked = escaped(&plan.asked),
         );
         let turns = Turns::of(network, node);
-        let _ = writeln!(
-            body,
-            "<p>{} s pass before it is this machine's turn again, whatever is to be measured.</p>",
-            turns.cycle().as_secs_f64()
-        );
+        if turns.slot().is_some() {
+            let seconds = turns.cycle().as_secs_f64();
+            let _ = writeln!(body, "<p>It is this machine's turn every {seconds} s.</p>");
+        }
     }
     let _ = write!(
         body,
@@ -121,7 +120,7 @@ mod tests {
             "a DNS query to port 53, opening TCP port 53, an ICMP echo",
             "latency-probe.cdn.northlight.example",
             "it holds 0 now",
-            "4.5 s pass",
+            "turn every 4.5 s",
         ] {
             assert!(told.contains(words), "{words:?} is missing in\n{told}");
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use popnet_config::network::{
-    Expect, LatencyMethod, Network, OriginServer, Probe, ProbeKind, Service, StreamRequest,
+    Capacity, Expect, LatencyMethod, Network, OriginServer, Probe, ProbeKind, Service,
+    StreamRequest,
 };
 use popnet_terms::{CustomerId, Micros, OriginGroupId, OriginId, PopId, ProbeId, Role, Timestamp};
 use popnet_wire::probing::Subject;
@@ -33,6 +34,8 @@ pub(crate) struct Spec {
     pub(crate) customer: CustomerId,
     /// Which octets of the content the digest is over.
     pub(crate) range: (u64, u64),
+    /// What the subject may send, in bits a second, where that is configured.
+    pub(crate) capacity: Option<u64>,
 }
 
 impl Spec {
@@ -171,7 +174,9 @@ fn subjects(network: &Network, id: &ProbeId, probe: &Probe) -> Vec<(Subject, Spe
                 at.set_ip(*ip);
             }
             let address = Address { host: at.ip().to_string().into(), port: at.port() };
+            let capacity = share(network, role, &name.pop());
             let spec = spec(probe, address, tls, CustomerId::network());
+            let spec = spec.map(|spec| Spec { capacity, ..spec });
             found.extend(spec.map(|spec| (Subject::Node(name), spec)));
         }
     }
@@ -182,12 +187,25 @@ fn subjects(network: &Network, id: &ProbeId, probe: &Probe) -> Vec<(Subject, Spe
                 continue;
             }
             let (address, tls) = origin(probe, server);
+            let capacity = bandwidth(server.capacity.as_ref());
             let spec = spec(probe, address, tls, owner(network, name));
+            let spec = spec.map(|spec| Spec { capacity, ..spec });
             let origin = OriginId { group: name.clone(), server: key.as_str().into() };
             found.extend(spec.map(|spec| (Subject::Origin(origin), spec)));
         }
     }
     found
+}
+
+/// A machine's share of what its POP may send: the mean of its caches' loads is then the POP's.
+fn share(network: &Network, role: Role, pop: &PopId) -> Option<u64> {
+    let machines = u64::try_from(network.running_in(role, pop).count()).ok()?;
+    let whole = bandwidth(network.pops.get(pop)?.capacity.as_ref())?;
+    (role == Role::Webcache).then(|| whole.checked_div(machines)).flatten()
+}
+
+fn bandwidth(capacity: Option<&Capacity>) -> Option<u64> {
+    Some(capacity?.bandwidth?.0)
 }
 
 fn spec(probe: &Probe, mut address: Address, tls: bool, customer: CustomerId) -> Option<Spec> {
@@ -206,6 +224,7 @@ fn spec(probe: &Probe, mut address: Address, tls: bool, customer: CustomerId) ->
         fall: probe.fall(),
         customer,
         range: probe.digest_range().unwrap_or((0, u64::MAX)),
+        capacity: None,
     })
 }
 

@@ -9,7 +9,7 @@ use popnet_wire::rollout::Epoch;
 
 use crate::action::{Action, Answer, Failure, HttpJob, JobId, Outcome, TcpJob};
 use crate::attempt::{Attempt, Task, Told};
-use crate::check::{Checked, check};
+use crate::check::{Checked, carried, check};
 use crate::health::{HealthMachine, Limits, Transition};
 use crate::judge::{Wanted, judge};
 use crate::machine::Gauges;
@@ -162,7 +162,10 @@ impl Watch {
                 let checked = match &self.spec.how {
                     How::Metrics { .. } => exported(answer),
                     How::Http { .. } | How::Tcp | How::Other { .. } => {
-                        check(&self.spec.expect, answer)
+                        let checked = check(&self.spec.expect, answer);
+                        // Traffic near what is configured is load, whatever the processors say.
+                        let carried = self.spec.capacity.and_then(|of| carried(answer, of));
+                        Checked { load: checked.load.max(carried), ..checked }
                     }
                 };
                 (checked, Some(answer.connect), answer.total)

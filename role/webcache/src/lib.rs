@@ -14,5 +14,6 @@ mod naming;
 mod serve;
 mod start;
 mod store;
+mod wire;
 
 pub use start::{Certificate, Settings, start};

@@ -496,8 +496,10 @@ async fn hosts_and_health() {
     let health = Answer::of(health);
     assert_eq!(health.content, b"ok\n");
     assert_eq!(health.field("popnet-epoch"), Some("7"));
-    let load: f64 = health.field("popnet-load").unwrap().parse().unwrap();
-    assert!((0.0..=1.0).contains(&load));
+    let (load, carried) = health.field("popnet-load").unwrap().split_once(';').unwrap();
+    assert!((0.0..=1.0).contains(&load.parse::<f64>().unwrap()));
+    let (into, out) = carried.split_once(';').unwrap();
+    assert!(into.starts_with("in=") && out.starts_with("out="), "{carried}");
     world.directory.replace(sheet(8, vec![site("a.test")]), Vec::new(), Default::default());
     for _ in 0..100 {
         let health = raw(world.http, b"GET /.popnet/health HTTP/1.1\r\nHost: health.popnet.invalid\r\nConnection: close\r\n\r\n").await;
