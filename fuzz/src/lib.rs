@@ -19,14 +19,15 @@ pub use signing::signing;
 pub use travels::{dns_update, kept_history, kept_zone, zone_transfer};
 pub use ways::dns_ways;
 pub use words::{
-    disk_segment, kept_sheet, kept_state, log_batch, measurements, probe_answers, snmp_reply, wire,
+    disk_segment, kept_inputs, kept_sheet, kept_state, log_batch, measurements, probe_answers,
+    snmp_reply, wire,
 };
 
 /// One target.
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 25] = [
+pub const ENTRIES: [(&str, Entry); 26] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -39,6 +40,7 @@ pub const ENTRIES: [(&str, Entry); 25] = [
     ("dns_ways", dns_ways),
     ("http_fields", http_fields),
     ("kept_history", kept_history),
+    ("kept_inputs", kept_inputs),
     ("kept_sheet", kept_sheet),
     ("kept_state", kept_state),
     ("kept_zone", kept_zone),

@@ -10,7 +10,9 @@ use popnet_probe::{
     plugin_output,
 };
 use popnet_runtime::{files, identity, journal, link, ship};
-use popnet_steering::{Atlas, Bindings, Board, Ledger};
+use popnet_steering::{
+    Atlas, Bindings, Board, Client, Family, Ledger, Question, Replay, Rules, View, choose, rivals,
+};
 use popnet_store::{Limits, Recovery, SegmentId, read_head, segment};
 use popnet_terms::Timestamp;
 use popnet_wire::control::{Ask, Reply};
@@ -206,6 +208,39 @@ pub fn kept_state(octets: &[u8]) {
     assert!(whole <= octets.len());
     let rows: Vec<Binding> = kept.into_iter().map(|kept| kept.row).collect();
     bind(&rows, Timestamp(1_700_049_600_000_000));
+}
+
+/// What a name server wrote down of its measurements: a whole segment, and a board by itself.
+pub fn kept_inputs(octets: &[u8]) {
+    if let Some((start, inputs)) = popnet_nameserver::parse_inputs(octets)
+        && let Ok(mut replay) = Replay::begin(&start, Atlas::default())
+    {
+        for input in &inputs {
+            if replay.take(input).is_err() {
+                return;
+            }
+        }
+        ask_all(&Rules::compile(replay.configuration().0), replay.view());
+    }
+    if let Some(mut board) = Board::from_octets(octets, &NETWORK) {
+        let now = Timestamp(1_700_049_600_000_000);
+        ask_all(&Rules::compile(&NETWORK), &board.view(now));
+        board.forget(now);
+        board.fit_models(now);
+        let again = board.to_octets();
+        let read = Board::from_octets(&again, &NETWORK).map(|board| board.to_octets());
+        assert_eq!(read, Some(again));
+    }
+}
+
+fn ask_all(rules: &Rules, view: &View) {
+    for site in rules.sites() {
+        for unit in view.units_among(4) {
+            let question = Question { client: Client::Unit(unit), family: Family::V4, bound: None };
+            let choice = choose(view, site, &question);
+            let _ = rivals(view, site, &question, &choice);
+        }
+    }
 }
 
 /// A part of the kept latencies, and a database of places by which they are grouped.

@@ -337,9 +337,16 @@ pub(crate) struct ExplainDnsArguments {
     /// Ask this name server (default: the first that answers)
     #[arg(long, value_name = "NODE.POP")]
     pub(crate) ns: Option<NodeName>,
-    /// What if a target were down or up, such as fra1=down (repeatable)
-    #[arg(long, value_name = "TARGET=down|up")]
+    /// What if a target were otherwise: =down, =up, =drain, =unbound, or .load=, .shed=, .loss=,
+    /// .cost=, .rtt= after its name, such as fra1.load=0.9 (repeatable)
+    #[arg(long, value_name = "TARGET=STATE")]
     pub(crate) assume: Vec<String>,
+    /// At this moment of the past: 2026-11-22T03:07:00Z, 03:07 (UTC), or 5m (so long ago)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Under another configuration: the number of a version, or a file
+    #[arg(long, value_name = "VERSION|FILE")]
+    pub(crate) config: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -136,6 +136,38 @@ reasons! {
         Default = "DEFAULT",
         /// The median of the client's network in the client's country.
         AsnCountryMedian = "ASN_COUNTRY_MEDIAN",
+        /// Not known but supposed, by whoever asks "what if?".
+        Assumed = "ASSUMED",
+    }
+}
+
+reasons! {
+    /// Why an answer lives as long as it does (steering model, section 8).
+    TtlBecause {
+        /// Everything that matters is well known: the longest time, less up to a tenth by client.
+        Settled = "TTL_SETTLED",
+        /// A distance that matters is not well known yet: the shortest time.
+        Unsure = "TTL_UNSURE",
+        /// A target sheds load, and clients have to follow: the shortest time.
+        Shedding = "TTL_SHEDDING",
+        /// A last resort is asked for again soon.
+        LastResort = "TTL_LAST_RESORT",
+        /// No longer than the client is bound.
+        BindingEnds = "TTL_BINDING_ENDS",
+    }
+}
+
+reasons! {
+    /// Why an answer holds for as many clients as it says (RFC 7871 section 7.2.1).
+    ScopeBecause {
+        /// The client decided: it holds for the unit that was looked up.
+        ByClient = "SCOPE_BY_CLIENT",
+        /// The choice does not look at the client: it holds for everybody.
+        SameForAll = "SCOPE_SAME_FOR_ALL",
+        /// The query had no client subnet.
+        NoSubnet = "SCOPE_NO_SUBNET",
+        /// The policy does not let this resolver's client subnets count.
+        SubnetIgnored = "SCOPE_SUBNET_IGNORED",
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asking::{Answer, Question};
 use crate::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
+use crate::inquiring::{Explanation, Inquiry, Moves};
 use crate::purging::{Purge, PurgeId, PurgeOrder, PurgeReceipt};
 use crate::rollout::{Down, Epoch, Outcome, Up, Version};
 use crate::sheet::{Sheet, SheetAsk};
@@ -57,6 +58,10 @@ pub enum Ask {
     Zone(ZoneAsk),
     /// A cache: round trips to its clients. → [`Reply::Trips`]
     Trips(TripsAsk),
+    /// A name server: why, at some time and under some conditions? → [`Reply::Explained`]
+    Inquire(Box<Inquiry>),
+    /// A name server: who would move if this text were the configuration? → [`Reply::Moves`]
+    Moves(String),
 }
 
 /// A push as a person gives it.
@@ -134,6 +139,10 @@ pub enum Reply {
     },
     /// To [`Ask::Zone`]: views have zones of this name. `None`: everybody's.
     ZoneInViews(Vec<(Option<Arc<str>>, ZoneStanding)>),
+    /// To [`Ask::Inquire`].
+    Explained(Box<Explanation>),
+    /// To [`Ask::Moves`].
+    Moves(Box<Moves>),
 }
 
 /// Why something did not work, for a person: what, where, why, and what to type next.

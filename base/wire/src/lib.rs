@@ -8,6 +8,7 @@ pub mod asking;
 pub mod control;
 pub mod explaining;
 pub mod frame;
+pub mod inquiring;
 pub mod logging;
 pub mod probing;
 pub mod purging;

@@ -7,13 +7,14 @@ use std::time::Duration;
 use popnet_terms::{NodeName, PopId, Removed, TargetId, Timestamp};
 use popnet_wire::probing::Subject;
 use popnet_wire::rollout::Epoch;
+use serde::{Deserialize, Serialize};
 
 use crate::health::{Call, Machine, Opinion, Words, judge};
 use crate::plan::Plan;
 use crate::view::{Standing, Verdict, seconds};
 
 /// The configuration that targets should serve by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Fence {
     pub(crate) epoch: Epoch,
     pub(crate) since: Timestamp,

@@ -14,6 +14,7 @@ use popnet_config::network::Network;
 use popnet_terms::{Micros, NodeName, PopId, TargetId, Timestamp};
 use popnet_wire::probing::{Finding, Report, Sample, Subject};
 use popnet_wire::rollout::Epoch;
+use serde::{Deserialize, Serialize};
 
 use crate::assess::{Assessor, Fence};
 use crate::atlas::Atlas;
@@ -38,23 +39,26 @@ pub struct Recorded {
 }
 
 /// The newest word of every publisher on everything.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Board {
+    #[serde(skip)]
     plan: Plan,
     fence: Option<Fence>,
     words: BTreeMap<Subject, Words>,
     latency: Book,
+    #[serde(skip)]
     atlas: Atlas,
     models: Arc<Models>,
     to_probes: BTreeMap<PopId, Micros>,
     sheds: Sheds,
     guard: Guard,
     tracks: BTreeMap<TargetId, Track>,
+    #[serde(skip)]
     generation: u64,
 }
 
 /// What a verdict needs of those before it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Track {
     /// The last verdict that was told.
     told: Arc<Verdict>,
@@ -103,6 +107,22 @@ impl Board {
             words.retain(|probe, _| plan.expects(subject, probe));
         }
         self.forget(now);
+    }
+
+    /// All of it as octets, without the configuration and the databases of places.
+    #[must_use]
+    pub fn to_octets(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// The board that [`Board::to_octets`] gave, under the configuration that was in force then.
+    /// `None`: the octets are no board.
+    #[must_use]
+    pub fn from_octets(octets: &[u8], network: &Network) -> Option<Self> {
+        let (board, rest): (Self, &[u8]) = postcard::take_from_bytes(octets).ok()?;
+        rest.is_empty().then_some(())?;
+        let latency = board.latency.recounted();
+        Some(Self { plan: Plan::compile(network), latency, ..board })
     }
 
     /// Takes a report in. The caller has made sure that it comes from its publisher.
@@ -182,6 +202,7 @@ impl Board {
             models: Arc::clone(&self.models),
             connect: Arc::new(connect),
             to_probes: Arc::new(self.to_probes.clone()),
+            ways: Arc::default(),
         }
     }
 

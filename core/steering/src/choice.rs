@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use popnet_terms::{Because, Micros, PopId, Seconds, TargetId};
+use popnet_terms::{Because, Micros, PopId, ScopeBecause, Seconds, TargetId, TtlBecause};
 use popnet_wire::logging::Candidate;
 
 /// Who asks.
@@ -58,9 +58,13 @@ pub struct Choice {
     pub targets: Vec<Chosen>,
     /// Time to live; never 0.
     pub ttl: Seconds,
+    /// Why so long.
+    pub ttl_because: TtlBecause,
     /// Prefix length of the clients for whom this answer is right: 0 when it ignores the client,
     /// never longer than the question's unit (RFC 7871 section 7.2.1).
     pub scope: u8,
+    /// Why for these.
+    pub scope_because: ScopeBecause,
     /// Why the first.
     pub because: Because,
     /// From the first to the next best, in microseconds-equivalent.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use popnet_config::network::Preset;
-use popnet_terms::{Because, Micros, Removed, Seconds};
+use popnet_terms::{Because, Micros, Removed, ScopeBecause, Seconds, TtlBecause};
 use popnet_wire::logging::{Candidate, Removal, Score};
 use smallvec::SmallVec;
 
@@ -65,10 +65,14 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
     let hours = rules.targets.iter().filter_map(|target| target.limits.next_change(view.at));
     let next_change = hours.min();
     let contest = Contest { rules, question, entries: &entries, ranked: &ranked, next_change };
+    let (ttl, ttl_because) = contest.ttl(fallback.is_some(), client);
+    let (scope, scope_because) = contest.scope();
     Choice {
         targets: contest.answer_set(fallback.is_some()),
-        ttl: contest.ttl(fallback.is_some(), client),
-        scope: contest.scope(),
+        ttl,
+        ttl_because,
+        scope,
+        scope_because,
         because,
         margin: contest.margin(),
         needs_measurement: contest.needs_measurement(),
@@ -254,28 +258,29 @@ impl Contest<'_> {
 
     /// Long while everything is well known, short while it is not. Up to a tenth is taken off by
     /// client, so that not all ask again at once.
-    fn ttl(&self, last_resort: bool, client: u64) -> Seconds {
+    fn ttl(&self, last_resort: bool, client: u64) -> (Seconds, TtlBecause) {
         let longest = self.next_change.map_or(self.rules.ttl_max, |seconds| {
             Seconds(seconds.clamp(self.rules.ttl_min.0, self.rules.ttl_max.0))
         });
         let shortest = self.rules.ttl_min;
         if last_resort {
-            return Seconds(LAST_RESORT_TTL.0.min(longest.0).max(1));
+            let soon = Seconds(LAST_RESORT_TTL.0.min(longest.0).max(1));
+            return (soon, TtlBecause::LastResort);
         }
         let contending = self.ranked.order.iter().take(self.ranked.tie.max(1));
         let mut distances =
             contending.filter_map(|runner| self.entries.get(runner.index)).map(|e| e.distance);
         // What is shed changes a few points at a time, and clients have to follow.
         if self.is_shedding() {
-            return shortest;
+            return (shortest, TtlBecause::Shedding);
         }
         let is_settled = distances.all(Distance::is_sure) && !self.is_open();
         if self.is_by_distance() && !is_settled {
-            return shortest;
+            return (shortest, TtlBecause::Unsure);
         }
         let off = u64::from(longest.0) * (client % 101) / 1_000;
         let off = u32::try_from(off).unwrap_or(0);
-        Seconds(longest.0.saturating_sub(off).max(shortest.0))
+        (Seconds(longest.0.saturating_sub(off).max(shortest.0)), TtlBecause::Settled)
     }
 
     /// Whether the client's distances have any part in the decision.
@@ -288,7 +293,7 @@ impl Contest<'_> {
         }
     }
 
-    fn scope(&self) -> u8 {
+    fn scope(&self) -> (u8, ScopeBecause) {
         let decides = match self.rules.preset {
             Preset::FailoverOrder => self.question.bound.is_some() || self.is_shedding(),
             Preset::Fastest
@@ -299,8 +304,10 @@ impl Contest<'_> {
             | Preset::Spread => self.addressable().nth(1).is_some(),
         };
         match &self.question.client {
-            Client::Unit(unit) if decides || self.rules.is_by_place() => unit.prefix_len(),
-            Client::Unit(_) | Client::Pop(_) => 0,
+            Client::Unit(unit) if decides || self.rules.is_by_place() => {
+                (unit.prefix_len(), ScopeBecause::ByClient)
+            }
+            Client::Unit(_) | Client::Pop(_) => (0, ScopeBecause::SameForAll),
         }
     }
 

@@ -56,7 +56,8 @@ impl Distance {
 
     /// Measured for this very client, and believed by half at least.
     pub(crate) fn is_sure(&self) -> bool {
-        self.source == RttSource::Measured && self.confidence >= HALF
+        let is_known = matches!(self.source, RttSource::Measured | RttSource::Assumed);
+        is_known && self.confidence >= HALF
     }
 
     /// Whether the probe at `target` itself, a POP, may yet say that it is nearer than `rival`.
@@ -74,7 +75,19 @@ pub(crate) fn distances(view: &View, rules: &SiteRules, client: &Client) -> Vec<
     let farthest = known.iter().flatten().map(|distance| distance.rtt).max();
     let rtt = farthest.unwrap_or(DEFAULT_RTT).max(DEFAULT_RTT);
     let default = Distance { confidence: 0, ..Distance::certain(rtt, RttSource::Default, None) };
-    known.into_iter().map(|distance| distance.unwrap_or_else(|| default.clone())).collect()
+    let known = known.into_iter().map(|distance| distance.unwrap_or_else(|| default.clone()));
+    let known = rules.targets.iter().zip(known);
+    known.map(|(target, distance)| supposed(view, &target.id, distance)).collect()
+}
+
+/// `distance`, or what of it is supposed to be otherwise.
+fn supposed(view: &View, target: &TargetId, distance: Distance) -> Distance {
+    let Some(way) = view.ways.get(target) else { return distance };
+    let loss = way.loss.unwrap_or(distance.loss);
+    match way.rtt {
+        Some(rtt) => Distance { loss, ..Distance::certain(rtt, RttSource::Assumed, None) },
+        None => Distance { loss, ..distance },
+    }
 }
 
 /// What is known around one client.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use popnet_config::network::Location;
 use popnet_terms::Micros;
+use serde::{Deserialize, Serialize};
 
 /// Mean radius of the Earth.
 const EARTH_KM: f64 = 6_371.0;
@@ -13,7 +14,7 @@ const EARTH_KM: f64 = 6_371.0;
 const PAIRS_MIN: usize = 32;
 
 /// Time = base + slope × distance, for targets in one region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Model {
     /// Access networks at both ends.
     base: Micros,
@@ -70,7 +71,7 @@ impl Model {
 }
 
 /// A model a region.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Models {
     by_region: BTreeMap<Option<String>, Model>,
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use popnet_terms::{PopId, TargetId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 use crate::view::GuardHold;
@@ -26,12 +27,12 @@ const TARGETS_PERCENT: usize = 30;
 const MASS_MIN: usize = 2;
 
 /// Who is down by the probes' words, and since when.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Guard {
     falls: BTreeMap<TargetId, Fall>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Fall {
     at: Timestamp,
     /// The one site on whose word it rests; `None`: several.

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use popnet_terms::{Micros, NodeName, PopId, ProbeId, Removed, Timestamp};
 use popnet_wire::probing::{Cause, Health, Service, Subject};
 use popnet_wire::rollout::Epoch;
+use serde::{Deserialize, Serialize};
 
 use crate::confidence::HALF;
 use crate::plan::{Plan, ProbePlan};
 
 /// One publisher's newest word on one subject by one probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Word {
     pub(crate) boot: u64,
     pub(crate) seq: u64,

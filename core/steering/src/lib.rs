@@ -11,6 +11,7 @@
 //! - [`Rules::compile`] turns the configuration into integers once a version.
 
 mod assess;
+mod assume;
 mod atlas;
 mod bindings;
 mod board;
@@ -27,6 +28,8 @@ mod limits;
 mod lossy;
 mod plan;
 mod rank;
+mod replay;
+mod rival;
 mod rules;
 mod score;
 mod sheds;
@@ -39,5 +42,7 @@ pub use board::{Board, Recorded};
 pub use choice::{Choice, Chosen, Client, Family, Question};
 pub use choose::choose;
 pub use digest::{Ledger, Missing};
+pub use replay::{Input, Replay, ReplayError, Start, in_force};
+pub use rival::rivals;
 pub use rules::{Rules, SiteRules, Target, TargetNode};
 pub use view::{GuardHold, Standing, Verdict, View};

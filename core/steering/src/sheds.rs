@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use popnet_terms::{NodeName, PopId, TargetId, Timestamp};
 use popnet_wire::probing::Shed;
+use serde::{Deserialize, Serialize};
 
 /// A publisher that was silent for so long speaks no more, where another one does: full state
 /// comes every ten seconds.
@@ -18,12 +19,12 @@ const FROZEN: Duration = Duration::from_mins(1);
 const FADE_PERIODS: u32 = 5;
 
 /// The words of every publisher.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sheds {
     words: BTreeMap<TargetId, BTreeMap<NodeName, Word>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Word {
     boot: u64,
     seq: u64,

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use popnet_terms::{Micros, NodeName, PopId, Removed, Seconds, TargetId, Timestamp};
 use popnet_wire::rollout::Epoch;
 use popnet_wire::status::{TargetState, TargetStatus};
+use serde::{Deserialize, Serialize};
 
+use crate::assume::Way;
 use crate::atlas::{Atlas, Place};
 use crate::confidence::Ageing;
 use crate::geo::{Model, Models};
@@ -29,6 +31,8 @@ pub struct View {
     pub(crate) models: Arc<Models>,
     pub(crate) connect: Arc<BTreeMap<PopId, BTreeMap<TargetId, Connect>>>,
     pub(crate) to_probes: Arc<BTreeMap<PopId, Micros>>,
+    /// Ways that are supposed to be otherwise; none, save for "what if?".
+    pub(crate) ways: Arc<BTreeMap<TargetId, Way>>,
 }
 
 /// Time to connect from a POP to a target.
@@ -39,7 +43,7 @@ pub(crate) struct Connect {
 }
 
 /// What is known of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The verdict.
     pub standing: Standing,
@@ -79,7 +83,7 @@ pub struct Verdict {
 }
 
 /// How a target stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Standing {
     /// Healthy.
     Up,
@@ -137,6 +141,12 @@ impl View {
         self.latency.units()
     }
 
+    /// About `most` of these units, the same wherever the same are known.
+    #[must_use]
+    pub fn units_among(&self, most: usize) -> Vec<IpNet> {
+        self.latency.among(most)
+    }
+
     /// The round trip from `pop` to `client` and its age, when `pop` has measured exactly it.
     #[must_use]
     pub fn rtt(&self, pop: &PopId, client: IpNet) -> Option<(Micros, Seconds)> {
@@ -150,17 +160,6 @@ impl View {
     pub fn connect(&self, pop: &PopId, target: &TargetId) -> Option<(Micros, Seconds)> {
         let found = self.connect.get(pop)?.get(target)?;
         Some((found.rtt, seconds(self.at, found.at)))
-    }
-
-    /// The view in which these targets are down or, `true`, up: for "what if?".
-    #[must_use]
-    pub fn assuming(&self, assumptions: &[(TargetId, bool)]) -> Self {
-        let mut verdicts = BTreeMap::clone(&self.verdicts);
-        for (target, up) in assumptions {
-            let before = verdicts.get(target).map(AsRef::as_ref);
-            verdicts.insert(target.clone(), Arc::new(assumed(before, *up, self.at)));
-        }
-        Self { verdicts: Arc::new(verdicts), ..self.clone() }
     }
 
     pub(crate) fn exact(&self, client: IpNet) -> Vec<Known> {
@@ -186,6 +185,12 @@ impl View {
     #[must_use]
     pub fn place(&self, client: IpNet) -> Option<Place> {
         self.atlas.place(client)
+    }
+
+    /// The databases of places.
+    #[must_use]
+    pub fn atlas(&self) -> &Atlas {
+        &self.atlas
     }
 
     pub(crate) fn age(&self, at: Timestamp) -> Seconds {
@@ -219,40 +224,6 @@ impl Verdict {
             seen_by: self.seen_by.clone(),
             response: self.response,
         }
-    }
-}
-
-fn assumed(before: Option<&Verdict>, up: bool, at: Timestamp) -> Verdict {
-    let blank = Verdict {
-        standing: Standing::Up,
-        since: at,
-        reason: None,
-        why: "".into(),
-        age: None,
-        seen_by: Vec::new(),
-        load: None,
-        epoch: None,
-        response: None,
-        dissent: 0,
-        out: Vec::new(),
-        shed: 0,
-        is_kept: false,
-        ramp: 1_000,
-        regions: [].into(),
-        bandwidth: None,
-        used: None,
-    };
-    let known = before.cloned().unwrap_or_else(|| blank.clone());
-    if up {
-        // Every machine of it: an assumption is about the whole target.
-        return Verdict { load: known.load, response: known.response, ..blank };
-    }
-    Verdict {
-        standing: Standing::Down,
-        reason: Some(Removed::DownProbe),
-        why: "assumed down".into(),
-        regions: [].into(),
-        ..known
     }
 }
 

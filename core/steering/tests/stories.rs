@@ -14,6 +14,7 @@ use popnet_terms::{
     Because, Micros, NodeName, OriginId, PopId, ProbeId, Removed, RttSource, Seconds, SiteName,
     TargetId, Timestamp,
 };
+use popnet_wire::inquiring::{Assumed, Assumption};
 use popnet_wire::probing::{
     Cause, Finding, Health, Latency, Method, Report, Sample, Service, Subject,
 };
@@ -653,8 +654,11 @@ impl Lab {
 
     fn ask_assuming(&mut self, site: &str, assumptions: &[(&str, bool)]) -> Choice {
         let rules = Rules::compile(&self.network);
-        let assumptions: Vec<(TargetId, bool)> =
-            assumptions.iter().map(|(id, up)| (target(id), *up)).collect();
+        let what = |up: bool| if up { Assumed::Up } else { Assumed::Down };
+        let assumptions = assumptions.iter();
+        let assumptions: Vec<Assumption> = assumptions
+            .map(|(id, up)| Assumption { target: target(id), what: what(*up) })
+            .collect();
         let view = self.board.view(self.now).assuming(&assumptions);
         choose(&view, rules.site(site).unwrap(), &question(CLIENT))
     }

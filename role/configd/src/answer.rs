@@ -78,7 +78,7 @@ impl Door {
                 Some(purges) => Reply::Purges(purges),
                 None => return Err(no_master(daemon.me())),
             },
-            ask @ (Ask::ExplainDns(_) | Ask::Zone(_)) => {
+            ask @ (Ask::ExplainDns(_) | Ask::Zone(_) | Ask::Inquire(_) | Ask::Moves(_)) => {
                 return self.role(Role::Nameserver, &ask, out).await;
             }
             ask @ Ask::Trips(_) => return self.role(Role::Webcache, &ask, out).await,
@@ -236,8 +236,9 @@ impl Door {
 
 /// Asks over `link` and hands every reply on.
 async fn relay(link: Result<Link, LinkError>, ask: &Ask, out: &ReplySink) -> Result<(), LinkError> {
-    // A push answers only when slow nodes have been waited for.
-    let patience = if matches!(ask, Ask::Push(_)) { REPLY_MAX * 6 } else { REPLY_MAX };
+    // A push answers only when slow nodes have been waited for; the past is lived again.
+    let is_slow = matches!(ask, Ask::Push(_) | Ask::Inquire(_) | Ask::Moves(_));
+    let patience = if is_slow { REPLY_MAX * 6 } else { REPLY_MAX };
     let mut link = link?.patient_for(patience);
     let mut replies = link.ask(ask).await?;
     while let Some(reply) = replies.next().await? {
@@ -308,7 +309,8 @@ fn name(ask: &Ask) -> &'static str {
         Ask::Rollout(_) => "a step of a push",
         Ask::Purge(_) => "a purge step",
         Ask::PurgesSince(_) => "missed purges",
-        Ask::ExplainDns(_) | Ask::ExplainUrl(_) => "an explanation",
+        Ask::ExplainDns(_) | Ask::ExplainUrl(_) | Ask::Inquire(_) => "an explanation",
+        Ask::Moves(_) => "who would move",
         Ask::Question(_) => "a question to the logs",
         Ask::At(..) => "for another node",
         Ask::NetworkStatus => "the network's status",

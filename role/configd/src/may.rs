@@ -83,7 +83,9 @@ fn is_from_above(ask: &Ask) -> bool {
         | Ask::ExplainDns(_)
         | Ask::ExplainUrl(_)
         | Ask::Question(_)
-        | Ask::Zone(_) => true,
+        | Ask::Zone(_)
+        | Ask::Inquire(_)
+        | Ask::Moves(_) => true,
         Ask::RoleStatus
         | Ask::Sheet(_)
         | Ask::PurgesSince(_)
@@ -111,7 +113,7 @@ fn may_node(node: &NodeName, ask: &Ask, scope: &Scope<'_>, network: &Network) ->
         }
         // A7: a node that is no master can be a person's way to a master, not more.
         Ask::NetworkStatus | Ask::History { .. } | Ask::Version(_) | Ask::ExplainDns(_) => holds,
-        Ask::ExplainUrl(_) => holds,
+        Ask::ExplainUrl(_) | Ask::Inquire(_) | Ask::Moves(_) => holds,
         Ask::Question(_) => is_master || shows,
         Ask::PurgeNetwork(_) => is_master || shows,
         Ask::Zone(ask) if ask.order == ZoneOrder::Status => holds,

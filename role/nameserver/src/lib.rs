@@ -13,11 +13,14 @@
 //! - `bindings`: which clients stay where, kept on disk and told to the other name servers.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
 //! - `tap`: copies of questions and answers: dnstap, and a log of lines.
+//! - `archive`: what the board was told, kept for questions about the past. `why`, `moves`: the
+//!   answers to those, and to "what if?".
 //! - `control`: the role's own socket. `rehearsal`: the ways in without sockets, for tests.
 //!
 //! Client subnets count unless a policy says `never`, or names a list of resolvers
 //! (`only-public-resolvers`, `require-trusted`) that the asker is not on.
 
+mod archive;
 mod atlas;
 mod bindings;
 mod control;
@@ -26,6 +29,7 @@ mod limit;
 mod measure;
 mod meet;
 mod memo;
+mod moves;
 mod needs;
 mod notes;
 mod ready;
@@ -41,8 +45,10 @@ mod transfer;
 mod transport;
 mod udp;
 mod views;
+mod why;
 mod zones;
 
+pub use archive::{parse as parse_inputs, segment as segment_of_inputs};
 pub use bindings::{Kept as KeptBinding, parse_log as parse_bindings};
 pub use limit::{parse_cookie_secrets, parse_shared_cookie_secrets};
 pub use rehearsal::Rehearsal;

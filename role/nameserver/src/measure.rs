@@ -15,8 +15,8 @@ use popnet_config::Held;
 use popnet_runtime::Context;
 use popnet_runtime::clock::Steady;
 use popnet_runtime::quic::{Connection, Endpoint};
-use popnet_steering::{Board, GuardHold, Ledger};
-use popnet_terms::{CustomerId, Micros, NodeName, PopId, Role, SiteName};
+use popnet_steering::{Board, GuardHold, Input, Ledger, in_force};
+use popnet_terms::{CustomerId, Micros, NodeName, PopId, Role, SiteName, Timestamp};
 use popnet_wire::frame::{Conversation, decode, encode};
 use popnet_wire::logging::{Event, Record};
 use popnet_wire::probing::{Bound, DATAGRAM_MAX, Datagram, Digest, Hits, Need, Repair, Report};
@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::{BoardAsk, Limits, Note, Whole};
 use crate::atlas::AtlasShelf;
 use crate::counters::count;
 use crate::needs::{self, Pending, Wished};
@@ -46,6 +47,8 @@ const REPAIR_SLOT: Duration = Duration::from_millis(250);
 const HITS_SLOT: Duration = Duration::from_secs(10);
 /// How often the paths to the probes are looked at.
 const PATHS_SLOT: Duration = Duration::from_secs(1);
+/// A way to the probes that changes by less, in microseconds, has not changed.
+const PATH_BAND: u32 = 500;
 /// How often the board is written to disk.
 const KEEP_SLOT: Duration = Duration::from_secs(5);
 /// How often what counts for nothing is dropped.
@@ -79,8 +82,12 @@ pub(crate) fn start(
         .into_iter()
         .map(|endpoint| tokio::spawn(admit(endpoint, Arc::clone(&door))))
         .collect();
+    let boards = shared.archive.start();
     let mut desk = BoardDesk {
         board: Board::new(),
+        epoch: Epoch(0),
+        text: "".into(),
+        paths: BTreeMap::new(),
         ledger: Ledger::default(),
         steady: Steady::default(),
         guard: None,
@@ -92,7 +99,7 @@ pub(crate) fn start(
         is_kept: true,
     };
     tokio::spawn(async move {
-        desk.run(reports, wished, config, shutdown).await;
+        desk.run(reports, wished, boards, config, shutdown).await;
         // The role has ended when its ports are free.
         for door in doors {
             let _ = door.await;
@@ -327,6 +334,11 @@ pub(crate) fn word_in(octets: &[u8]) -> Option<Word> {
 /// The board's one owner.
 struct BoardDesk {
     board: Board,
+    /// The configuration in force.
+    epoch: Epoch,
+    text: Arc<str>,
+    /// The ways to the probes, as the board was told last.
+    paths: BTreeMap<PopId, Micros>,
     /// What of the probes' words has come.
     ledger: Ledger,
     steady: Steady,
@@ -347,6 +359,7 @@ impl BoardDesk {
         &mut self,
         mut words: mpsc::Receiver<Word>,
         mut wished: Wished,
+        mut boards: mpsc::Receiver<BoardAsk>,
         mut config: watch::Receiver<Arc<Held>>,
         shutdown: CancellationToken,
     ) {
@@ -369,6 +382,8 @@ impl BoardDesk {
                     }
                 }
                 Some(need) = wished.recv() => self.wish(need),
+                // Whoever asked has gone, or has the board now.
+                Some(ask) = boards.recv() => drop(ask.send(self.board.clone())),
                 () = sleep_until(next_view) => {
                     self.publish();
                     next_view = Instant::now() + VIEW_MAX;
@@ -387,11 +402,13 @@ impl BoardDesk {
                 _ = forget.tick() => {
                     let now = self.steady.now();
                     self.board.forget(now);
+                    self.note(Input::Forgot { at: now });
                 }
                 _ = atlas.tick() => {
                     self.open_atlas(&Arc::clone(&config.borrow()));
                     let now = self.steady.now();
                     self.board.fit_models(now);
+                    self.note(Input::Fitted { at: now });
                 }
             }
         }
@@ -401,10 +418,14 @@ impl BoardDesk {
     }
 
     fn configure(&mut self, held: &Held) {
-        // Epoch 0: straight from a file, nobody is ever behind it.
-        let epoch = Some(held.epoch).filter(|epoch| *epoch > Epoch(0));
         let now = self.steady.now();
-        self.board.configure(&held.network, epoch, now);
+        self.board.configure(&held.network, in_force(held.epoch), now);
+        self.paths.clear();
+        (self.epoch, self.text) = (held.epoch, popnet_config::canonical(&held.network).into());
+        let kept = held.network.logs.inputs.clone().unwrap_or_default();
+        self.shared.archive.note(Note::Limits(Limits::of(&kept)));
+        let (epoch, text) = (self.epoch, Arc::clone(&self.text));
+        self.note(Input::Configured { at: now, epoch, text });
         let is_probe = |probe: &NodeName| {
             held.network.node(probe).is_some_and(|node| node.runs(Role::Netprobe))
         };
@@ -424,6 +445,7 @@ impl BoardDesk {
         };
         self.ledger.heard(&report.publisher, report.boot, report.seq, now);
         let recorded = self.board.record(report, now);
+        self.note(Input::Heard { at: now, report: report.clone() });
         let news = recorded.accepted > 0;
         self.is_kept &= !news;
         news
@@ -433,8 +455,29 @@ impl BoardDesk {
     fn record_paths(&mut self) {
         for (pop, rtt) in self.probes.paths() {
             let rtt = Micros(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
-            self.board.record_path(&pop, rtt);
+            let told = self.paths.get(&pop).copied();
+            // What moves by less is no news (hysteresis belongs to the publisher).
+            let is_news = |told: Micros| told.0.abs_diff(rtt.0) > PATH_BAND.max(told.0 / 16);
+            if told.is_none_or(is_news) {
+                self.paths.insert(pop.clone(), rtt);
+                self.board.record_path(&pop, rtt);
+                self.note(Input::Path { pop, rtt });
+            }
         }
+    }
+
+    /// Writes down what the board was told.
+    fn note(&self, input: Input) {
+        self.shared.archive.note(Note::Input(input));
+    }
+
+    /// Writes the whole board down, when that is wanted: right after a view.
+    fn note_whole(&self, at: Timestamp) {
+        let Some(lost) = self.shared.archive.wants_whole() else { return };
+        let (epoch, text) = (self.epoch, Arc::clone(&self.text));
+        let (board, bound) = (self.board.clone(), self.shared.book.bound());
+        let whole = Whole { at, epoch, text, board, bound, lost };
+        self.shared.archive.note(Note::Start(Box::new(whole)));
     }
 
     fn publish(&mut self) {
@@ -442,6 +485,8 @@ impl BoardDesk {
         let view = self.board.view(now);
         self.alarm(view.guard.as_ref());
         self.shared.view.store(Arc::new(view));
+        self.note(Input::Viewed { at: now });
+        self.note_whole(now);
     }
 
     /// Tells people when the guard begins to hold somebody up, and when it lets go.

@@ -74,13 +74,15 @@ impl Memo {
 mod tests {
     use super::*;
     use popnet_steering::Choice;
-    use popnet_terms::{Because, Seconds};
+    use popnet_terms::{Because, ScopeBecause, Seconds, TtlBecause};
 
     fn steered(ttl: u32) -> Steered {
         let choice = Choice {
             targets: Vec::new(),
             ttl: Seconds(ttl),
+            ttl_because: TtlBecause::Settled,
             scope: 0,
+            scope_because: ScopeBecause::SameForAll,
             because: Because::BestScore,
             margin: None,
             candidates: [].into(),

@@ -11,8 +11,11 @@ use popnet_config::Held;
 use popnet_dns::UDP_SIZE;
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, StartError, clock};
+use popnet_steering::View;
 use popnet_terms::Role;
 use popnet_transfer::tsig;
+use popnet_wire::control::Problem;
+use popnet_wire::explaining::{DnsStory, ExplainDns};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 
@@ -23,7 +26,7 @@ use crate::table::Table;
 use crate::transfer::{self, Clerk};
 use crate::transport::{self, Hall};
 use crate::zones::Zones;
-use crate::{needs, udp};
+use crate::{needs, udp, why};
 
 /// A name server that hears and says only what it is given. Updates are undone after each call.
 #[derive(Debug)]
@@ -96,6 +99,27 @@ impl Rehearsal {
             return Some(answer);
         }
         out.get(..length).filter(|answer| !answer.is_empty()).map(<[u8]>::to_vec)
+    }
+
+    /// From now on it knows what `view` says.
+    pub fn see(&mut self, mut view: View) {
+        // Views of several boards may have one number; kept answers must not outlive theirs.
+        view.generation = self.shared.view.load().generation + 1;
+        self.shared.view.store(Arc::new(view));
+    }
+
+    /// Why a resolver would get the answer that it would get now.
+    ///
+    /// # Errors
+    /// When the name or the type cannot be asked for.
+    pub fn explain(&self, ask: &ExplainDns) -> Result<DnsStory, Problem> {
+        why::explain(&self.shared, ask).map(|(_, story)| story)
+    }
+
+    /// What it has counted, in words.
+    #[must_use]
+    pub fn counted(&self) -> String {
+        format!("{:?}", self.shared.counters)
     }
 
     /// Everything that is said on a connection of the plain DNS port, on which `pieces` arrive one

@@ -12,8 +12,8 @@ use popnet_answer::{
 use popnet_config::network::PersistMode;
 use popnet_dns::{Envelope, Name, Parsed, Query, Rcode, Rtype, parse_query};
 use popnet_guard::Gate;
-use popnet_steering::{Choice, View};
-use popnet_terms::{Because, TargetId};
+use popnet_steering::{Choice, Held, View};
+use popnet_terms::{Because, SiteName, TargetId};
 use popnet_wire::logging::Decision;
 use popnet_wire::probing::Need;
 
@@ -216,7 +216,8 @@ impl<'a> Desk<'a> {
         let asker = Asker::of(query, from);
         match found.outcome {
             Outcome::Steered { site, .. } => {
-                let story = self.choose_target(query, asker, site, &mut notes.memo);
+                let held = |site: &SiteName, client| self.shared.book.get(site, client);
+                let story = self.choose_target(query, asker, site, &held, &mut notes.memo);
                 let Some(story) = story else { return (0, Due::Unique) };
                 let length = self.write_steered(&story, &found, form, out);
                 notes.hit(site);
@@ -388,6 +389,7 @@ impl<'a> Desk<'a> {
         query: &'q Query<'q>,
         asker: Asker,
         index: SiteIndex,
+        held: &WhoIsBound<'_>,
         memo: &mut Memo,
     ) -> Option<Story<'q>> {
         let site = self.table.site(index)?;
@@ -398,16 +400,23 @@ impl<'a> Desk<'a> {
         let steered = match asker.bound(rules) {
             None => memo.get(key, || for_unit(self.table, self.view, site, unit, qtype, None)),
             Some(client) if client == unit => {
-                memo.get(key, || self.choose_bound(site, unit, qtype, client))
+                memo.get(key, || self.choose_bound(site, unit, qtype, client, held))
             }
             // Who is bound is not who the key is about.
-            Some(client) => Arc::new(self.choose_bound(site, unit, qtype, client)),
+            Some(client) => Arc::new(self.choose_bound(site, unit, qtype, client, held)),
         };
         Some(Story { asker, unit, query, site, rules, steered })
     }
 
-    fn choose_bound(&self, site: &SiteEntry, unit: IpNet, qtype: Rtype, client: IpNet) -> Steered {
-        let held = self.shared.book.get(&site.name, client);
+    fn choose_bound(
+        &self,
+        site: &SiteEntry,
+        unit: IpNet,
+        qtype: Rtype,
+        client: IpNet,
+        held: &WhoIsBound<'_>,
+    ) -> Steered {
+        let held = held(&site.name, client);
         let steered = for_unit(self.table, self.view, site, unit, qtype, held.as_ref());
         bind(steered, site, client, held.as_ref())
     }
@@ -461,9 +470,15 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The decision that `query` would get, when it leads to one. The very path of an answer, but
-    /// nothing is counted or remembered.
-    pub(crate) fn explain(&self, query: &Query<'_>, from: IpAddr, notes: &Notes) -> Explained<'_> {
+    /// The decision that `query` would get, when it leads to one and clients are bound as `held`
+    /// says. The very path of an answer, but nothing is counted or remembered.
+    pub(crate) fn explain<'q>(
+        &'q self,
+        query: &'q Query<'q>,
+        from: IpAddr,
+        held: &WhoIsBound<'_>,
+        notes: &Notes,
+    ) -> Explained<'q> {
         if !self.gate().admits(from, query.qname.as_wire()) {
             return Explained::Prohibited;
         }
@@ -473,16 +488,17 @@ impl<'a> Desk<'a> {
         let form = Form { now: notes.now, limit: out.len(), envelope: Envelope::default() };
         match found.outcome {
             Outcome::Steered { site, .. } => {
-                let story = self.choose_target(query, asker, site, &mut Memo::default());
-                let Some(story) = story else { return Explained::Silence };
-                let decision = story.tell(self.shared, self.table, 0, notes.now);
-                Explained::Decision(Box::new(decision))
+                let mut memo = Memo::default();
+                match self.choose_target(query, asker, site, held, &mut memo) {
+                    Some(story) => Explained::Choice(Box::new(story)),
+                    None => Explained::Silence,
+                }
             }
             Outcome::Origin { site, pop, .. } => {
-                let story = self.choose_origin(query, asker, site, pop);
-                let Some(story) = story else { return Explained::Silence };
-                let decision = story.tell(self.shared, self.table, 0, notes.now);
-                Explained::Decision(Box::new(decision))
+                match self.choose_origin(query, asker, site, pop) {
+                    Some(story) => Explained::Choice(Box::new(story)),
+                    None => Explained::Silence,
+                }
             }
             Outcome::Records(_)
             | Outcome::Minimal
@@ -504,6 +520,9 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// Whom a site's client is bound to.
+pub(crate) type WhoIsBound<'a> = dyn Fn(&SiteName, IpNet) -> Option<Held> + 'a;
+
 /// What is due whenever an answer is given again.
 enum Due<'q> {
     /// It is not: it holds for this one question only.
@@ -517,7 +536,7 @@ enum Due<'q> {
 /// What a question would lead to.
 pub(crate) enum Explained<'t> {
     /// A choice, with everything it rests on.
-    Decision(Box<Decision>),
+    Choice(Box<Story<'t>>),
     /// The answer's octets.
     Octets(Outcome<'t>, Vec<u8>),
     /// Not for this asker.

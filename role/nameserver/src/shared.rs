@@ -11,6 +11,7 @@ use popnet_runtime::{Context, Published, StartError, clock};
 use popnet_steering::{Board, View};
 use popnet_terms::{NodeName, Role};
 
+use crate::archive::Archive;
 use crate::bindings::Book;
 use crate::counters::Counters;
 use crate::limit::{Shield, first_secrets, tap};
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// Zones that travel.
     pub(crate) transfers: Transfers,
     pub(crate) signing: Signing,
+    /// The past.
+    pub(crate) archive: Archive,
     decisions: AtomicU64,
 }
 
@@ -79,6 +82,7 @@ impl Shared {
             book: Book::new(),
             transfers: Transfers::new(context),
             signing: Signing::new(context),
+            archive: Archive::new(context),
             // Unique in the network: 64 random bits to begin with, then one by one.
             decisions: AtomicU64::new(first),
         })

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use popnet_config::network::{PersistBy, PersistMode};
 use popnet_dns::{Name, Query, Rtype};
 use popnet_steering::{Choice, Client, Family, Held, Question, SiteRules, View, choose};
-use popnet_terms::{Because, PopId, Removed, Seconds, TargetId, client_unit};
+use popnet_terms::{Because, PopId, Removed, Seconds, TargetId, TtlBecause, client_unit};
 use popnet_wire::logging::Decision;
 
 use crate::bindings::{HOLD, Wish};
@@ -86,6 +86,11 @@ impl Steered {
     }
 }
 
+/// Which addresses a question for `qtype` is about.
+pub(crate) fn family_of(qtype: Rtype) -> Family {
+    if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 }
+}
+
 /// Chooses addresses for the clients of `unit`.
 pub(crate) fn for_unit(
     table: &Table,
@@ -98,7 +103,7 @@ pub(crate) fn for_unit(
     if matches!(qtype, Rtype::SVCB | Rtype::HTTPS) {
         return for_hints(table, view, site, unit, held);
     }
-    let family = if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 };
+    let family = family_of(qtype);
     let bound = held.map(|held| held.target.clone());
     let question = |family| Question { client: Client::Unit(unit), family, bound: bound.clone() };
     let choice = choose(view, &site.answered, &question(family));
@@ -142,7 +147,10 @@ pub(crate) fn bind(
 ) -> Steered {
     let Some(chosen) = steered.chosen.first() else { return steered };
     if let Some(held) = held.filter(|held| held.target == *chosen) {
-        steered.choice.ttl = Seconds(steered.choice.ttl.0.min(held.left.0.max(1)));
+        let left = Seconds(held.left.0.max(1));
+        if left < steered.choice.ttl {
+            (steered.choice.ttl, steered.choice.ttl_because) = (left, TtlBecause::BindingEnds);
+        }
         return steered;
     }
     // For the other family only: whoever is asked for the first again must find it.

@@ -12,6 +12,7 @@ use popnet_dns::Name;
 use popnet_guard::Gate;
 use popnet_steering::{Rules, SiteRules};
 use popnet_terms::{CustomerId, OriginId, SiteName};
+use popnet_wire::inquiring::Assumption;
 use popnet_wire::rollout::Epoch;
 
 use crate::sign::SigningRules;
@@ -86,22 +87,10 @@ impl Table {
         for problem in catalog.problems() {
             tracing::warn!(%problem, "left out of the name table");
         }
-        let rules = Rules::compile(network);
-        let sites = catalog.sites().iter().filter_map(|name| {
-            let site = network.sites.get(name)?;
-            Some(SiteEntry {
-                name: name.clone(),
-                customer: site.customer.clone(),
-                answered: Arc::clone(rules.site(name.as_str())?),
-                fetched: Arc::clone(rules.origins(name.as_str())?),
-                is_logged: !network.log_servers(&site.customer).is_empty(),
-                hits: AtomicU32::new(0),
-            })
-        });
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             epoch: held.epoch,
-            sites: sites.collect(),
+            sites: entries(network, &catalog),
             origins: Arc::new(origins(network)),
             catalog,
             views,
@@ -139,6 +128,41 @@ impl Table {
         common.chain(self.views.iter().flat_map(ZoneView::own))
     }
 
+    /// What `network` would mean here, with the zones as they are served: for "what if?" and for
+    /// the past, beside this table.
+    pub(crate) fn beside(&self, network: &Network, epoch: Epoch) -> Self {
+        let zones = self.catalog.zones().iter().filter(|zone| !zone.is_made());
+        let zones = zones.map(|zone| Arc::clone(zone.unsigned().unwrap_or_else(|| zone.image())));
+        let catalog = Catalog::build(network, 1, &zones.collect::<Vec<_>>());
+        Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            epoch,
+            sites: entries(network, &catalog),
+            origins: Arc::new(origins(network)),
+            catalog,
+            // Views show zones' own records, and site numbers are of this catalog.
+            views: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// This table where the assumptions about prices hold.
+    pub(crate) fn assuming(&self, assumptions: &[Assumption]) -> Self {
+        let sites = self.sites.iter().map(|site| SiteEntry {
+            name: site.name.clone(),
+            customer: site.customer.clone(),
+            answered: Arc::new(site.answered.assuming(assumptions)),
+            fetched: Arc::new(site.fetched.assuming(assumptions)),
+            is_logged: site.is_logged,
+            hits: AtomicU32::new(0),
+        });
+        Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            sites: sites.collect(),
+            ..self.clone()
+        }
+    }
+
     /// The site with this number in the catalog.
     pub(crate) fn site(&self, index: SiteIndex) -> Option<&SiteEntry> {
         self.sites.get(index as usize)
@@ -167,6 +191,23 @@ fn over(common: &[Arc<Image>], own: Vec<Arc<Image>>) -> Vec<Arc<Image>> {
     let stay = common.iter().filter(|image| !hidden.contains(image.apex()));
     images.extend(stay.cloned());
     images
+}
+
+/// The sites of `network` in the order of the catalog's numbers.
+fn entries(network: &Network, catalog: &Catalog) -> Arc<[SiteEntry]> {
+    let rules = Rules::compile(network);
+    let sites = catalog.sites().iter().filter_map(|name| {
+        let site = network.sites.get(name)?;
+        Some(SiteEntry {
+            name: name.clone(),
+            customer: site.customer.clone(),
+            answered: Arc::clone(rules.site(name.as_str())?),
+            fetched: Arc::clone(rules.origins(name.as_str())?),
+            is_logged: !network.log_servers(&site.customer).is_empty(),
+            hits: AtomicU32::new(0),
+        })
+    });
+    sites.collect()
 }
 
 fn origins(network: &Network) -> BTreeMap<OriginId, Origin> {

@@ -13,6 +13,7 @@ use popnet_terms::NodeName;
 use popnet_wire::asking::{Answer, Question};
 use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
+use popnet_wire::inquiring::{Explanation, Inquiry, Moves};
 use popnet_wire::purging::{Purge, PurgeOrder, PurgeReceipt};
 use popnet_wire::rollout::{Epoch, Outcome, Version};
 use popnet_wire::status::NetworkStatus;
@@ -178,6 +179,29 @@ impl Admin {
         }
     }
 
+    /// Why does a resolver get that answer from `node`, a name server, at some time and under some
+    /// conditions?
+    ///
+    /// # Errors
+    /// What the daemon or the name server says, or that it does not answer.
+    pub async fn inquire(&self, node: &NodeName, inquiry: Inquiry) -> Result<Explanation, Problem> {
+        match self.one_slow(at(node, Ask::Inquire(Box::new(inquiry)))).await? {
+            Reply::Explained(told) => Ok(*told),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// Who would move if `text` were the configuration, as `node`, a name server, sees it?
+    ///
+    /// # Errors
+    /// What the daemon or the name server says, or that it does not answer.
+    pub async fn moves(&self, node: &NodeName, text: String) -> Result<Moves, Problem> {
+        match self.one_slow(at(node, Ask::Moves(text))).await? {
+            Reply::Moves(moves) => Ok(*moves),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
     /// Gives `node`, a name server, an order about a zone; says how the zone stands then, for
     /// everybody and in each view that has one of its own.
     ///
@@ -237,6 +261,12 @@ impl Admin {
 
     async fn one(&self, ask: Ask) -> Result<Reply, Problem> {
         let mut link = self.open(READ_WAIT).await?;
+        link.ask_one(&ask).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Asks what takes its time to be found out.
+    async fn one_slow(&self, ask: Ask) -> Result<Reply, Problem> {
+        let mut link = self.open(WRITE_WAIT).await?;
         link.ask_one(&ask).await.map_err(|error| self.failed(&error))
     }
 

@@ -5,11 +5,14 @@ use std::path::Path;
 use popnet_admin::Admin;
 use popnet_config::network::Network;
 use popnet_config::{Change, Diagnostic, EditError, Loaded, Restart};
-use popnet_terms::NodeName;
+use popnet_terms::{NodeName, Role};
 use popnet_wire::control::{Problem, PushOrder};
+use popnet_wire::inquiring::Moves;
 use popnet_wire::rollout::{Epoch, Outcome as Became, Version};
 use serde_json::json;
 
+use super::explain::no_nameserver;
+use super::suppose::moves_text;
 use super::{admin, edit_problem, parsed};
 use crate::cli::{ConfigCommand, Consent};
 use crate::output::{Done, Outcome, Style, consent, print_json, table};
@@ -64,7 +67,7 @@ fn file_error(file: &Path, error: &std::io::Error) -> Problem {
     Problem::new("U0020", what, "popnet config show > popnet.toml   writes the version in force")
 }
 
-fn read(file: &Path, style: Style) -> Result<(String, Loaded), Problem> {
+pub(super) fn read(file: &Path, style: Style) -> Result<(String, Loaded), Problem> {
     let text = std::fs::read_to_string(file).map_err(|error| file_error(file, &error))?;
     let name = file.display().to_string();
     match popnet_config::load(&text, &name) {
@@ -208,7 +211,7 @@ fn change(
     Ok(Done::WELL)
 }
 
-async fn one_version(admin: &Admin, number: Option<u64>) -> Result<Version, Problem> {
+pub(super) async fn one_version(admin: &Admin, number: Option<u64>) -> Result<Version, Problem> {
     admin.version(number.map(Epoch)).await?.ok_or_else(|| {
         let which = number.map_or("no version is in force".into(), |n| format!("there is no v{n}"));
         Problem::new("N0016", which, "popnet config history").with_exit(3)
@@ -261,12 +264,16 @@ async fn history(limit: u32, context: Option<&Path>, style: Style) -> Outcome {
 }
 
 async fn plan(file: &Path, context: Option<&Path>, style: Style) -> Outcome {
-    let (_, loaded) = read(file, style)?;
-    let now = one_version(&admin(context)?, None).await?;
+    let (text, loaded) = read(file, style)?;
+    let admin = admin(context)?;
+    let now = one_version(&admin, None).await?;
     let plan = Difference::between(Some(&now), &loaded.network)?;
+    // What cannot be told is no reason to tell nothing: a network may have no name server yet.
+    let in_force = parsed(&now)?;
+    let moves = moves(&admin, &in_force, &text).await;
     if style.json {
         let told = json!({ "from": plan.from.0, "changes": plan.changes,
-                           "restarts": plan.restarts });
+                           "restarts": plan.restarts, "moves": moves.as_ref().ok() });
         print_json("config.plan/v1", &told);
         return Ok(Done::WELL);
     }
@@ -275,7 +282,23 @@ async fn plan(file: &Path, context: Option<&Path>, style: Style) -> Outcome {
         println!("  no difference in meaning");
     }
     plan.print();
+    match moves {
+        Ok(moves) => print!("{}", moves_text(&moves)),
+        Err(problem) => println!("  who would move is not known: {}", problem.what),
+    }
     Ok(Done::WELL)
+}
+
+/// Who would move, as the first name server that answers sees it.
+async fn moves(admin: &Admin, network: &Network, text: &str) -> Result<Moves, Problem> {
+    let mut last = no_nameserver(network, None);
+    for (node, ..) in network.nodes().filter(|(.., of)| of.runs(Role::Nameserver)) {
+        match admin.moves(&node, text.to_owned()).await {
+            Ok(moves) => return Ok(moves),
+            Err(problem) => last = problem,
+        }
+    }
+    Err(last)
 }
 
 /// A configuration that is to be pushed.

@@ -11,11 +11,13 @@ use popnet_terms::{Because, Micros, NodeName, OriginId, PopId, Role, TargetId};
 use popnet_wire::asking::{Answer, Question, Scope, What};
 use popnet_wire::control::Problem;
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
+use popnet_wire::inquiring::{Assumption, Explanation, Inquiry};
 use popnet_wire::logging::{Candidate, Decision, Record, Score};
 use serde_json::json;
 
 use super::purge::{site_of, split};
-use super::{admin, network};
+use super::suppose::{assumption, beyond, moment, when};
+use super::{admin, network, parsed};
 use crate::cli::{ExplainCommand, ExplainDnsArguments};
 use crate::output::{Done, Outcome, Style, print_json, table};
 
@@ -42,26 +44,42 @@ async fn dns(
     style: Style,
 ) -> Outcome {
     let resolver = resolver(network, arguments.resolver, arguments.from.as_deref())?;
-    let question = ExplainDns {
+    let assume = arguments.assume.iter().map(|text| assumption(text));
+    let draft = match &arguments.config {
+        Some(which) => Some(configuration(admin, which, style).await?),
+        None => None,
+    };
+    let now = popnet_runtime::clock::now();
+    let inquiry = Inquiry {
         name: plain_name(&arguments.name),
         qtype: arguments.r#type.to_int(),
         resolver,
         subnet: arguments.subnet,
-        assume: assumptions(&arguments.assume)?,
+        assume: assume.collect::<Result<_, _>>()?,
+        at: arguments.at.as_deref().map(|text| moment(text, now)).transpose()?,
+        config: draft.as_ref().map(|(text, _)| text.clone()),
     };
-    known_targets(network, &question)?;
-    let (ns, story, view) = ask_dns(admin, network, arguments.ns.as_ref(), question).await?;
+    // A target of the past may be gone by now.
+    if inquiry.at.is_none() {
+        let tried = draft.as_ref().map(|(_, tried)| tried);
+        known_targets(tried.unwrap_or(network), &inquiry.assume)?;
+    }
+    let (ns, told) = inquire(admin, network, arguments.ns.as_ref(), &inquiry).await?;
     if style.json {
-        let mut value = story_json(&ns, &story);
-        if let (Some(view), Some(fields)) = (view, value.as_object_mut()) {
-            fields.insert("view".into(), json!(view));
-        }
-        print_json("explain.dns/v1", &value);
+        print_json("explain.dns/v1", &explanation_json(&ns, &told));
         return Ok(Done::WELL);
     }
-    view.iter().for_each(|view| println!("View        {view}"));
-    match story {
-        DnsStory::Steered(decision) => print!("{}", tell(&decision)),
+    told.view.iter().for_each(|view| println!("View        {view}"));
+    match &told.story {
+        DnsStory::Steered(decision) => {
+            let then = inquiry.at.map(when);
+            let tried = arguments.config.as_deref().map(|which| match which.parse::<u64>() {
+                Ok(number) => format!(" as it would be under v{number}"),
+                Err(_) => format!(" as it would be under {which}"),
+            });
+            print!("{}", head(decision, then, &tried.unwrap_or_default()));
+            print!("{}{}", funnel(decision), beyond(&told));
+        }
         DnsStory::Static(records) => {
             println!("Answer      records of a zone at {ns}; nothing is chosen");
             records.iter().for_each(|record| println!("            {record}"));
@@ -82,14 +100,14 @@ pub(super) fn plain_name(name: &str) -> Arc<str> {
 }
 
 /// A what-if about something that is not there would change nothing, and say so to nobody.
-fn known_targets(network: &Network, question: &ExplainDns) -> Result<(), Problem> {
+fn known_targets(network: &Network, assume: &[Assumption]) -> Result<(), Problem> {
     let origin = |id: &OriginId| {
         network
             .origin_groups
             .get(&id.group)
             .is_some_and(|group| group.servers.contains_key(&*id.server))
     };
-    for (target, _) in &question.assume {
+    for Assumption { target, .. } in assume {
         let known = match target {
             TargetId::Pop(pop) => network.pops.contains_key(pop),
             TargetId::Origin(id) => origin(id),
@@ -104,6 +122,18 @@ fn known_targets(network: &Network, question: &ExplainDns) -> Result<(), Problem
         }
     }
     Ok(())
+}
+
+fn explanation_json(ns: &NodeName, told: &Explanation) -> serde_json::Value {
+    let mut value = story_json(ns, &told.story);
+    if let Some(fields) = value.as_object_mut() {
+        told.view.iter().for_each(|view| drop(fields.insert("view".into(), json!(view))));
+        fields.insert("measured_at".into(), json!(told.at));
+        fields.insert("reasons".into(), json!(told.reasons));
+        fields.insert("rivals".into(), json!(told.rivals));
+        fields.insert("notes".into(), json!(told.notes));
+    }
+    value
 }
 
 fn story_json(ns: &NodeName, story: &DnsStory) -> serde_json::Value {
@@ -179,6 +209,41 @@ pub(super) async fn ask_dns(
     Err(last)
 }
 
+/// The first name server that can tell, or the one asked for.
+async fn inquire(
+    admin: &Admin,
+    network: &Network,
+    only: Option<&NodeName>,
+    inquiry: &Inquiry,
+) -> Result<(NodeName, Explanation), Problem> {
+    let mut last = no_nameserver(network, only);
+    for (node, _, of) in network.nodes() {
+        if !of.runs(Role::Nameserver) || only.is_some_and(|only| *only != node) {
+            continue;
+        }
+        match admin.inquire(&node, inquiry.clone()).await {
+            Ok(told) => return Ok((node, told)),
+            Err(problem) => last = problem,
+        }
+    }
+    Err(last)
+}
+
+/// A kept version by its number, or a file that is not in force yet.
+async fn configuration(
+    admin: &Admin,
+    which: &str,
+    style: Style,
+) -> Result<(String, Network), Problem> {
+    let Ok(number) = which.trim_start_matches('v').parse() else {
+        let (text, loaded) = super::config::read(Path::new(which), style)?;
+        return Ok((text, loaded.network));
+    };
+    let version = super::config::one_version(admin, Some(number)).await?;
+    let network = parsed(&version)?;
+    Ok((version.text, network))
+}
+
 pub(super) fn no_nameserver(network: &Network, only: Option<&NodeName>) -> Problem {
     let all: Vec<String> = network
         .nodes()
@@ -192,27 +257,6 @@ pub(super) fn no_nameserver(network: &Network, only: Option<&NodeName>) -> Probl
         }
         _ => Problem::new("N0043", "this network has no name server", "popnet config show"),
     }
-}
-
-fn assumptions(texts: &[String]) -> Result<Vec<(TargetId, bool)>, Problem> {
-    let parse = |text: &String| {
-        let (target, state) = text.split_once('=')?;
-        let up = match state {
-            "up" => true,
-            "down" => false,
-            _ => return None,
-        };
-        Some((target.parse().ok()?, up))
-    };
-    texts
-        .iter()
-        .map(|text| {
-            parse(text).ok_or_else(|| {
-                let what = format!("{text:?} is no assumption");
-                Problem::new("U0014", what, "--assume fra1=down").with_exit(2)
-            })
-        })
-        .collect()
 }
 
 async fn decision(admin: &Admin, network: &Network, id: &str, style: Style) -> Outcome {
@@ -247,10 +291,14 @@ async fn decision(admin: &Admin, network: &Network, id: &str, style: Style) -> O
 }
 
 /// A decision as people read it.
-pub(super) fn tell(decision: &Decision) -> String {
+fn tell(decision: &Decision) -> String {
+    format!("{}{}{}", head(decision, None, ""), funnel(decision), would_win(decision))
+}
+
+/// What was asked and answered, at `then` where it is not of now.
+fn head(decision: &Decision, then: Option<String>, tried: &str) -> String {
     let answers: Vec<String> = decision.answers.iter().map(ToString::to_string).collect();
     let chosen: Vec<String> = decision.chosen.iter().map(ToString::to_string).collect();
-    let all: Vec<String> = decision.candidates.iter().map(|c| c.target.to_string()).collect();
     let mut text = if answers.is_empty() {
         "Answer      no record of this type: see below what stood in the way\n".to_owned()
     } else {
@@ -260,20 +308,25 @@ pub(super) fn tell(decision: &Decision) -> String {
     };
     let policy = if decision.policy.is_empty() { "fastest" } else { &*decision.policy };
     text.push_str(&format!(
-        "Asked       {} {} from {}{}\nDecided     {} by {}, config {}, policy {policy}, client {}\n",
+        "Asked       {} {} from {}{}\nDecided     {} by {}, config {}{tried}, policy {policy}, client {}\n",
         decision.qname,
         Rtype::from_int(decision.qtype),
         decision.resolver,
         decision.ecs.map(|ecs| format!(", client subnet {ecs}")).unwrap_or_default(),
-        id_text(decision.id),
+        then.unwrap_or_else(|| id_text(decision.id)),
         decision.ns,
         decision.config,
         decision.client,
     ));
-    text.push_str(&format!("Candidates  {}\n", all.join(" ")));
+    text
+}
+
+/// Every candidate: who was removed and why, and what the others score.
+fn funnel(decision: &Decision) -> String {
+    let all: Vec<String> = decision.candidates.iter().map(|c| c.target.to_string()).collect();
+    let mut text = format!("Candidates  {}\n", all.join(" "));
     text.push_str(&removed_text(&decision.candidates));
     text.push_str(&scores_text(&decision.candidates));
-    text.push_str(&would_win(decision));
     text
 }
 

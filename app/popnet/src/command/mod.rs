@@ -13,6 +13,7 @@ mod probe;
 mod purge;
 mod simulate;
 mod status;
+mod suppose;
 mod user;
 mod zone;
 mod zone_order;

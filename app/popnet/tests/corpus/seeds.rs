@@ -1,16 +1,21 @@
 //! One of each message and of each kept state, as this program makes them.
 
+use popnet_nameserver::segment_of_inputs;
 use popnet_rollout::Ledger;
 use popnet_runtime::files::{Kind, frame};
 use popnet_runtime::ship;
+use popnet_steering::{Board, Input, Start};
 use popnet_terms::{
-    Because, CacheReason, Micros, NodeName, OriginId, PopId, Role, RttSource, Seconds, TargetId,
-    Timestamp,
+    Because, CacheReason, Micros, NodeName, OriginId, PopId, Removed, Role, RttSource,
+    ScopeBecause, Seconds, TargetId, Timestamp, TtlBecause,
 };
 use popnet_wire::asking::{Question, RecordKind, Scope, What};
 use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl};
 use popnet_wire::frame::{Conversation, encode, encode_stream};
+use popnet_wire::inquiring::{
+    Assumed, Assumption, Change, Explanation, Inquiry, Move, Moves, Reasons, Rival, SiteMoves,
+};
 use popnet_wire::logging::{
     Access, Ack, Batch, BatchId, CacheResult, Candidate, Counter, Decision, Event, Receipt, Record,
     Score,
@@ -43,6 +48,8 @@ pub(crate) fn all() -> Vec<Seed> {
 fn asks() -> Vec<Seed> {
     let asks = [
         ("ask_status.bin", Ask::NodeStatus),
+        ("ask_why.bin", Ask::Inquire(Box::new(inquiry()))),
+        ("ask_moves.bin", Ask::Moves("[network]\n".to_owned())),
         ("ask_sheet.bin", Ask::Sheet(SheetAsk { have: Some(Epoch(7)), wait_ms: 1_000 })),
         ("ask_prepare.bin", Ask::Rollout(Down::Prepare(version()))),
         ("ask_purge.bin", Ask::Purge(purge())),
@@ -116,6 +123,8 @@ fn replies() -> Vec<Seed> {
         ("reply_zone_in_views.bin", Reply::ZoneInViews(vec![(Some("inside".into()), standing)])),
         ("reply_progress.bin", Reply::Progress { phase: "prepare".into(), outcomes }),
         ("reply_versions.bin", Reply::Versions(vec![version()])),
+        ("reply_why.bin", Reply::Explained(Box::new(explanation()))),
+        ("reply_moves.bin", Reply::Moves(Box::new(moves()))),
     ];
     let mut seeds: Vec<Seed> = replies
         .into_iter()
@@ -228,6 +237,8 @@ fn kept() -> Vec<Seed> {
     journal.extend_from_slice(&purge);
     let stored = |text: &str| super::targets::head_of(text.as_bytes()).unwrap();
     vec![
+        ("kept_inputs", "segment.bin", segment_of_inputs(&start(), &inputs()).unwrap()),
+        ("kept_inputs", "board.bin", start().board),
         ("kept_sheet", "sheet.bin", encode(Conversation::Control, &sheet())),
         ("kept_state", "ledger.bin", postcard::to_stdvec(&ledger).unwrap()),
         ("kept_state", "version.bin", postcard::to_stdvec(&version()).unwrap()),
@@ -251,6 +262,76 @@ fn kept() -> Vec<Seed> {
                  2023 12:00:00 GMT",
             ),
         ),
+    ]
+}
+
+fn inquiry() -> Inquiry {
+    let fra = TargetId::Pop("fra1".into());
+    let assumed = [Assumed::Drained, Assumed::Load(900), Assumed::Rtt(Micros(20_000))];
+    let assume = assumed.map(|what| Assumption { target: fra.clone(), what });
+    Inquiry {
+        name: "www.example.test".into(),
+        qtype: 28,
+        resolver: [192, 0, 2, 1].into(),
+        subnet: None,
+        assume: assume.into(),
+        at: Some(NOON),
+        config: Some("[network]\n".to_owned()),
+    }
+}
+
+fn explanation() -> Explanation {
+    let to = Assumption { target: TargetId::Pop("iad1".into()), what: Assumed::Load(700) };
+    let rival = Rival {
+        target: to.target.clone(),
+        points: Micros(113_200),
+        removed: None,
+        change: Some(Change { to, from: Some(910), points: Micros(90_000) }),
+    };
+    Explanation {
+        story: DnsStory::Steered(Box::new(decision())),
+        view: Some("inside".into()),
+        at: NOON,
+        reasons: Some(Reasons {
+            ttl: TtlBecause::Unsure,
+            scope: 24,
+            scope_because: ScopeBecause::ByClient,
+        }),
+        rivals: vec![rival],
+        notes: vec!["zones' own records are those of now".into()],
+    }
+}
+
+fn moves() -> Moves {
+    let one = Move {
+        from: Some(TargetId::Pop("fra1".into())),
+        to: Some(TargetId::Pop("iad1".into())),
+        units: 12,
+        because: Because::BestScore,
+        removed: Some(Removed::Drained),
+    };
+    let site = SiteMoves { site: "www.example.test".into(), units: 40, moves: vec![one] };
+    Moves { units: 40, known: 90, sites: vec![site] }
+}
+
+/// A board that has heard a report, under the network of the fuzz targets.
+fn start() -> Start {
+    let text = include_str!("../../../../fuzz/src/network.toml");
+    let network = popnet_config::load(text, "popnet.toml").unwrap().network;
+    let mut board = Board::new();
+    board.configure(&network, None, NOON);
+    board.record(&report(), NOON);
+    let _ = board.view(NOON);
+    Start { at: NOON, epoch: Epoch(0), text: text.into(), board: board.to_octets() }
+}
+
+fn inputs() -> Vec<Input> {
+    vec![
+        Input::Heard { at: NOON, report: report() },
+        Input::Path { pop: "fra1".into(), rtt: Micros(900) },
+        Input::Forgot { at: NOON },
+        Input::Fitted { at: NOON },
+        Input::Viewed { at: NOON },
     ]
 }
 

@@ -21,9 +21,24 @@ pub struct Logs {
     /// Share of name-server decisions kept in full, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_sample: Option<f64>,
+    /// What each name server keeps of its measurements, for explanations of the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
     /// How long records are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+}
+
+/// How much a name server keeps of what it measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inputs {
+    /// For how long; seven days where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Span>,
+    /// At most so much on disk; 1 GiB where nothing is said, and 0 keeps nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Octets>,
 }
 
 /// How long records are kept.

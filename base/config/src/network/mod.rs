@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 
 pub use atlas::AtlasFiles;
 pub use customers::{
-    Billing, BillingModel, ClientIp, Customer, CustomerLogs, Logs, OriginGroup, OriginServer,
-    Retention,
+    Billing, BillingModel, ClientIp, Customer, CustomerLogs, Inputs, Logs, OriginGroup,
+    OriginServer, Retention,
 };
 pub(crate) use dns::SLIP_MAX;
 pub use dns::{Dns, DnsTcp, RateLimit};

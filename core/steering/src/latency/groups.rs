@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::row::{Key, Row};
@@ -19,9 +20,33 @@ type Sample = SmallVec<[Key; 2]>;
 type Part = BTreeMap<(u32, [u8; 2]), Sample>;
 
 /// The samples.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Vec<Group>", from = "Vec<Group>")]
 pub(crate) struct Groups {
     parts: Vec<Arc<Part>>,
+}
+
+/// A network, a country, and who speaks for it: as it is kept.
+type Group = (u32, [u8; 2], Vec<Key>);
+
+impl From<Groups> for Vec<Group> {
+    fn from(groups: Groups) -> Self {
+        let all = groups.parts.iter().flat_map(|part| part.iter());
+        all.map(|((asn, country), sample)| (*asn, *country, sample.to_vec())).collect()
+    }
+}
+
+impl From<Vec<Group>> for Groups {
+    fn from(all: Vec<Group>) -> Self {
+        let mut groups = Self::default();
+        for (asn, country, mut sample) in all {
+            let Some(slot) = groups.parts.get_mut(part_of(asn)) else { continue };
+            sample.sort_by_key(|key| key.hash());
+            sample.truncate(SAMPLE);
+            Arc::make_mut(slot).insert((asn, country), Sample::from_vec(sample));
+        }
+        groups
+    }
 }
 
 impl Default for Groups {

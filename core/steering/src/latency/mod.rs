@@ -15,6 +15,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use popnet_terms::{Micros, NodeName, PopId, Timestamp};
 use popnet_wire::probing::Latency;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::groups::Groups;
@@ -45,12 +46,14 @@ pub(crate) struct Known {
 }
 
 /// The table as a view has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Table {
     parts: Vec<Arc<Part>>,
     speakers: Arc<Speakers>,
     groups: Groups,
+    #[serde(skip)]
     rows: usize,
+    #[serde(skip)]
     units: usize,
 }
 
@@ -70,6 +73,22 @@ impl Table {
     /// Client units in the table.
     pub(crate) fn units(&self) -> usize {
         self.units
+    }
+
+    /// At most `most` of the units, spread over all of them by a hash: the same ones wherever the
+    /// same are known.
+    pub(crate) fn among(&self, most: usize) -> Vec<IpNet> {
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        let all = u64::try_from(self.units).unwrap_or(u64::MAX).max(1);
+        let share = u128::from(most) * u128::from(u64::MAX) / u128::from(all);
+        let limit = u64::try_from(share).unwrap_or(u64::MAX);
+        let mut last = None;
+        let rows = self.parts.iter().flat_map(|part| part.rows());
+        let keys = rows.map(|row| row.key).filter(|key| last.replace(*key) != Some(*key));
+        let mut units: Vec<IpNet> =
+            keys.filter(|key| key.hash() <= limit).map(|key| key.net()).collect();
+        units.sort();
+        units
     }
 
     /// What each POP has measured for exactly `client`.
@@ -191,16 +210,17 @@ impl Table {
 }
 
 /// The writer's side: the table, what of it is not yet on disk, and how far the sweep is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Book {
     table: Table,
     /// Parts that changed since they were given out to be kept.
+    #[serde(skip)]
     changed: Vec<bool>,
     sweep: Sweep,
 }
 
 /// A round through the parts drops what has expired and learns anew who speaks for a network.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Sweep {
     next: usize,
     groups: Groups,
@@ -240,6 +260,17 @@ pub(crate) struct Word<'a> {
 impl Book {
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The book as it is after it was read: what only follows from the rest is found anew.
+    pub(crate) fn recounted(mut self) -> Self {
+        let parts = &self.table.parts;
+        self.table.rows = parts.iter().map(|part| part.len()).sum();
+        self.table.units = parts.iter().map(|part| part.units()).sum();
+        self.table.parts.resize(usize::from(PARTS), Arc::default());
+        self.sweep.next = self.sweep.next.min(usize::from(PARTS));
+        self.changed = vec![false; usize::from(PARTS)];
+        self
     }
 
     /// Keeps `finding` when it is newer than what its publisher said before; `false` when it is

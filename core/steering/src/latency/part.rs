@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use popnet_terms::NodeName;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::row::{Key, Row};
@@ -17,7 +18,7 @@ const FRESH_MAX: usize = 512;
 pub(crate) type OfUnit = SmallVec<[Row; 4]>;
 
 /// Rows in order of their unit, then of their speaker.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Part {
     settled: Arc<Vec<Row>>,
     fresh: BTreeMap<(Key, u16), Row>,

@@ -5,14 +5,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use popnet_terms::{Micros, Timestamp, client_unit};
 use popnet_wire::probing::{Latency, Method};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A client unit as one number. The order is that of the units: IPv4 before IPv6, then the
 /// address, then the wider before the narrower.
 ///
 /// Bit 54 is the family, 48 bits are the address (IPv4 in the upper 32), 6 bits the length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u64", try_from = "u64")]
 pub(crate) struct Key(u64);
+
+impl From<Key> for u64 {
+    fn from(key: Key) -> Self {
+        key.0
+    }
+}
+
+impl TryFrom<u64> for Key {
+    type Error = &'static str;
+
+    fn try_from(number: u64) -> Result<Self, Self::Error> {
+        Some(Self(number)).filter(|key| key.is_sound()).ok_or("no client unit")
+    }
+}
 
 const FAMILY: u64 = 1 << 54;
 const LENGTH: u64 = 0x3f;
@@ -85,7 +101,8 @@ fn start_of(net: IpNet) -> u64 {
 }
 
 /// One POP's measurement of one client unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "[u8; ROW_OCTETS]", try_from = "[u8; ROW_OCTETS]")]
 pub(crate) struct Row {
     pub(crate) key: Key,
     /// When, in seconds since 1970 by this server's clock.
@@ -107,6 +124,22 @@ pub(crate) struct Row {
 
 /// Octets of a row on disk.
 pub(crate) const ROW_OCTETS: usize = 32;
+
+impl From<Row> for [u8; ROW_OCTETS] {
+    fn from(row: Row) -> Self {
+        let mut octets = Vec::with_capacity(ROW_OCTETS);
+        row.write(&mut octets);
+        octets.try_into().unwrap_or([0; ROW_OCTETS])
+    }
+}
+
+impl TryFrom<[u8; ROW_OCTETS]> for Row {
+    type Error = &'static str;
+
+    fn try_from(octets: [u8; ROW_OCTETS]) -> Result<Self, Self::Error> {
+        Self::from_octets(&octets).ok_or("no row")
+    }
+}
 
 impl Row {
     const SILENT: u32 = u32::MAX;

@@ -1,9 +1,10 @@
 //! Who measures: rows name their publisher by a small number.
 
 use popnet_terms::{NodeName, PopId};
+use serde::{Deserialize, Serialize};
 
 /// One run of one publisher.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Speaker {
     pub(crate) node: NodeName,
     pub(crate) pop: PopId,
@@ -12,7 +13,7 @@ pub(crate) struct Speaker {
 }
 
 /// Publishers by number.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Speakers {
     all: Vec<Option<Speaker>>,
 }

@@ -20,7 +20,7 @@ use popnet_runtime::clock::{self, Steady};
 use popnet_runtime::files::write_atomic;
 use popnet_runtime::quic::{Connection, Endpoint};
 use popnet_runtime::{Context, Published, StartError};
-use popnet_steering::{Bindings, Bound as Rows, Held, Ledger, Took};
+use popnet_steering::{Bindings, Bound as Rows, Held, Input, Ledger, Took};
 use popnet_terms::{NodeName, Role, SiteName, TargetId, Timestamp};
 use popnet_wire::frame::{Conversation, encode};
 use popnet_wire::probing::{Binding, Bound, DATAGRAM_MAX, Datagram, Digest, Repair};
@@ -31,6 +31,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::lines::Lines;
 use self::log::Log;
 pub use self::log::{Kept, parse as parse_log};
+use crate::archive::Note;
 
 /// Wishes that wait: a twentieth of a second of many new clients. More come again with the next
 /// answer.
@@ -98,6 +99,11 @@ impl Book {
     /// What holds for `client`.
     pub(crate) fn get(&self, site: &SiteName, client: IpNet) -> Option<Held> {
         self.rows.load().get(site, client, self.steady.now())
+    }
+
+    /// All that holds.
+    pub(crate) fn bound(&self) -> Rows {
+        (*self.rows.load_full()).clone()
     }
 
     /// Leaves a wish; never waits.
@@ -348,6 +354,10 @@ impl Keeper {
     async fn turn(&mut self) {
         if std::mem::take(&mut self.is_new) {
             self.publish();
+            // After that: whoever writes all of them down from now on has these.
+            let rows = self.unwritten.iter().map(|kept| kept.row.clone()).collect();
+            let input = Input::Bound { at: self.now(), rows };
+            self.shared.archive.note(Note::Input(input));
         }
         let untold = std::mem::take(&mut self.untold);
         for rows in self.pack(untold) {

@@ -3,9 +3,12 @@
 
 mod bindings;
 mod common;
+mod examples;
+mod explained;
 mod limits;
 mod logging;
 mod names;
+mod past;
 mod resolver;
 mod steering;
 mod taps;

@@ -66,7 +66,7 @@ kind = "direct"
 origins = "named"
 "#;
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -133,9 +133,9 @@ pub(crate) fn latency(client: &str, rtt_ms: u32) -> Finding {
     })
 }
 
-const CLIENT: &str = "198.51.100.0/24";
+pub(crate) const CLIENT: &str = "198.51.100.0/24";
 
-async fn two_probes(server: &Server, fra_ms: u32, iad_ms: u32) -> (Probe, Probe) {
+pub(crate) async fn two_probes(server: &Server, fra_ms: u32, iad_ms: u32) -> (Probe, Probe) {
     let mut fra = Probe::connect(server, "probe1.fra1").await;
     let mut iad = Probe::connect(server, "probe1.iad1").await;
     fra.report(vec![
@@ -161,7 +161,7 @@ pub(crate) async fn until(done: impl AsyncFn() -> bool) -> Duration {
     start.elapsed()
 }
 
-fn serves(server: &Server, address: &str) -> bool {
+pub(crate) fn serves(server: &Server, address: &str) -> bool {
     server.addresses("static.acme.test", Some(CLIENT)) == [ip(address)]
 }
 

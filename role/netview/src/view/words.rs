@@ -62,6 +62,7 @@ pub(crate) fn rtt(source: RttSource) -> &'static str {
         RttSource::AsnCountryMedian => "median of the client's provider in its country",
         RttSource::GeoEstimate => "guessed from the distance",
         RttSource::Default => "unknown",
+        RttSource::Assumed => "assumed",
     }
 }
 

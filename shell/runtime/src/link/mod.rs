@@ -246,7 +246,9 @@ impl Replies<'_> {
             | Reply::Zone(_)
             | Reply::Trips(_)
             | Reply::DnsInView { .. }
-            | Reply::ZoneInViews(_) => Some(reply),
+            | Reply::ZoneInViews(_)
+            | Reply::Explained(_)
+            | Reply::Moves(_) => Some(reply),
         })
     }
 
