@@ -307,7 +307,7 @@ async fn nginx_has_a_certificate_of_few_days() {
     let trust = Trust::of([authority.der().clone()]);
     for (days, cause) in [(4, Cause::Passed), (6, Cause::Certificate)] {
         let text = format!(
-            "kind = \"http\"\nrequest = {{ host = \"localhost\", tls = true }}\n\
+            "kind = \"http\"\nrequest = {{ path = \"/\", host = \"localhost\", tls = true }}\n\
              expect = {{ certificate_days = {days} }}"
         );
         let seen = run_with(&text, port, true, trust.clone()).await;
@@ -346,6 +346,12 @@ async fn named_and_nsd_answer_right_or_wrong() {
         };
         listens(port).await;
         let asked = |rest: &str| format!("kind = \"dns\"\ndns = {{ {rest} }}");
+        // It listens before it has read its zones.
+        let end = Instant::now() + PATIENCE;
+        while run(&asked("name = \"ns.acme.test\""), port).await.cause != Cause::Passed {
+            assert!(Instant::now() < end, "{program} does not serve its zone");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         for (rest, cause) in [
             ("name = \"www.acme.test\", answer = \"192.0.2.80\"", Cause::Passed),
             ("name = \"www.acme.test\", answer = \"192.0.2.81\"", Cause::Content),
