@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Zone files and zones as they are served
     #[command(subcommand)]
     Zone(ZoneCommand),
+    /// Name servers as a whole
+    #[command(subcommand)]
+    Dns(DnsCommand),
     /// Keys that lie on this node
     #[command(subcommand)]
     Key(KeyCommand),
@@ -527,6 +530,16 @@ pub(crate) enum ZoneCommand {
     Freeze(ZoneOrderArguments),
     /// Take updates of a frozen zone again
     Thaw(ZoneOrderArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DnsCommand {
+    /// What name servers have counted since they started: questions, answers, what was dropped
+    Stats {
+        /// Only this name server (default: each)
+        #[arg(long, value_name = "NODE.POP")]
+        ns: Option<NodeName>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use popnet_terms::{NodeName, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Answer, Question};
+use crate::counting::DnsCounts;
 use crate::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
 use crate::inquiring::{Explanation, Inquiry, Moves};
 use crate::purging::{Purge, PurgeId, PurgeOrder, PurgeReceipt};
@@ -62,6 +63,8 @@ pub enum Ask {
     Inquire(Box<Inquiry>),
     /// A name server: who would move if this text were the configuration? → [`Reply::Moves`]
     Moves(String),
+    /// A name server: what have you counted? → [`Reply::DnsCounts`]
+    DnsCounts,
 }
 
 /// A push as a person gives it.
@@ -143,6 +146,8 @@ pub enum Reply {
     Explained(Box<Explanation>),
     /// To [`Ask::Moves`].
     Moves(Box<Moves>),
+    /// To [`Ask::DnsCounts`].
+    DnsCounts(Box<DnsCounts>),
 }
 
 /// Why something did not work, for a person: what, where, why, and what to type next.

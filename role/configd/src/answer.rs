@@ -78,7 +78,11 @@ impl Door {
                 Some(purges) => Reply::Purges(purges),
                 None => return Err(no_master(daemon.me())),
             },
-            ask @ (Ask::ExplainDns(_) | Ask::Zone(_) | Ask::Inquire(_) | Ask::Moves(_)) => {
+            ask @ (Ask::ExplainDns(_)
+            | Ask::Zone(_)
+            | Ask::Inquire(_)
+            | Ask::Moves(_)
+            | Ask::DnsCounts) => {
                 return self.role(Role::Nameserver, &ask, out).await;
             }
             ask @ Ask::Trips(_) => return self.role(Role::Webcache, &ask, out).await,
@@ -320,5 +324,6 @@ fn name(ask: &Ask) -> &'static str {
         Ask::Reload => "a reload",
         Ask::Zone(_) => "an order about a zone",
         Ask::Trips(_) => "the ways to a cache's clients",
+        Ask::DnsCounts => "a name server's counts",
     }
 }

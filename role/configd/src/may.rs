@@ -85,7 +85,8 @@ fn is_from_above(ask: &Ask) -> bool {
         | Ask::Question(_)
         | Ask::Zone(_)
         | Ask::Inquire(_)
-        | Ask::Moves(_) => true,
+        | Ask::Moves(_)
+        | Ask::DnsCounts => true,
         Ask::RoleStatus
         | Ask::Sheet(_)
         | Ask::PurgesSince(_)
@@ -113,7 +114,7 @@ fn may_node(node: &NodeName, ask: &Ask, scope: &Scope<'_>, network: &Network) ->
         }
         // A7: a node that is no master can be a person's way to a master, not more.
         Ask::NetworkStatus | Ask::History { .. } | Ask::Version(_) | Ask::ExplainDns(_) => holds,
-        Ask::ExplainUrl(_) | Ask::Inquire(_) | Ask::Moves(_) => holds,
+        Ask::ExplainUrl(_) | Ask::Inquire(_) | Ask::Moves(_) | Ask::DnsCounts => holds,
         Ask::Question(_) => is_master || shows,
         Ask::PurgeNetwork(_) => is_master || shows,
         Ask::Zone(ask) if ask.order == ZoneOrder::Status => holds,

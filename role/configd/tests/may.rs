@@ -56,6 +56,7 @@ const TABLE: &str = "
     purges-since    + + + + + + + . .
     explain-dns     + + + + + + . . .
     explain-url     + + + + + + . . .
+    dns-counts      + + + + + + . . .
     question        + + + + . . . . .
     at              + + . + . . . . .
     network-status  + + + + + + . . .
@@ -136,6 +137,7 @@ fn ask(word: &str) -> Ask {
         "prepare" => Ask::Rollout(Down::Abort { epoch: Epoch(7) }),
         "purge" => Ask::Purge(Purge { id: PurgeId(1), at: Timestamp(0), order }),
         "purges-since" => Ask::PurgesSince(PurgeId(0)),
+        "dns-counts" => Ask::DnsCounts,
         "explain-dns" => Ask::ExplainDns(ExplainDns {
             name: "a".into(),
             qtype: 1,

@@ -54,6 +54,7 @@ impl Handler for Control {
             Ask::Zone(ask) => {
                 orders::carry_out(&self.shared, &ask).await.unwrap_or_else(Reply::Problem)
             }
+            Ask::DnsCounts => Reply::DnsCounts(Box::new(self.shared.counts())),
             _ => Reply::Problem(Problem::not_mine(Role::Nameserver)),
         };
         let _ = out.send(reply).await;

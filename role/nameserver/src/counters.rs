@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use popnet_dns::Dropped;
+use popnet_wire::counting::Group;
 
 /// Counts since start.
 #[derive(Debug, Default)]
@@ -38,6 +39,21 @@ pub(crate) struct Counters {
     pub(crate) probe_overload: AtomicU64,
     /// Wishes for latencies that found no room.
     pub(crate) need_overload: AtomicU64,
+    /// Cookies of ours that were shown to us, those that are none of ours now, and askers that had
+    /// none yet (RFC 7873 5.2).
+    pub(crate) cookie_good: AtomicU64,
+    pub(crate) cookie_bad: AtomicU64,
+    pub(crate) cookie_new: AtomicU64,
+    /// Transfers that were asked for.
+    pub(crate) transfers: AtomicU64,
+    /// Notifications that came.
+    pub(crate) notifies: AtomicU64,
+    /// Updates that came.
+    pub(crate) updates: AtomicU64,
+    /// Signed messages, of these and of plain questions.
+    pub(crate) signed: AtomicU64,
+    /// Those with a signature that does not hold, or under a key that is not known.
+    pub(crate) badly_signed: AtomicU64,
     /// Mistakes of ours that ended a worker's turn.
     pub(crate) panics: AtomicU64,
 }
@@ -57,6 +73,12 @@ impl Counters {
 
     /// What was dropped, by reason; reasons that never came up are left out.
     pub(crate) fn dropped(&self) -> Vec<(Arc<str>, u64)> {
+        let mut all = self.reasons();
+        all.retain(|(_, count)| *count > 0);
+        all
+    }
+
+    fn reasons(&self) -> Vec<(Arc<str>, u64)> {
         let all = [
             ("short", &self.short),
             ("response", &self.response),
@@ -74,8 +96,32 @@ impl Counters {
             ("need_overload", &self.need_overload),
             ("panic", &self.panics),
         ];
-        let counted = all.map(|(reason, counter)| (reason, counter.load(Ordering::Relaxed)));
-        let some = counted.into_iter().filter(|(_, count)| *count > 0);
-        some.map(|(reason, count)| (Arc::from(reason), count)).collect()
+        read(&all)
     }
+
+    /// What is not counted by worker, by kind.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let questions = [("all", &self.queries), ("steered", &self.steered)];
+        let cookies =
+            [("good", &self.cookie_good), ("bad", &self.cookie_bad), ("new", &self.cookie_new)];
+        let zones = [
+            ("transfer", &self.transfers),
+            ("notify", &self.notifies),
+            ("update", &self.updates),
+            ("signed", &self.signed),
+            ("badly_signed", &self.badly_signed),
+        ];
+        let group = |name: &str, counts| Group { name: name.into(), counts };
+        vec![
+            group("questions", read(&questions)),
+            group("cookies", read(&cookies)),
+            group("zone_messages", read(&zones)),
+            group("dropped", self.reasons()),
+        ]
+    }
+}
+
+fn read(counters: &[(&str, &AtomicU64)]) -> Vec<(Arc<str>, u64)> {
+    let counts = counters.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed)));
+    counts.map(|(name, count)| (name.into(), count)).collect()
 }

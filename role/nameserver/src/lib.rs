@@ -12,6 +12,7 @@
 //! - `transfer`: zones that travel: transfers, notifications, updates, secondary zones, catalogs.
 //! - `bindings`: which clients stay where, kept on disk and told to the other name servers.
 //! - `measure`: probe reports in, views out, wishes for latencies and hit counts back.
+//! - `tally`, `counters`: what is counted, by worker and by node.
 //! - `tap`: copies of questions and answers: dnstap, and a log of lines.
 //! - `archive`: what the board was told, kept for questions about the past. `why`, `moves`: the
 //!   answers to those, and to "what if?".
@@ -40,6 +41,7 @@ mod sign;
 mod state;
 mod steer;
 mod table;
+mod tally;
 mod tap;
 mod transfer;
 mod transport;

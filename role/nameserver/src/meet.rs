@@ -59,7 +59,14 @@ impl Desk<'_> {
             Some(shown) => {
                 let secrets = self.shared.secrets.load();
                 let ours = secrets.make(shown.client, from, now);
-                (Some(ours), secrets.prove(shown, from, now))
+                let proven = secrets.prove(shown, from, now);
+                let counters = &self.shared.counters;
+                count(match (proven, shown.server) {
+                    (true, _) => &counters.cookie_good,
+                    (false, Some(_)) => &counters.cookie_bad,
+                    (false, None) => &counters.cookie_new,
+                });
+                (Some(ours), proven)
             }
         };
         let idle = u16::try_from(shield.idle.as_millis() / 100).unwrap_or(u16::MAX);

@@ -16,6 +16,7 @@ use crate::ready::Ready;
 use crate::serve::Ends;
 use crate::shared::Shared;
 use crate::table::Table;
+use crate::tally::Tally;
 use crate::tap::{Batch, Copied, Tap};
 
 /// Numbers of decisions drawn at once.
@@ -41,6 +42,10 @@ pub(crate) struct Notes {
     pub(crate) memo: Memo,
     /// Empty where questions are few.
     pub(crate) ready: Ready,
+    /// What is counted of each question.
+    pub(crate) tally: Arc<Tally>,
+    /// The counts are of one batch only, and go to those of all connections.
+    is_brief: bool,
     /// Numbers of decisions that are this thread's.
     numbers: Range<u64>,
 }
@@ -48,12 +53,12 @@ pub(crate) struct Notes {
 impl Notes {
     /// Empty notes of this moment.
     pub(crate) fn at(now: Timestamp) -> Self {
-        Self { now, ..Self::default() }
+        Self { now, is_brief: true, ..Self::default() }
     }
 
-    /// Empty notes of a thread that keeps so many choices.
-    pub(crate) fn remembering(choices: usize) -> Self {
-        Self { memo: Memo::new(choices), ready: Ready::new(), ..Self::default() }
+    /// Empty notes of a thread that keeps so many choices, and counts in `tally`.
+    pub(crate) fn remembering(choices: usize, tally: Arc<Tally>) -> Self {
+        Self { memo: Memo::new(choices), ready: Ready::new(), tally, ..Self::default() }
     }
 
     pub(crate) fn query(&mut self) {
@@ -130,6 +135,9 @@ impl Notes {
     /// Hands everything on. Never waits: what finds no room is counted and dropped.
     pub(crate) fn hand_on(&mut self, shared: &Shared, table: &Table) {
         self.leave_copies();
+        if self.is_brief {
+            shared.connections.absorb(&self.tally);
+        }
         shared.counters.queries.fetch_add(std::mem::take(&mut self.queries), Ordering::Relaxed);
         shared.counters.steered.fetch_add(std::mem::take(&mut self.steered), Ordering::Relaxed);
         for (index, count) in self.hits.drain(..) {

@@ -16,6 +16,7 @@ use popnet_wire::logging::Decision;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::table::Table;
+use crate::tally::Traits;
 
 /// Pairs of places of a worker. With what [`QUERY_MAX`] and [`ANSWER_MAX`] allow that is
 /// 3 MiB at most, and a few hundred kilobytes with what is usual.
@@ -53,6 +54,7 @@ struct Kept {
     seen: u16,
     query: Box<[u8]>,
     answer: Box<[u8]>,
+    traits: Traits,
     /// Nothing but a sign: the answers to this question are kept for each unit apart.
     is_by_unit: bool,
     chosen: Option<Chosen>,
@@ -95,16 +97,16 @@ impl Ready {
         seen: u16,
         from: IpAddr,
         view: u64,
-    ) -> Option<(&[u8], Option<&Chosen>)> {
+    ) -> Option<(&[u8], Traits, Option<&Chosen>)> {
         let (query, scrambled) = asked(packet, seen)?;
         let kept = self.look(query, seen, scrambled)?;
         if !kept.is_by_unit {
-            return Some((&kept.answer, None));
+            return Some((&kept.answer, kept.traits, None));
         }
         let kept = self.look(query, seen, by_unit(scrambled, from))?;
         let chosen = kept.chosen.as_ref()?;
         let fits = chosen.view == view && chosen.unit.contains(&from);
-        fits.then_some((&kept.answer, Some(chosen)))
+        fits.then_some((&kept.answer, kept.traits, Some(chosen)))
     }
 
     fn look(&self, query: &[u8], seen: u16, scrambled: u64) -> Option<&Kept> {
@@ -131,13 +133,14 @@ impl Ready {
         mark == last || mark == before
     }
 
-    /// Keeps `answer` to `packet`; with `chosen`, for the unit of the resolver `from`.
+    /// Keeps `answer` to `packet`, and what is counted of both; with `chosen`, for the unit of the
+    /// resolver `from`.
     pub(crate) fn keep(
         &mut self,
         packet: &[u8],
         seen: u16,
         from: IpAddr,
-        answer: &[u8],
+        (answer, traits): (&[u8], Traits),
         chosen: Option<Chosen>,
     ) {
         let (Some((query, scrambled)), Some(answer)) = (asked(packet, seen), answer.get(NUMBER..))
@@ -153,6 +156,7 @@ impl Ready {
             seen,
             query: query.into(),
             answer: answer.into(),
+            traits,
             is_by_unit: false,
             chosen,
         };
@@ -230,6 +234,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn traits() -> Traits {
+        Traits::of(None, None, &[])
+    }
+
     fn packet(number: u16, name: usize) -> Vec<u8> {
         [&number.to_be_bytes(), format!("question {name}").as_bytes()].concat()
     }
@@ -238,14 +246,14 @@ mod tests {
     fn ask(ready: &mut Ready, name: usize, from: IpAddr, view: Option<u64>) -> bool {
         let query = packet(1, name);
         let answer = [b"??answer ".as_slice(), &query].concat();
-        if let Some((found, chosen)) = ready.find(&query, 0, from, view.unwrap_or(0)) {
+        if let Some((found, _, chosen)) = ready.find(&query, 0, from, view.unwrap_or(0)) {
             assert_eq!(found, &answer[2..]);
             assert_eq!(chosen.map(|chosen| chosen.view), view);
             return true;
         }
         if ready.is_wanted(&query, 0, view.map(|_| from)) {
             let chosen = view.map(|view| Chosen::new(from, view, 7, Arc::default(), None));
-            ready.keep(&query, 0, from, &answer, chosen);
+            ready.keep(&query, 0, from, (&answer, traits()), chosen);
         }
         false
     }
@@ -305,16 +313,16 @@ mod tests {
     fn long_ones_are_not_kept() {
         let mut ready = Ready::new();
         let from = ip("192.0.2.1");
-        ready.keep(&packet(1, 1), 0, from, &[0; ANSWER_MAX + 3], None);
-        ready.keep(&[1; QUERY_MAX + 3], 0, from, &[0; 20], None);
-        ready.keep(b"\0", 0, from, &[0; 20], None);
+        ready.keep(&packet(1, 1), 0, from, (&[0; ANSWER_MAX + 3], traits()), None);
+        ready.keep(&[1; QUERY_MAX + 3], 0, from, (&[0; 20], traits()), None);
+        ready.keep(b"\0", 0, from, (&[0; 20], traits()), None);
         assert!(ready.find(&packet(1, 1), 0, from, 0).is_none());
         assert!(ready.find(&[1; QUERY_MAX + 3], 0, from, 0).is_none());
-        ready.keep(&packet(1, 1), 0, from, &[0; ANSWER_MAX + 2], None);
+        ready.keep(&packet(1, 1), 0, from, (&[0; ANSWER_MAX + 2], traits()), None);
         assert!(ready.find(&packet(1, 1), 0, from, 0).is_some());
         let mut none = Ready::default();
         assert!(!none.is_wanted(&packet(1, 1), 0, None));
-        none.keep(&packet(1, 1), 0, from, &[0; 20], None);
+        none.keep(&packet(1, 1), 0, from, (&[0; 20], traits()), None);
         assert!(none.find(&packet(1, 1), 0, from, 0).is_none());
     }
 }

@@ -64,7 +64,8 @@ impl Rehearsal {
         // What follows primaries ends with it.
         drop(first);
         let runtime = build().map_err(failed())?;
-        Ok(Self { shared, hall, clerk, notes: Notes::remembering(CHOICES), runtime })
+        let notes = Notes::remembering(CHOICES, shared.tally());
+        Ok(Self { shared, hall, clerk, notes, runtime })
     }
 
     /// What is wrong with its zones and keys.

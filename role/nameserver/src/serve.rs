@@ -26,6 +26,7 @@ use crate::ready::Chosen;
 use crate::shared::Shared;
 use crate::steer::{Asker, Steered, Story, bind, for_pop, for_unit};
 use crate::table::{SiteEntry, Table};
+use crate::tally::Traits;
 use crate::views::ZoneView;
 
 /// How a message came, which says how long its answer may be and what its EDNS part may hold.
@@ -184,20 +185,29 @@ impl<'a> Desk<'a> {
                 if sent != length {
                     notes.take_back();
                 }
+                let said = match met.welcome {
+                    Welcome::BadCookie => Some(Rcode::BADCOOKIE),
+                    Welcome::Asked | Welcome::Prohibited => None,
+                };
+                let answer = out.get(..sent).unwrap_or_default();
+                notes.tally.count(transport, Traits::of(Some(query), said, answer));
                 sent
             }
             Parsed::Refuse(refusal) => {
                 if refusal.rcode == Rcode::FORMERR {
                     count(&self.shared.counters.malformed);
                 }
-                let length = refuse(refusal, out);
+                let mut length = refuse(refusal, out);
                 if transport == Transport::Udp {
-                    return self.limit(None, from, notes.now, length, out);
+                    length = self.limit(None, from, notes.now, length, out);
                 }
+                let answer = out.get(..length).unwrap_or_default();
+                notes.tally.count(transport, Traits::of(None, Some(refusal.rcode), answer));
                 length
             }
             Parsed::Drop(why) => {
                 self.shared.counters.drop_packet(*why);
+                notes.tally.count(transport, Traits::of(None, None, &[]));
                 0
             }
         }
@@ -282,12 +292,14 @@ impl<'a> Desk<'a> {
             return None;
         }
         notes.ready.follow(self.table);
-        let (answer, chosen) =
+        let (answer, traits, chosen) =
             notes.ready.find(packet, self.number(), from, self.view.generation)?;
         let (number, rest) = out.split_first_chunk_mut::<2>()?;
         *number = *packet.first_chunk()?;
         rest.get_mut(..answer.len())?.copy_from_slice(answer);
         let length = 2 + answer.len();
+        notes.tally.count(transport, traits);
+        notes.tally.count_ready();
         if let Some(Chosen { site, story, targets, .. }) = chosen {
             let (site, story) = (*site, story.clone());
             let targets = self.shield.tap.as_ref().map(|_| Arc::clone(targets));
@@ -345,7 +357,8 @@ impl<'a> Desk<'a> {
             }
             Due::Unique | Due::Nothing => None,
         };
-        notes.ready.keep(packet, self.number(), from, answer, chosen);
+        let traits = Traits::of(Some(query), None, answer);
+        notes.ready.keep(packet, self.number(), from, (answer, traits), chosen);
     }
 
     fn write(

@@ -1,15 +1,17 @@
 //! What every thread of the role sees: the published tables, counters, and the ways out.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use popnet_answer::{Standing, Zone};
 use popnet_config::Held;
 use popnet_guard::Secrets;
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, StartError, clock};
 use popnet_steering::{Board, View};
-use popnet_terms::{NodeName, Role};
+use popnet_terms::{NodeName, Role, Timestamp};
+use popnet_wire::counting::{DnsCounts, Group};
 
 use crate::archive::Archive;
 use crate::bindings::Book;
@@ -18,6 +20,7 @@ use crate::limit::{Shield, first_secrets, tap};
 use crate::needs::Wishes;
 use crate::sign::Signing;
 use crate::table::Table;
+use crate::tally::Tally;
 use crate::transfer::Transfers;
 
 /// Shared by all threads; nothing in it makes anybody wait.
@@ -33,6 +36,12 @@ pub(crate) struct Shared {
     /// Of cookies.
     pub(crate) secrets: Published<Secrets>,
     pub(crate) counters: Counters,
+    /// When counting began.
+    pub(crate) since: Timestamp,
+    /// The counts of each worker for datagrams.
+    tallies: Mutex<Vec<Arc<Tally>>>,
+    /// Those of all connections.
+    pub(crate) connections: Tally,
     pub(crate) shipper: Shipper,
     pub(crate) wishes: Wishes,
     /// Which clients stay where.
@@ -77,6 +86,9 @@ impl Shared {
             shield: Published::new(Arc::new(Shield::build(held, None, tap))),
             secrets: Published::new(Arc::new(secrets)),
             counters: Counters::default(),
+            since: now,
+            tallies: Mutex::default(),
+            connections: Tally::default(),
             shipper,
             wishes,
             book: Book::new(),
@@ -86,6 +98,33 @@ impl Shared {
             // Unique in the network: 64 random bits to begin with, then one by one.
             decisions: AtomicU64::new(first),
         })
+    }
+
+    /// Counts for one more worker.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        let tally = Arc::<Tally>::default();
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.push(Arc::clone(&tally));
+        tally
+    }
+
+    /// Everything that was counted.
+    pub(crate) fn counts(&self) -> DnsCounts {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let workers = tallies.iter().enumerate();
+        let mut workers: Vec<(Arc<str>, Vec<Group>)> =
+            workers.map(|(at, tally)| (format!("udp {at}").into(), tally.groups())).collect();
+        workers.push(("connections".into(), self.connections.groups()));
+        let mut node = self.counters.groups();
+        let table = self.table.load();
+        let is_served = |zone: &&Zone| zone.image().standing() == Standing::Served;
+        let all = table.catalog.zones().len();
+        let served = table.catalog.zones().iter().filter(is_served).count();
+        let counts = [("served", served), ("not_served", all - served)];
+        let counts = counts.map(|(name, count)| (name.into(), count as u64));
+        node.push(Group { name: "zones".into(), counts: counts.into() });
+        let taps = self.shield.load().tap.as_ref().map(|tap| tap.progress()).unwrap_or_default();
+        DnsCounts { since: self.since, workers, node, taps }
     }
 
     /// Numbers for so many decisions. After 2^64 of them they begin anew.

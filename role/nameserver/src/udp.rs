@@ -21,6 +21,7 @@ use crate::counters::count;
 use crate::notes::Notes;
 use crate::serve::{Desk, Ends, Transport};
 use crate::shared::Shared;
+use crate::tally::Tally;
 use crate::transfer;
 
 /// Packets taken at once. More would not save a noticeable share of the calls, and what a batch
@@ -91,14 +92,15 @@ impl Asker for SockaddrIn6 {
 fn work<A: Asker>(socket: &UdpSocket, shared: &Shared, shutdown: &CancellationToken) {
     // A wildcard is no address that anybody asked.
     let at = socket.local_addr().ok().filter(|at| !at.ip().is_unspecified());
-    let mut worker = Worker::<A>::new(at);
+    let tally = shared.tally();
+    let mut worker = Worker::<A>::new(at, Arc::clone(&tally));
     while !shutdown.is_cancelled() {
         // A packet that finds a mistake of ours costs its batch, not the worker.
         let turn = catch_unwind(AssertUnwindSafe(|| worker.turn(socket, shared)));
         if turn.is_err() {
             count(&shared.counters.panics);
             tracing::error!("a DNS worker met a mistake in the program; it goes on");
-            worker = Worker::new(at);
+            worker = Worker::new(at, Arc::clone(&tally));
         }
     }
 }
@@ -118,7 +120,7 @@ struct Worker<A> {
 }
 
 impl<A: Asker> Worker<A> {
-    fn new(at: Option<SocketAddr>) -> Self {
+    fn new(at: Option<SocketAddr>, tally: Arc<Tally>) -> Self {
         Self {
             incoming: MultiHeaders::preallocate(BATCH, None),
             outgoing: MultiHeaders::preallocate(BATCH, None),
@@ -126,7 +128,7 @@ impl<A: Asker> Worker<A> {
             answers: vec![[0; UDP_SIZE as usize]; BATCH],
             lengths: [0; BATCH],
             receivers: [None; BATCH],
-            notes: Notes::remembering(CHOICES),
+            notes: Notes::remembering(CHOICES, tally),
             at,
         }
     }

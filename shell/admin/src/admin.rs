@@ -12,6 +12,7 @@ use popnet_runtime::link::{Link, LinkError};
 use popnet_terms::NodeName;
 use popnet_wire::asking::{Answer, Question};
 use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
+use popnet_wire::counting::DnsCounts;
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl, UrlStory};
 use popnet_wire::inquiring::{Explanation, Inquiry, Moves};
 use popnet_wire::purging::{Purge, PurgeOrder, PurgeReceipt};
@@ -215,6 +216,17 @@ impl Admin {
         match self.one(at(node, Ask::Zone(ask))).await? {
             Reply::Zone(standing) => Ok(vec![(None, *standing)]),
             Reply::ZoneInViews(standings) => Ok(standings),
+            other => Err(self.foreign(&other)),
+        }
+    }
+
+    /// What has `node`, a name server, counted since it started?
+    ///
+    /// # Errors
+    /// What the daemon or the name server says, or that it does not answer.
+    pub async fn dns_counts(&self, node: &NodeName) -> Result<DnsCounts, Problem> {
+        match self.one(at(node, Ask::DnsCounts)).await? {
+            Reply::DnsCounts(counts) => Ok(*counts),
             other => Err(self.foreign(&other)),
         }
     }

@@ -4,6 +4,7 @@
 mod authority;
 pub(crate) mod config;
 mod dig;
+mod dns;
 mod explain;
 mod fetch;
 mod import;
@@ -47,6 +48,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Key(command) => key::execute(&command, style),
         Command::Simulate(simulate) => simulate::execute(&simulate, style),
         Command::Zone(command) => wait_for(zone::execute(&command, context, style)),
+        Command::Dns(command) => wait_for(dns::execute(&command, context, style)),
         Command::Probe(command) => wait_for(probe::execute(&command, style)),
         Command::Status => wait_for(status::execute(context, style)),
         Command::Config(command) => wait_for(config::execute(command, context, style)),

@@ -11,6 +11,7 @@ use popnet_terms::{
 };
 use popnet_wire::asking::{Question, RecordKind, Scope, What};
 use popnet_wire::control::{Ask, Problem, PushOrder, Reply};
+use popnet_wire::counting::{DnsCounts, Group, TapCounts};
 use popnet_wire::explaining::{DnsStory, ExplainDns, ExplainUrl};
 use popnet_wire::frame::{Conversation, encode, encode_stream};
 use popnet_wire::inquiring::{
@@ -100,6 +101,23 @@ fn asks() -> Vec<Seed> {
     asks.map(|(name, ask)| ("wire", name, encode(Conversation::Control, &ask))).into()
 }
 
+fn counts() -> DnsCounts {
+    let group =
+        |name: &str, of: &str| Group { name: name.into(), counts: vec![(of.into(), 1 << 40)] };
+    DnsCounts {
+        since: NOON,
+        workers: vec![("udp 0".into(), vec![group("transport", "udp"), group("type", "AAAA")])],
+        node: vec![group("cookies", "good")],
+        taps: vec![TapCounts {
+            name: "dnstap".into(),
+            place: "/run/dnstap.sock".into(),
+            written: 7,
+            dropped: 1,
+            trouble: Some("Connection refused".into()),
+        }],
+    }
+}
+
 fn replies() -> Vec<Seed> {
     let outcomes = vec![
         (NodeName::from("edge1.fra1"), Outcome::Prepared),
@@ -122,6 +140,7 @@ fn replies() -> Vec<Seed> {
         ("reply_dns_in_view.bin", Reply::DnsInView { view: "inside".into(), story: nothing }),
         ("reply_zone_in_views.bin", Reply::ZoneInViews(vec![(Some("inside".into()), standing)])),
         ("reply_progress.bin", Reply::Progress { phase: "prepare".into(), outcomes }),
+        ("reply_counts.bin", Reply::DnsCounts(Box::new(counts()))),
         ("reply_versions.bin", Reply::Versions(vec![version()])),
         ("reply_why.bin", Reply::Explained(Box::new(explanation()))),
         ("reply_moves.bin", Reply::Moves(Box::new(moves()))),

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use popnet_config::network::{Dns, DnsTap, QueryLog};
 use popnet_dns::Control;
 use popnet_terms::NodeName;
+use popnet_wire::counting::TapCounts;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::table::threshold;
@@ -46,21 +47,6 @@ pub(crate) struct Tap {
 struct Rules {
     tap: Option<DnsTap>,
     log: Option<QueryLog>,
-}
-
-/// How a copy goes.
-#[derive(Clone, Debug)]
-pub(crate) struct Progress {
-    /// Which.
-    pub(crate) name: &'static str,
-    /// Where to.
-    pub(crate) place: String,
-    /// Exchanges written.
-    pub(crate) written: u64,
-    /// Exchanges that found no room, or could not be written.
-    pub(crate) dropped: u64,
-    /// Why nothing is written now.
-    pub(crate) trouble: Option<String>,
 }
 
 impl Tap {
@@ -132,7 +118,7 @@ impl Tap {
     }
 
     /// How each copy goes.
-    pub(crate) fn progress(&self) -> Vec<Progress> {
+    pub(crate) fn progress(&self) -> Vec<TapCounts> {
         self.sinks.iter().map(Sink::progress).collect()
     }
 
@@ -144,9 +130,9 @@ impl Tap {
         while self.sinks.iter().any(|sink| !sink.is_over()) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        for Progress { name, place, written, dropped, trouble } in self.progress() {
+        for TapCounts { name, place, written, dropped, trouble } in self.progress() {
             tracing::info!(
-                name,
+                %name,
                 place,
                 written,
                 dropped,

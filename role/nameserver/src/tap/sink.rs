@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use popnet_config::network::{LineFormat, TapMessages};
 use popnet_dns::{Dnstap, TapKind, TapProtocol, write_frame};
+use popnet_wire::counting::TapCounts;
 
 use super::line;
 use super::rotating::Rotating;
 use super::stream::Stream;
-use super::{Batch, Copied, Progress};
+use super::{Batch, Copied};
 use crate::serve::Transport;
 
 /// Batches that wait: of one exchange each, where they are few, some 80,000 a second.
@@ -124,10 +125,10 @@ impl Sink {
         }
     }
 
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> TapCounts {
         let ledger = &self.ledger;
-        Progress {
-            name: ledger.name,
+        TapCounts {
+            name: ledger.name.into(),
             place: ledger.place.clone(),
             written: ledger.written.load(Ordering::Relaxed),
             dropped: ledger.dropped.load(Ordering::Relaxed),

@@ -19,6 +19,7 @@ use super::change::{Order, Way};
 use super::forward::Forward;
 use super::tls::Shown;
 use super::{follow, forward, out};
+use crate::counters::count;
 use crate::notes::Notes;
 use crate::serve::{Desk, Ends};
 use crate::shared::Shared;
@@ -67,6 +68,20 @@ enum Entry {
     Primarys(Arc<ZoneBook>),
 }
 
+/// Counts what is no plain question.
+fn count_concern(shared: &Shared, opened: &Opened, concern: Option<Concern>) {
+    let counters = &shared.counters;
+    if opened.signer.is_some() {
+        count(&counters.signed);
+    }
+    match concern {
+        Some(Concern::Transfer) => count(&counters.transfers),
+        Some(Concern::Notify) => count(&counters.notifies),
+        Some(Concern::Update) => count(&counters.updates),
+        Some(Concern::Signed) | None => {}
+    }
+}
+
 /// Checks a request's signature. `Err`: the answer that refuses it.
 fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Entry, Vec<u8>> {
     let book = shared.transfers.book.load();
@@ -81,6 +96,7 @@ fn open(shared: &Shared, packet: &[u8], from: IpAddr) -> Result<Entry, Vec<u8>> 
         (Ok(signer), None) => Ok(Entry::Ours(Opened { message, signer })),
         (Err(rejection), Some(rules)) if rejection.is_unknown_key() => Ok(Entry::Primarys(rules)),
         (Err(rejection), _) => {
+            count(&shared.counters.badly_signed);
             tracing::debug!(%from, why = rejection.word(), "a signed message is refused");
             Err(rejection.reply(packet))
         }
@@ -128,7 +144,9 @@ fn admit(
             return hold_back(desk, &reply, from, notes, out);
         }
     };
-    let mut answer = match concern(&opened.message) {
+    let concern = concern(&opened.message);
+    count_concern(desk.shared, &opened, concern);
+    let mut answer = match concern {
         Some(Concern::Update) => {
             if let Some(code) = is_in_vain(desk.shared, &opened, from) {
                 return hold_back(desk, &reply(&opened.message, code), from, notes, out);
@@ -248,7 +266,9 @@ pub(crate) async fn stream<W: AsyncWrite + Unpin>(
             return write(to, &reply).await;
         }
     };
-    let mut answer = match concern(&opened.message) {
+    let concern = concern(&opened.message);
+    count_concern(shared, &opened, concern);
+    let mut answer = match concern {
         Some(Concern::Transfer) => {
             // The question only: its answers are a zone.
             told(&[]);

@@ -1,14 +1,20 @@
-//! Stories of copies: dnstap as Debian's `dnstap-read` and `fstrm_capture` see it, and the log of
-//! lines.
+//! Stories of copies and counts: dnstap as Debian's `dnstap-read` and `fstrm_capture` see it, the
+//! log of lines, and what a name server says it has counted.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::UdpSocket;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use popnet_dns::{Rtype, build_query};
+use popnet_dns::{Control, Rtype, build_query};
+use popnet_runtime::link::Link;
+use popnet_terms::Role;
+use popnet_wire::control::{Ask, Reply};
+use popnet_wire::counting::{DnsCounts, Group};
 
 use crate::common::{Server, held, name, place};
 use crate::transports::{Ways, kdig, open, said};
@@ -194,5 +200,112 @@ async fn a_log_of_lines() {
         std::thread::sleep(Duration::from_millis(120));
         lines().len() == before
     });
+    ways.server.stop().await;
+}
+
+/// What the name server has counted.
+async fn counts(server: &Server) -> DnsCounts {
+    let socket = server.context.role_socket(Role::Nameserver);
+    let mut link = Link::local(&socket).await.unwrap();
+    let Reply::DnsCounts(counts) = link.ask_one(&Ask::DnsCounts).await.unwrap() else {
+        panic!("no counts")
+    };
+    *counts
+}
+
+/// `transport: udp 3, tcp 1`, a line a group.
+fn words(groups: &[Group]) -> String {
+    let of = |group: &Group| {
+        let some = group.counts.iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = some.map(|(name, count)| format!("{name} {count}")).collect();
+        format!("{}: {}\n", group.name, counts.join(", "))
+    };
+    groups.iter().map(of).filter(|line| !line.ends_with(": \n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = open("", folder.path()).await;
+    let (server, dns) = (&ways.server, ways.server.dns.port());
+    // The third and fourth are kept ready.
+    for _ in 0..4 {
+        ask(server, "www.example.test", Rtype::A);
+    }
+    ask(server, "none.example.test", Rtype::HTTPS);
+    ask(server, "elsewhere.test", Rtype::from_int(65_280));
+    kdig(dns, &["+tcp", "+dnssec"]);
+    kdig(ways.tls, &["+tls"]);
+    // One without a cookie of ours, one with it, one with another server's.
+    let cookie = |more: &str| kdig(dns, &["+notcp", more]);
+    let shown = cookie("+cookie=0102030405060708");
+    let ours = shown.split("COOKIE: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    cookie(&format!("+cookie={}", ours.unwrap_or_else(|| panic!("{shown}"))));
+    cookie("+cookie=010203040506070801000000111213141516171819202122");
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    silent.send_to(&[0, 9, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0], server.dns).unwrap();
+    // A notification and a transfer; nobody may.
+    let notify = [0, 9, 0x24, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    let soa = [&notify[..], b"\x07example\x04test\0", &[0, 6, 0, 1]].concat();
+    silent.send_to(&soa, server.dns).unwrap();
+    let dig = ["@127.0.0.1", "-p", &dns.to_string(), "example.test", "AXFR"].map(str::to_owned);
+    assert!(said(Command::new("dig").args(dig)).contains("Transfer failed"));
+    let counts = counts(server).await;
+    assert_eq!(
+        words(&counts.total()),
+        "transport: udp 10, tcp 1, tls 1\ntype: A 9, HTTPS 1, other 1, unread 1\n\
+         rcode: NOERROR 9, NXDOMAIN 1, REFUSED 1, none 1\nedns_size: 513-1232 6, 1453-4096 5, no_edns 1\n\
+         with: dnssec_ok 1, client_subnet 6, cookie 3, kept_ready 2\n"
+    );
+    assert_eq!(
+        words(&counts.node),
+        "questions: all 12\ncookies: good 1, bad 1, new 1\n\
+         zone_messages: transfer 1, notify 1\ndropped: response 1\nzones: served 2\n"
+    );
+    let workers: Vec<&str> = counts.workers.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(workers, ["udp 0", "connections"]);
+    assert!(words(&counts.workers[1].1).starts_with("transport: tcp 1, tls 1\n"));
+    assert!(counts.taps.is_empty() && counts.since.0 > 0);
+    ways.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tap.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let stuck = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 42]).unwrap();
+        let mut accept = Vec::new();
+        Control::Accept.write(&mut accept);
+        stream.write_all(&accept).unwrap();
+        (stream, listener)
+    });
+    let rule = format!("[dns.tap]\nsocket = \"{}\"\n", socket.display());
+    let ways = open(&rule, folder.path()).await;
+    let held = stuck.join().unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let query = build_query(7, &name("www.example.test"), Rtype::A, None);
+    // More than the socket's buffers hold.
+    let questions = 4_000;
+    let begun = Instant::now();
+    for _ in 0..questions {
+        client.send_to(&query, ways.server.dns).unwrap();
+        client.recv(&mut [0; 512]).unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let end = Instant::now() + Duration::from_secs(8);
+    let tap = loop {
+        let tap = counts(&ways.server).await.taps.remove(0);
+        if tap.written + tap.dropped == questions && tap.dropped > 0 {
+            break tap;
+        }
+        assert!(Instant::now() < end, "{tap:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(tap.trouble.is_some() && &*tap.name == "dnstap", "{tap:?}");
+    drop(held);
     ways.server.stop().await;
 }

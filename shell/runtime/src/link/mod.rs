@@ -248,7 +248,8 @@ impl Replies<'_> {
             | Reply::DnsInView { .. }
             | Reply::ZoneInViews(_)
             | Reply::Explained(_)
-            | Reply::Moves(_) => Some(reply),
+            | Reply::Moves(_)
+            | Reply::DnsCounts(_) => Some(reply),
         })
     }
 
