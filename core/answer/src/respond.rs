@@ -140,6 +140,24 @@ pub fn respond_signed(
     pen.writer.finish()
 }
 
+/// The code of an answer that has nothing but a code.
+fn failure(outcome: &Outcome<'_>, filling: &Filling<'_>) -> Option<Rcode> {
+    match outcome {
+        Outcome::Steered { .. } => matches!(filling, Filling::Failure).then_some(Rcode::SERVFAIL),
+        Outcome::TooLong => Some(Rcode::YXDOMAIN),
+        Outcome::Endless | Outcome::Lacking => Some(Rcode::SERVFAIL),
+        Outcome::Refused => Some(Rcode::REFUSED),
+        Outcome::Records(_)
+        | Outcome::Origin { .. }
+        | Outcome::Whoami
+        | Outcome::Minimal
+        | Outcome::Referral(..)
+        | Outcome::NoData(_)
+        | Outcome::NxDomain(_)
+        | Outcome::Elsewhere => None,
+    }
+}
+
 /// What helps the asker to understand why (RFC 8914).
 fn extended_error(outcome: &Outcome<'_>) -> Option<u16> {
     match outcome {
@@ -195,8 +213,10 @@ impl<'c> Pen<'c, '_> {
     ) -> Result<(), Full> {
         let qtype = query.qtype;
         let is_referred = matches!(lookup.outcome, Outcome::Referral(..)) && lookup.aliases == 0;
-        let is_refused = matches!(lookup.outcome, Outcome::Refused | Outcome::Lacking)
-            || matches!((&lookup.outcome, filling), (Outcome::Steered { .. }, Filling::Failure));
+        let is_unchosen = matches!(lookup.outcome, Outcome::Steered { .. })
+            && matches!(filling, Filling::Failure);
+        let is_refused =
+            is_unchosen || matches!(lookup.outcome, Outcome::Refused | Outcome::Lacking);
         if !is_referred && !is_refused {
             self.writer.authoritative();
         }
@@ -206,6 +226,9 @@ impl<'c> Pen<'c, '_> {
         }
         let place = Place { owner: owner(&walk), name: walk.name(), spot: lookup.spot };
         let (first, aliases) = (Walk::new(self.catalog, query), lookup.aliases);
+        if let Some(code) = failure(&lookup.outcome, filling) {
+            self.writer.rcode(code);
+        }
         match lookup.outcome {
             Outcome::Records(set) if lookup.is_borrowed => {
                 self.borrowed(&place, set)?;
@@ -217,10 +240,7 @@ impl<'c> Pen<'c, '_> {
                 self.prove_answer(&place)?;
                 self.additional(set, None)
             }
-            Outcome::Steered { .. } if matches!(filling, Filling::Failure) => {
-                self.writer.rcode(Rcode::SERVFAIL);
-                Ok(())
-            }
+            Outcome::Steered { .. } if matches!(filling, Filling::Failure) => Ok(()),
             Outcome::Steered { fallback, zone, .. } => {
                 self.steered(&place, qtype, fallback, zone, filling)?;
                 self.prove_aliases(first, aliases)
@@ -253,18 +273,7 @@ impl<'c> Pen<'c, '_> {
                 place.spot.map_or(Ok(()), |spot| self.prove_missing(&spot, place.name))
             }
             Outcome::Elsewhere => self.prove_aliases(first, aliases),
-            Outcome::TooLong => {
-                self.writer.rcode(Rcode::YXDOMAIN);
-                Ok(())
-            }
-            Outcome::Endless | Outcome::Lacking => {
-                self.writer.rcode(Rcode::SERVFAIL);
-                Ok(())
-            }
-            Outcome::Refused => {
-                self.writer.rcode(Rcode::REFUSED);
-                Ok(())
-            }
+            Outcome::TooLong | Outcome::Endless | Outcome::Lacking | Outcome::Refused => Ok(()),
         }
     }
 

@@ -61,21 +61,18 @@ impl Contest<'_> {
     fn return_of(&self, candidate: &Candidate) -> Option<Change> {
         let target = &candidate.target;
         let verdict = self.view.verdict(target);
-        match candidate.removed.as_ref()?.reason {
-            Removed::LoadOverLimit => {
-                let load = verdict.and_then(|verdict| verdict.load).map_or(WHOLE, u32::from);
-                self.search(target, target, Term::Load, load, 0)
-            }
-            Removed::Shed => {
-                let shed = verdict.map_or(WHOLE, |verdict| verdict.shed.into());
-                self.search(target, target, Term::Shed, shed, 0)
-            }
-            _ => {
-                let to = Assumption { target: target.clone(), what: Assumed::Up };
-                let points = self.wins(target, &to)?;
-                Some(Change { to, from: None, points })
-            }
+        let reason = candidate.removed.as_ref()?.reason;
+        if reason == Removed::LoadOverLimit {
+            let load = verdict.and_then(|verdict| verdict.load).map_or(WHOLE, u32::from);
+            return self.search(target, target, Term::Load, load, 0);
         }
+        if reason == Removed::Shed {
+            let shed = verdict.map_or(WHOLE, |verdict| verdict.shed.into());
+            return self.search(target, target, Term::Shed, shed, 0);
+        }
+        let to = Assumption { target: target.clone(), what: Assumed::Up };
+        let points = self.wins(target, &to)?;
+        Some(Change { to, from: None, points })
     }
 
     /// Who would win if the winner were down.

@@ -93,7 +93,7 @@ impl Writer {
         loop {
             match notes.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Note::Input(input)) => self.input(&input),
-                Ok(Note::Start(whole)) => self.start(*whole),
+                Ok(Note::Start(whole)) => self.start(&whole),
                 Ok(Note::Limits(limits)) => self.limit(limits),
                 Ok(Note::Flush(done)) => {
                     self.flush();
@@ -178,14 +178,14 @@ impl Writer {
         self.wants.store(true, Ordering::Relaxed);
     }
 
-    fn start(&mut self, whole: Whole) {
+    fn start(&mut self, whole: &Whole) {
         self.flush();
         self.open = None;
         if self.limits.size == 0 {
             self.failed = None;
             return Segment::all(&self.folder).iter().for_each(remove);
         }
-        match self.open(&whole) {
+        match self.open(whole) {
             Ok(open) => {
                 let is_too_long = open.length > self.limits.size;
                 (self.open, self.failed) = (Some(open), None);

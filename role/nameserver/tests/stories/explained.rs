@@ -177,10 +177,9 @@ impl Lab {
             subnet,
             assume: Vec::new(),
         };
-        match self.server.explain(&ask).unwrap() {
-            DnsStory::Steered(decision) => *decision,
-            other => panic!("{other:?}"),
-        }
+        let story = self.server.explain(&ask).unwrap();
+        let DnsStory::Steered(decision) = story else { panic!("{story:?}") };
+        *decision
     }
 }
 

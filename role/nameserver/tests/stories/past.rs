@@ -36,10 +36,9 @@ async fn ask(server: &Server, ask: Ask) -> Result<Reply, Problem> {
 }
 
 async fn explain(server: &Server, inquiry: Inquiry) -> Result<Explanation, Problem> {
-    match ask(server, Ask::Inquire(Box::new(inquiry))).await? {
-        Reply::Explained(told) => Ok(*told),
-        other => panic!("{other:?}"),
-    }
+    let reply = ask(server, Ask::Inquire(Box::new(inquiry))).await?;
+    let Reply::Explained(told) = reply else { panic!("{reply:?}") };
+    Ok(*told)
 }
 
 async fn at(server: &Server, at: Timestamp) -> (Decision, Explanation) {
@@ -48,10 +47,8 @@ async fn at(server: &Server, at: Timestamp) -> (Decision, Explanation) {
 }
 
 fn decision(told: &Explanation) -> Decision {
-    match &told.story {
-        DnsStory::Steered(decision) => (**decision).clone(),
-        other => panic!("{other:?}"),
-    }
+    let DnsStory::Steered(decision) = &told.story else { panic!("{:?}", told.story) };
+    (**decision).clone()
 }
 
 fn pop(name: &str) -> TargetId {
@@ -199,10 +196,9 @@ async fn another_configuration_is_tried_over_what_is_measured() {
     assert_eq!(out.unwrap().removed.unwrap().reason, Removed::Drained);
 
     let moves = async |text: String| -> Result<Moves, Problem> {
-        match ask(&server, Ask::Moves(text)).await? {
-            Reply::Moves(moves) => Ok(*moves),
-            other => panic!("{other:?}"),
-        }
+        let reply = ask(&server, Ask::Moves(text)).await?;
+        let Reply::Moves(moves) = reply else { panic!("{reply:?}") };
+        Ok(*moves)
     };
     let told = moves(drained).await.unwrap();
     assert_eq!((told.units, told.known), (1, 1));
