@@ -42,11 +42,14 @@ fn normal(transcript: &str) -> String {
         for word in line.split_whitespace() {
             // Addresses and the TTL of 2 are facts; pids, times, ids, ages and scores are not.
             let is_address = word.matches('.').count() >= 3 || word.contains(':');
-            let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+            // A supposition has its number behind its name: `--assume fra1.rtt=67us`.
+            let (name, value) = word.rsplit_once('=').unwrap_or(("", word));
+            let core = value.trim_end_matches("us");
+            let core = core.trim_matches(|c: char| !c.is_ascii_alphanumeric());
             let varies = core.chars().any(|c| c.is_ascii_digit())
                 && !is_address
                 && core.chars().all(|c| c.is_ascii_digit() || "./".contains(c));
-            words.push(if varies { "#".to_owned() } else { word.to_owned() });
+            words.push(if varies { format!("{name}#") } else { word.to_owned() });
         }
         out.push_str(&words.join(" "));
         out.push('\n');
