@@ -102,10 +102,6 @@ impl Tap {
 
     /// A number for an exchange, when somebody wants a copy of it. Shares are of such numbers.
     pub(crate) fn draw(&self, from: SocketAddr, packet: &[u8], now: i64) -> Option<u64> {
-        if self.threshold == u64::MAX {
-            // Whoever wants a share of all gets it by the number's own bits.
-            return Some(mixed(from, packet, now));
-        }
         Some(mixed(from, packet, now)).filter(|number| *number <= self.threshold)
     }
 
