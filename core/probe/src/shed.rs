@@ -334,7 +334,7 @@ mod tests {
         let loads = Plant::new().run(demand, 6_000);
         for wave in 1..10 {
             let high = &loads[wave * 120 + 16..wave * 120 + 60];
-            assert!(high.iter().all(|l| *l <= 850), "wave {wave}: {high:?}");
+            assert!(high.iter().all(|l| *l <= 840), "wave {wave}: {high:?}");
         }
     }
 
