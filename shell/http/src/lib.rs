@@ -12,6 +12,7 @@ pub mod body;
 pub mod certificates;
 pub mod client;
 pub mod failure;
+mod h1;
 pub mod measure;
 pub mod roots;
 pub mod server;

@@ -67,7 +67,7 @@ impl Framing {
         } else if old {
             fields.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
         }
-        let reason = status.canonical_reason().unwrap_or("<none>");
+        let reason = status.canonical_reason().unwrap_or("");
         let line = "HTTP/1.1 200 ".len() + reason.len() + 2;
         let framing = if chunked && !old { "transfer-encoding: chunked\r\n".len() } else { 0 };
         octets(line + framing + fields_len(response.headers()) + 2)
@@ -97,7 +97,8 @@ fn octets(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn may_have_content(status: StatusCode) -> bool {
+/// Whether a response with `status` has content (RFC 9110 6.4.1).
+pub(crate) fn may_have_content(status: StatusCode) -> bool {
     !(status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED)

@@ -9,13 +9,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use popnet_terms::Trip;
@@ -27,6 +29,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
+use crate::h1::Connection;
+pub use crate::h1::Head;
 use crate::stall::Stall;
 use crate::trip::Parting;
 
@@ -94,6 +98,14 @@ pub trait Service: Send + Sync + 'static {
         client: Client,
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Answers a plain request (HTTP/1.1, no content, the connection stays) for which everything is
+    /// at hand: writes the whole head into `out` and gives the content behind it. `None`, with
+    /// nothing written: [`answer`](Self::answer) is asked.
+    fn at_once(&self, client: Client, head: &Head<'_>, out: &mut BytesMut) -> Option<Bytes> {
+        let _ = (client, head, out);
+        None
+    }
 
     /// A client's TCP connection is about to be closed; `trip` asks the kernel how it went.
     fn parted(&self, client: SocketAddr, trip: &dyn Fn() -> Option<Trip>) {
@@ -274,21 +286,17 @@ impl<S: Service> Worker<S> {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let io = TokioIo::new(Reading { stream, stall: Stall::new(self.limits.stall) });
-        let answer = self.answering(address, tls);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.head)
-            .max_headers(self.limits.fields)
-            .max_header_size(self.limits.head_octets)
-            .auto_date_header(false)
-            .serve_connection(io, service_fn(answer));
-        let mut connection = std::pin::pin!(connection);
+        let stream = Reading { stream, stall: Stall::new(self.limits.stall) };
+        let client = Client { address, tls, draining: false };
+        let draining = AtomicBool::new(false);
+        let mut connection =
+            Connection::new(stream, client, &self.limits, Arc::clone(&self.service), &draining);
+        let mut running = std::pin::pin!(connection.run());
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = running.as_mut() => ended,
             () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                draining.store(true, Ordering::Relaxed);
+                running.await
             }
         };
         if let Err(error) = ended {

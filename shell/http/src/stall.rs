@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -10,35 +10,33 @@ use tokio::time::{Instant, Sleep};
 /// Measures silence.
 pub(crate) struct Stall {
     patience: Duration,
-    /// Made at the first silence: most exchanges never need a timer.
+    /// Since when nothing moves.
+    since: Option<Instant>,
+    /// Made at the first silence: most exchanges never need a timer. It is set anew only when it
+    /// goes off, so that a silence costs no more than a look at the clock.
     timer: Option<Pin<Box<Sleep>>>,
-    armed: bool,
 }
 
 impl Stall {
     pub(crate) fn new(patience: Duration) -> Self {
-        Self { patience, timer: None, armed: false }
+        Self { patience, since: None, timer: None }
     }
 
     /// Something moved.
     pub(crate) fn moved(&mut self) {
-        self.armed = false;
+        self.since = None;
     }
 
     /// Nothing moves just now; `true` when that has lasted too long.
     pub(crate) fn poll_over(&mut self, context: &mut Context<'_>) -> bool {
-        let deadline = Instant::now() + self.patience;
-        let timer = match &mut self.timer {
-            Some(timer) => timer,
-            None => {
-                self.armed = true;
-                self.timer.insert(Box::pin(tokio::time::sleep_until(deadline)))
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.patience;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= deadline {
+                return true;
             }
-        };
-        if !self.armed {
             timer.as_mut().reset(deadline);
-            self.armed = true;
         }
-        matches!(timer.as_mut().poll(context), Poll::Ready(()))
+        false
     }
 }
