@@ -32,13 +32,22 @@ impl Variant {
     /// The variant of a `request` under a response that varies on `names`.
     #[must_use]
     pub fn of(request: &HeaderMap, names: &[String]) -> Self {
-        Self(names.iter().map(|name| (name.clone(), normalised(request, name))).collect())
+        let value = |name: &str| normalised(lines(request, name), name);
+        Self(names.iter().map(|name| (name.clone(), value(name))).collect())
     }
 
     /// Whether `request` would have selected this variant.
     #[must_use]
     pub fn selects(&self, request: &HeaderMap) -> bool {
-        self.0.iter().all(|(name, value)| normalised(request, name) == *value)
+        self.0.iter().all(|(name, value)| normalised(lines(request, name), name) == *value)
+    }
+
+    /// The same by what `lines` gives of a field: its values, or `None` where that cannot be said.
+    #[must_use]
+    pub fn selects_by<'r>(&self, lines: impl Fn(&str) -> Option<Vec<&'r [u8]>>) -> bool {
+        self.0.iter().all(|(name, value)| {
+            lines(name).is_some_and(|lines| normalised(lines.into_iter(), name) == *value)
+        })
     }
 
     /// The fields and their values, readable: `accept-encoding=gzip`.
@@ -63,15 +72,16 @@ impl Variant {
     }
 }
 
+fn lines<'r>(request: &'r HeaderMap, name: &str) -> impl Iterator<Item = &'r [u8]> {
+    request.get_all(name).iter().map(|value| value.as_bytes())
+}
+
 /// A field's value without differences that mean nothing (4.1: combined lines, white space); for
 /// codings and languages also order and case. `None`: the field is not there.
-fn normalised(request: &HeaderMap, name: &str) -> Option<Vec<u8>> {
-    if !request.contains_key(name) {
-        return None;
-    }
-    let lines = request.get_all(name);
-    let mut members: Vec<Vec<u8>> =
-        lines.iter().flat_map(|line| list::members(line.as_bytes())).map(<[u8]>::to_vec).collect();
+fn normalised<'r>(lines: impl Iterator<Item = &'r [u8]>, name: &str) -> Option<Vec<u8>> {
+    let mut lines = lines.peekable();
+    lines.peek()?;
+    let mut members: Vec<Vec<u8>> = lines.flat_map(list::members).map(<[u8]>::to_vec).collect();
     if matches!(name, "accept-encoding" | "accept-language" | "accept-charset") {
         for member in &mut members {
             member.retain(|octet| !octet.is_ascii_whitespace());

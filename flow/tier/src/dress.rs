@@ -21,9 +21,13 @@ pub(crate) fn dress(fields: &mut HeaderMap, facts: &Facts<'_>, age: Option<u32>,
     {
         fields.insert(header::DATE, value);
     }
-    // Hops inside a node speak HTTP/1.1, and so do we to the next tier.
-    chain::add_via(fields, Version::HTTP_11, facts.cache);
+    add_via(fields, facts.cache);
     chain::append_to_list(fields, &CACHE_STATUS, &member(facts));
+}
+
+/// Hops inside a node speak HTTP/1.1, and so do we to the next tier.
+pub(crate) fn add_via(fields: &mut HeaderMap, cache: &str) {
+    chain::add_via(fields, Version::HTTP_11, cache);
 }
 
 /// The page for a request that failed here.

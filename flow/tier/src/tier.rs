@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, is_cacheable_request, reuse};
 use popnet_cache::serve;
-use popnet_cache::status::Facts;
+use popnet_cache::status::{Facts, member};
 use popnet_cache::stored::Stored;
 use popnet_field::hop;
 use popnet_field::report::Forwarded;
@@ -22,7 +22,7 @@ use tokio::sync::RwLock;
 
 use crate::absence::Absences;
 use crate::content;
-use crate::dress;
+use crate::dress::{self, CACHE_STATUS};
 use crate::fill::Fill;
 use crate::flight::{Boarded, Flights, Landing, Wanted};
 use crate::mission::{Base, Brought, Mission, What, figures, is_ever_fresh, is_reusable};
@@ -124,6 +124,37 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.settings.now)()
+    }
+
+    /// What all hits on `stored`, whole, without conditions and with `length` octets of content,
+    /// have in common: everything but `Age` and `Cache-Status`. `None` where more differs.
+    #[must_use]
+    pub fn common(&self, stored: &Stored, length: u64) -> Option<(StatusCode, HeaderMap)> {
+        let made = serve::answer(&Method::GET, &HeaderMap::new(), stored, Some(length));
+        let mut fields = made.fields;
+        let is_dated = fields.contains_key(header::DATE) && !fields.contains_key(&CACHE_STATUS);
+        dress::add_via(&mut fields, &self.settings.name);
+        (is_dated && made.octets == Some(0..length)).then_some((made.status, fields))
+    }
+
+    /// `Cache-Status` of such a hit.
+    #[must_use]
+    pub fn hit_status(&self, ttl: i64) -> String {
+        let hit = Outcome::new(self.settings.hit_result, self.settings.hit);
+        member(&self.facts(&Outcome { ttl: Some(ttl), ..hit }, None, 200))
+    }
+
+    fn facts(&self, outcome: &Outcome, forward_status: Option<u16>, status: u16) -> Facts<'_> {
+        Facts {
+            cache: &self.settings.name,
+            reason: outcome.reason,
+            forwarded: outcome.went,
+            forward_status,
+            status,
+            stored: outcome.stored,
+            collapsed: outcome.collapsed,
+            ttl: outcome.ttl,
+        }
     }
 
     /// Answers a request.
@@ -477,16 +508,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         outcome: Outcome,
         forward_status: Option<u16>,
     ) -> Answer {
-        let facts = Facts {
-            cache: &self.settings.name,
-            reason: outcome.reason,
-            forwarded: outcome.went,
-            forward_status,
-            status: response.status().as_u16(),
-            stored: outcome.stored,
-            collapsed: outcome.collapsed,
-            ttl: outcome.ttl,
-        };
+        let facts = self.facts(&outcome, forward_status, response.status().as_u16());
         dress::dress(response.headers_mut(), &facts, outcome.age, self.now());
         Answer { response, outcome }
     }

@@ -18,7 +18,7 @@ use popnet_http::body::Body;
 use popnet_http::failure::Failure;
 use popnet_runtime::clock;
 use popnet_runtime::ship::Shipper;
-use popnet_terms::{CacheReason, CustomerId, Micros, Seconds, SiteName};
+use popnet_terms::{CacheReason, CustomerId, Micros, Seconds, SiteName, Timestamp};
 use popnet_tier::control::Totals;
 use popnet_tier::{Outcome, inside};
 use popnet_wire::logging::{Access, CacheResult, Record};
@@ -26,6 +26,31 @@ use popnet_wire::rollout::Epoch;
 
 /// Octets of a path or a query that are written down.
 const WRITTEN_MAX: usize = 1_024;
+
+/// What a request asks for, as it is written down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) scheme: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) protocol: &'static str,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        let uri = request.uri();
+        Self {
+            method: request.method().as_str(),
+            scheme: uri.scheme_str().unwrap_or("http"),
+            host: uri.host().unwrap_or(""),
+            path: uri.path(),
+            query: uri.query().unwrap_or(""),
+            protocol: protocol(request.version()),
+        }
+    }
+}
 
 /// A request's record while it is being answered.
 pub(crate) struct Ledger {
@@ -40,26 +65,25 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A record for `request`, about which only the request is known so far.
+    /// A record for a request, about which nothing else is known so far.
     pub(crate) fn open(
-        request: &Request<Body>,
+        asked: &Asked<'_>,
         id: Arc<str>,
         client: Option<IpAddr>,
         begun: Instant,
         req_bytes: u64,
     ) -> Access {
-        let uri = request.uri();
         Access {
-            ts: clock::now(),
+            ts: Timestamp(0),
             id,
             site: SiteName::new(""),
             client_ip: client,
-            method: request.method().as_str().into(),
-            scheme: uri.scheme_str().unwrap_or("http").into(),
-            host: uri.host().unwrap_or("").into(),
-            path: cut(uri.path()).into(),
-            query: cut(uri.query().unwrap_or("")).into(),
-            protocol: protocol(request.version()).into(),
+            method: asked.method.into(),
+            scheme: asked.scheme.into(),
+            host: asked.host.into(),
+            path: cut(asked.path).into(),
+            query: cut(asked.query).into(),
+            protocol: asked.protocol.into(),
             status: 0,
             req_bytes,
             resp_bytes: 0,
@@ -104,7 +128,8 @@ impl Ledger {
         Self { shipper, totals, customer, begun, head_octets, received, access }
     }
 
-    fn close(mut self, body_octets: u64, whole: bool) {
+    /// Writes it down, once the last octet has left or the client has.
+    pub(crate) fn close(mut self, body_octets: u64, whole: bool) {
         let access = &mut self.access;
         access.ts = clock::now();
         access.req_bytes += self.received.load(Ordering::Relaxed);

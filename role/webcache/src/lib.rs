@@ -5,6 +5,7 @@
 //! disk tier and the log servers all come from the directory (C6, G6). Every request leaves one
 //! record and exact counters.
 
+mod at_once;
 mod certificates;
 mod control;
 mod health;

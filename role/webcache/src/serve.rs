@@ -14,7 +14,7 @@ use popnet_field::report::ProxyStatus;
 use popnet_field::{chain, date, hop};
 use popnet_http::body::Body;
 use popnet_http::measure::{Framing, request_head};
-use popnet_http::server::{Client, Service};
+use popnet_http::server::{Client, Head, Output, Service};
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Published, clock};
 use popnet_tally::Trips;
@@ -25,7 +25,7 @@ use popnet_tier::{Answer, Ask, Outcome, Tier, page};
 use popnet_wire::logging::{Access, CacheResult};
 
 use crate::health::{self, Load};
-use crate::ledger::{Ledger, Metered};
+use crate::ledger::{Asked, Ledger, Metered};
 use crate::memory::Memory;
 use crate::naming::Names;
 use crate::store::Store;
@@ -98,6 +98,10 @@ impl Service for Front {
         }
     }
 
+    fn at_once(&self, client: Client, head: &Head<'_>, out: &mut Output) -> bool {
+        self.answer_at_once(client, head, out).is_some()
+    }
+
     fn parted(&self, client: SocketAddr, trip: &dyn Fn() -> Option<Trip>) {
         let Some(trip) = trip() else { return };
         let mut trips = self.trips.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +125,8 @@ impl Front {
         }
         let address = client.address.map(|address| address.ip());
         let id = Arc::clone(&arrival.id);
-        let mut access = Ledger::open(&request, id, None, arrival.begun, arrival.head_octets);
+        let mut access =
+            Ledger::open(&Asked::of(&request), id, None, arrival.begun, arrival.head_octets);
         access.site = SiteName::new(NOBODYS);
         let refuse = |status: StatusCode, what: &str, access: Access| {
             let mut response = page(status, what);

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body::Body as _;
 
 use crate::body::Body;
+use crate::server::Head;
 
 /// What decides how a response's head ends up on the wire.
 #[derive(Clone, Debug)]
@@ -87,6 +88,14 @@ pub fn request_head<B>(request: &Request<B>) -> u64 {
     };
     let line = request.method().as_str().len() + 1 + target + " HTTP/1.1\r\n".len();
     octets(line + fields_len(request.headers()) + 2)
+}
+
+/// The octets of a request's head, read in place, as [`request_head`] counts them.
+#[must_use]
+pub fn head_octets(head: &Head<'_>) -> u64 {
+    let line = head.method.len() + 1 + head.target.len() + " HTTP/1.1\r\n".len();
+    let fields = head.fields.iter().map(|field| field.name.len() + field.value.len() + 4);
+    octets(line + fields.sum::<usize>() + 2)
 }
 
 fn fields_len(fields: &HeaderMap) -> usize {

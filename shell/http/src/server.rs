@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -30,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::h1::Connection;
-pub use crate::h1::Head;
+pub use crate::h1::{Head, Output};
 use crate::stall::Stall;
 use crate::trip::Parting;
 
@@ -100,11 +99,11 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 
     /// Answers a plain request (HTTP/1.1, no content, the connection stays) for which everything is
-    /// at hand: writes the whole head into `out` and gives the content behind it. `None`, with
-    /// nothing written: [`answer`](Self::answer) is asked.
-    fn at_once(&self, client: Client, head: &Head<'_>, out: &mut BytesMut) -> Option<Bytes> {
+    /// at hand: writes the whole response into `out`. `false`, with nothing written:
+    /// [`answer`](Self::answer) is asked.
+    fn at_once(&self, client: Client, head: &Head<'_>, out: &mut Output) -> bool {
         let _ = (client, head, out);
-        None
+        false
     }
 
     /// A client's TCP connection is about to be closed; `trip` asks the kernel how it went.

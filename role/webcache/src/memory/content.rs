@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 use popnet_tier::shelf::{Reader, ShelfError};
+use smallvec::SmallVec;
 
 use super::account::Charge;
 
@@ -18,6 +19,9 @@ pub(crate) const BLOCK_OVERHEAD: usize = 256;
 
 /// What each piece of a block costs: its slot in the list, which grows by doubling.
 pub(crate) const PIECE_OVERHEAD: u64 = 80;
+
+/// Pieces of content that is answered with at once.
+const PIECES_AT_HAND: usize = 4;
 
 /// What content costs besides its blocks.
 pub(crate) const CONTENT_OVERHEAD: u64 = 256;
@@ -48,6 +52,14 @@ impl Content {
 
     fn put(&self, at: u64, piece: Bytes) {
         self.blocks.write().unwrap_or_else(PoisonError::into_inner).push((at, piece));
+    }
+
+    /// All pieces, when they are few and `most` octets at most.
+    pub(crate) fn pieces(&self, most: u64) -> Option<SmallVec<[Bytes; PIECES_AT_HAND]>> {
+        let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
+        let (start, last) = blocks.last()?;
+        let fits = start + last.len() as u64 <= most && blocks.len() <= PIECES_AT_HAND;
+        fits.then(|| blocks.iter().map(|(_, piece)| piece.clone()).collect())
     }
 
     fn read(&self, at: u64, most: usize) -> Bytes {

@@ -16,8 +16,10 @@ use bytes::Bytes;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
+use popnet_cache::vary::Variant;
 use popnet_tier::shelf::{Entry, EntryId, Shelf, ShelfError, Usage, Writer};
 use popnet_wire::purging::PurgeKind;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use account::{Account, Charge};
@@ -57,8 +59,10 @@ struct Shard {
 struct Resident {
     stored: Arc<Stored>,
     content: Arc<Content>,
-    /// For the head; held while the entry lives.
+    /// For what is stored of the head; held while the entry lives.
     _charge: Charge,
+    /// The head as it was written last, without what differs each time.
+    head: Option<(Bytes, Charge)>,
 }
 
 impl Memory {
@@ -74,6 +78,52 @@ impl Memory {
                 next: AtomicU64::new(0),
                 turn: AtomicU64::new(0),
             }),
+        }
+    }
+}
+
+/// A response of which everything is at hand.
+#[derive(Debug)]
+pub(crate) struct AtHand {
+    pub(crate) id: EntryId,
+    pub(crate) stored: Arc<Stored>,
+    /// The octets of its head that are the same each time, once they are known.
+    pub(crate) head: Option<Bytes>,
+    pub(crate) content: SmallVec<[Bytes; 4]>,
+}
+
+impl Memory {
+    /// The newest response under `key` of which `selects` says that it is the one, when its content
+    /// is `most` octets at most.
+    pub(crate) fn at_hand(
+        &self,
+        key: &Key,
+        most: u64,
+        selects: impl Fn(&Variant) -> bool,
+    ) -> Option<AtHand> {
+        let mut shard = self.inner.shard(Inner::hash(key));
+        let Shard { keys, entries, queues } = &mut *shard;
+        let entry = |name: &u64| Some((*name, entries.get(name)?));
+        let mut newest_first = keys.get(key)?.iter().rev().filter_map(entry);
+        let (name, resident) =
+            newest_first.find(|(_, resident)| selects(&resident.stored.variant))?;
+        let content = match resident.stored.length {
+            Some(0) => SmallVec::new(),
+            _ => resident.content.pieces(most)?,
+        };
+        queues.touch(name);
+        let head = resident.head.as_ref().map(|(head, _)| head.clone());
+        Some(AtHand { id: EntryId(name), stored: Arc::clone(&resident.stored), head, content })
+    }
+
+    /// Keeps the `head` of `stored`, if there is room without anything else having to go.
+    pub(crate) fn keep_head(&self, id: EntryId, stored: &Arc<Stored>, head: &Bytes) {
+        let Some(charge) = self.inner.account.charge(head.len() as u64) else { return };
+        let mut shard = self.inner.shard(id.0);
+        if let Some(resident) = shard.entries.get_mut(&id.0)
+            && Arc::ptr_eq(&resident.stored, stored)
+        {
+            resident.head = Some((head.clone(), charge));
         }
     }
 }
@@ -162,6 +212,7 @@ impl Shard {
                 PurgeKind::Soft => {
                     if let Some(resident) = self.entries.get_mut(&name) {
                         Arc::make_mut(&mut resident.stored).purged = true;
+                        resident.head = None;
                     }
                 }
             }
@@ -214,6 +265,7 @@ impl Shelf for Memory {
         let resident = shard.entries.get_mut(&id.0).ok_or(ShelfError::Gone)?;
         resident.stored = Arc::new(stored);
         resident._charge = charge;
+        resident.head = None;
         Ok(Entry { id, stored: Arc::clone(&resident.stored) })
     }
 
@@ -293,8 +345,12 @@ impl Writer for MemoryWriter {
         }
         shard.keys.entry(stored.key.clone()).or_default().push(number);
         shard.queues.insert(number, hash, octets);
-        let resident =
-            Resident { stored: Arc::clone(&stored), content: self.content, _charge: charge };
+        let resident = Resident {
+            stored: Arc::clone(&stored),
+            content: self.content,
+            _charge: charge,
+            head: None,
+        };
         shard.entries.insert(number, resident);
         Ok(Entry { id: EntryId(number), stored })
     }

@@ -125,8 +125,8 @@ impl<'a> Head<'a> {
     }
 
     /// The values of the fields called `name`.
-    pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        let named = self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let named = self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
         named.map(|field| field.value)
     }
 

@@ -30,7 +30,7 @@ use self::arriving::Intake;
 use self::content::{Broken, Content, Next};
 pub use self::head::Head;
 use self::head::{FIELDS_MAX, Length, Refused, Scan};
-use self::output::Output;
+pub use self::output::Output;
 use self::response::{Framed, write_head};
 use crate::body::Body;
 use crate::failure::{Failure, FailureKind};
@@ -193,13 +193,10 @@ where
     fn begin(&mut self, end: usize) -> Result<Begun, Refused> {
         let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
         let head = Head::read(self.input.get(..end).unwrap_or_default(), &mut room)?;
-        if head.is_plain() && !self.draining.load(Ordering::Relaxed) {
-            let front = &mut self.output.front;
-            if let Some(content) = self.service.at_once(self.client, &head, front) {
-                self.output.push(content, b"");
-                self.input.advance(end);
-                return Ok(Begun::Answered);
-            }
+        let is_plain = head.is_plain() && !self.draining.load(Ordering::Relaxed);
+        if is_plain && self.service.at_once(self.client, &head, &mut self.output) {
+            self.input.advance(end);
+            return Ok(Begun::Answered);
         }
         let (length, expects) = (head.length()?, head.expects_continue()?);
         let request = Box::new(head.to_request()?);
@@ -278,7 +275,7 @@ where
             if inlet.expects && is_before {
                 inlet.expects = false;
                 if self.input.is_empty() {
-                    self.output.front.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.output.add(b"HTTP/1.1 100 Continue\r\n\r\n");
                     continue;
                 }
             }
@@ -325,7 +322,7 @@ where
             || inlet.broken
             || framed == Framed::UntilClose
             || parts.headers.get(header::CONNECTION).is_some_and(closes);
-        write_head(&mut self.output.front, &parts, framed, close);
+        write_head(&mut self.output, &parts, framed, close);
         let mut sending =
             Sending { body, framed, over: framed == Framed::Without, is_short: false };
         poll_fn(|context| self.poll_send(&mut sending, inlet, context)).await?;
@@ -401,8 +398,8 @@ where
         let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
         let length = Framed::Length(u64::try_from(text.len()).unwrap_or(u64::MAX));
-        write_head(&mut self.output.front, &response.into_parts().0, length, true);
-        self.output.push(Bytes::from(text), b"");
+        write_head(&mut self.output, &response.into_parts().0, length, true);
+        self.output.push(Bytes::from(text));
         poll_fn(|context| self.output.poll_write(&mut self.stream, context)).await?;
         self.part().await
     }
@@ -489,7 +486,7 @@ impl Sending {
                     self.over = true;
                     match self.framed {
                         Framed::Length(left) => self.is_short = left > 0,
-                        Framed::Chunked => output.push(Bytes::new(), b"0\r\n\r\n"),
+                        Framed::Chunked => output.add(b"0\r\n\r\n"),
                         Framed::Without | Framed::UntilClose => {}
                     }
                 }
@@ -503,19 +500,17 @@ impl Sending {
             Framed::Length(left) => match left.checked_sub(octets.len() as u64) {
                 Some(rest) => {
                     *left = rest;
-                    output.push(octets, b"");
+                    output.push(octets);
                 }
                 // More than was announced would be taken for the next response.
                 None => (self.over, self.is_short) = (true, true),
             },
             Framed::Chunked => {
-                let line = format!("{:x}\r\n", octets.len());
-                output.front.extend_from_slice(line.as_bytes());
-                // One write less where the end is known already.
-                self.over = self.body.is_end_stream();
-                output.push(octets, if self.over { b"\r\n0\r\n\r\n" } else { b"\r\n" });
+                output.add(format!("{:x}\r\n", octets.len()).as_bytes());
+                output.push(octets);
+                output.add(b"\r\n");
             }
-            Framed::Without | Framed::UntilClose => output.push(octets, b""),
+            Framed::Without | Framed::UntilClose => output.push(octets),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! A response's head as it is written, and how its content is framed (RFC 9112 section 6).
 
-use bytes::BytesMut;
 use http::response::Parts;
 use http::{Method, Version, header};
 use http_body::Body as _;
 
+use super::output::Output;
 use crate::body::Body;
 use crate::measure::{Framing, may_have_content};
 
@@ -36,31 +36,19 @@ impl Framed {
 }
 
 /// Writes a head; `close` when the connection ends with the response.
-pub(crate) fn write_head(out: &mut BytesMut, parts: &Parts, framed: Framed, close: bool) {
-    out.reserve(256 + parts.headers.len() * 64);
-    let mut put = |text: &[u8]| out.extend_from_slice(text);
-    put(b"HTTP/1.1 ");
-    put(parts.status.as_str().as_bytes());
-    put(b" ");
-    put(parts.status.canonical_reason().unwrap_or("").as_bytes());
-    put(b"\r\n");
-    for (name, value) in &parts.headers {
-        put(name.as_str().as_bytes());
-        put(b": ");
-        put(value.as_bytes());
-        put(b"\r\n");
-    }
+pub(crate) fn write_head(out: &mut Output, parts: &Parts, framed: Framed, close: bool) {
+    out.begin(parts.status, &parts.headers);
     match framed {
         Framed::Length(length) if !parts.headers.contains_key(header::CONTENT_LENGTH) => {
-            put(format!("content-length: {length}\r\n").as_bytes());
+            out.add(format!("content-length: {length}\r\n").as_bytes());
         }
         Framed::Chunked if !parts.headers.contains_key(header::TRANSFER_ENCODING) => {
-            put(b"transfer-encoding: chunked\r\n");
+            out.add(b"transfer-encoding: chunked\r\n");
         }
         Framed::Without | Framed::Length(_) | Framed::Chunked | Framed::UntilClose => {}
     }
     if close && !parts.headers.contains_key(header::CONNECTION) {
-        put(b"connection: close\r\n");
+        out.add(b"connection: close\r\n");
     }
-    put(b"\r\n");
+    out.add(b"\r\n");
 }
