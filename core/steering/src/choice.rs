@@ -61,7 +61,7 @@ pub struct Choice {
     /// Why so long.
     pub ttl_because: TtlBecause,
     /// Prefix length of the clients for whom this answer is right: 0 when it ignores the client,
-    /// never longer than the question's unit (RFC 7871 section 7.2.1).
+    /// else that of the question's unit (RFC 7871 section 7.2.1).
     pub scope: u8,
     /// Why for these.
     pub scope_because: ScopeBecause,

@@ -49,10 +49,10 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
     });
     let entries: Vec<Entry<'_>> = entries.collect();
     let (pool, fallback) = pool(rules, &entries);
-    let mut ranked = match fallback {
-        Some(Because::BrownOut | Because::FallbackAll) => level(client, &pool),
-        Some(_) | None => rank(rules, client, &pool),
-    };
+    let is_level = matches!(fallback, Some(Because::BrownOut | Because::FallbackAll));
+    let mut ranked = if is_level { level(client, &pool) } else { rank(rules, client, &pool) };
+    let is_drawn = ranked.order.len() > 1 && (is_level || rules.preset != Preset::FailoverOrder);
+    let is_by_client = is_drawn || asker.tells_regions_apart;
     let persisted = bind(&mut ranked, &entries, question);
     let because = match (fallback, persisted) {
         (_, true) => Because::Persisted,
@@ -66,7 +66,7 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
     let next_change = hours.min();
     let contest = Contest { rules, question, entries: &entries, ranked: &ranked, next_change };
     let (ttl, ttl_because) = contest.ttl(fallback.is_some(), client);
-    let (scope, scope_because) = contest.scope();
+    let (scope, scope_because) = contest.scope(is_by_client);
     Choice {
         targets: contest.answer_set(fallback.is_some()),
         ttl,
@@ -293,20 +293,15 @@ impl Contest<'_> {
         }
     }
 
-    fn scope(&self) -> (u8, ScopeBecause) {
-        let decides = match self.rules.preset {
-            Preset::FailoverOrder => self.question.bound.is_some() || self.is_shedding(),
-            Preset::Fastest
-            | Preset::CheapestWithin
-            | Preset::GeoOnly
-            | Preset::SumNs
-            | Preset::Weighted
-            | Preset::Spread => self.addressable().nth(1).is_some(),
-        };
+    /// The unit, or everybody. Which of the two must be the same for all units: a wider answer
+    /// that overlaps a narrower one must not differ from it (RFC 7871 section 7.2.1). So nothing
+    /// counts here that one unit's own case alone has brought about.
+    fn scope(&self, is_by_client: bool) -> (u8, ScopeBecause) {
+        let rules = self.rules;
+        let sheds = || self.entries.iter().any(|entry| entry.shed > 0);
+        let tells_apart = is_by_client || rules.is_by_place() || rules.binds() || sheds();
         match &self.question.client {
-            Client::Unit(unit) if decides || self.rules.is_by_place() => {
-                (unit.prefix_len(), ScopeBecause::ByClient)
-            }
+            Client::Unit(unit) if tells_apart => (unit.prefix_len(), ScopeBecause::ByClient),
             Client::Unit(_) | Client::Pop(_) => (0, ScopeBecause::SameForAll),
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_config::network::{
-    Capacity, Ecs, LastResort, Location, Network, OriginServer, Persist, Policy, Preset, Site,
-    SiteKind, selects,
+    Capacity, Ecs, LastResort, Location, Network, OriginServer, Persist, PersistMode, Policy,
+    Preset, Site, SiteKind, selects,
 };
 use popnet_terms::{
     CustomerId, Micros, NodeName, OriginGroupId, OriginId, PopId, Role, Seconds, SiteName, Span,
@@ -201,6 +201,11 @@ impl SiteRules {
     /// Whether it matters where the client is to who may be named.
     pub(crate) fn is_by_place(&self) -> bool {
         self.targets.iter().any(|target| target.limits.is_by_place())
+    }
+
+    /// Whether clients are bound to what they got.
+    pub(crate) fn binds(&self) -> bool {
+        self.persist.as_ref().is_some_and(|persist| persist.mode == PersistMode::Bound)
     }
 
     /// Whether a client subnet that `resolver` sends counts (RFC 7871 section 11: what one

@@ -52,6 +52,8 @@ pub(crate) struct Asker<'a> {
     /// The client's place on the hash's circle.
     draw: u64,
     region: Option<Arc<str>>,
+    /// Whether regions see any target otherwise than the world does.
+    pub(crate) tells_regions_apart: bool,
     /// `None` for a POP of ours, and where it matters to no target.
     place: Option<Whereabouts>,
     now: Timestamp,
@@ -81,7 +83,7 @@ impl<'a> Asker<'a> {
             Client::Pop(_) => None,
         };
         let region = known.filter(|_| differs);
-        Self { rules, question, draw, region, place, now: view.at }
+        Self { rules, question, draw, region, tells_regions_apart: differs, place, now: view.at }
     }
 
     /// How `verdict` stands here.

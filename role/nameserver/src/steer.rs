@@ -25,18 +25,17 @@ pub(crate) struct Asker {
 impl Asker {
     pub(crate) fn of(query: &Query<'_>, resolver: IpAddr) -> Self {
         let subnet = query.edns.and_then(|edns| edns.client_subnet?.net());
+        // RFC 7871 7.1.2: a source of no length says nothing of the client, and is there to say so.
+        let subnet = subnet.filter(|subnet| subnet.prefix_len() > 0);
         Self { resolver, subnet }
     }
 
     /// The unit that speaks for the client: of the client subnet where the rules let it count,
-    /// else of the resolver (N9).
+    /// else of the resolver (N9). A subnet wider than a unit is answered as its first one is, and
+    /// the scope says for how little that is right (RFC 7871 7.2.1; ADR 16).
     pub(crate) fn unit(&self, rules: &SiteRules) -> IpNet {
         match self.subnet {
-            Some(subnet) if rules.believes(self.resolver) => {
-                let unit = client_unit(subnet.addr());
-                // A resolver that gives away less than a unit is looked up as it is.
-                if subnet.prefix_len() < unit.prefix_len() { subnet.trunc() } else { unit }
-            }
+            Some(subnet) if rules.believes(self.resolver) => client_unit(subnet.addr()),
             Some(_) | None => client_unit(self.resolver),
         }
     }
@@ -133,8 +132,12 @@ fn for_hints(
     let of_six = six.alias.is_none() && four.alias.is_none();
     let more = six.addresses.iter().filter(|_| of_six);
     let addresses = four.addresses.iter().chain(more).copied().collect();
+    // Both families stand in one answer, which is right for as few as either is.
+    let narrower = if six.choice.scope > four.choice.scope { &six } else { &four };
+    let (scope, scope_because) = (narrower.choice.scope, narrower.choice.scope_because);
     let base = if four.choice.targets.is_empty() { six } else { four };
-    Steered { addresses, ..base }
+    let choice = Choice { scope, scope_because, ..base.choice };
+    Steered { addresses, choice, ..base }
 }
 
 /// `steered` as it is for `client`, whom the site binds: a bound one is told for no longer than it

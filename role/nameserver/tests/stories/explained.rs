@@ -211,8 +211,14 @@ fn an_explanation_is_the_next_real_answer() {
     assert!(because.len() >= 7, "states of all kinds: {because:?}");
 }
 
-/// No two answers with overlapping scopes and different data under one view (RFC 7871 section
-/// 7.2.1): of subnets of one length, and of all longer ones, which are cut to a client unit.
+/// What an answer says, but for how long.
+fn data(answer: &Response) -> String {
+    let records = answer.answers.iter().map(|record| (record.rtype, &record.data));
+    format!("{:?} {:?}", answer.rcode, records.collect::<Vec<_>>())
+}
+
+/// No two answers with overlapping scopes and different data under one view, whatever lengths are
+/// asked with (RFC 7871 section 7.2.1; steering model, section 8).
 #[test]
 fn scopes_do_not_contradict_each_other() {
     let mut lab = Lab::new();
@@ -222,17 +228,19 @@ fn scopes_do_not_contradict_each_other() {
         let view = board(&mut chance, &lab.network.clone(), now).view(now);
         lab.server.see(view);
         let site = format!("{}.test", chance.of(&PRESETS));
-        let mut told: Vec<(IpNet, Vec<IpAddr>)> = Vec::new();
+        let mut told: Vec<(IpNet, String)> = Vec::new();
+        let qtype = if chance.below(4) == 0 { Rtype::HTTPS } else { Rtype::A };
         for n in 0..8 {
-            for length in [24, 28, 32] {
+            for length in [1, 8, 13, 16, 22, 24, 28, 32] {
                 let IpNet::V4(unit) = client(n) else { unreachable!() };
-                let subnet = IpNet::new(unit.addr().into(), length).unwrap();
-                let answer = lab.answer(&site, Rtype::A, Some(subnet));
+                let subnet = IpNet::new(unit.addr().into(), length).unwrap().trunc();
+                let answer = lab.answer(&site, qtype, Some(subnet));
                 let (echoed, scope) = answer.edns.as_ref().unwrap().subnet.unwrap();
-                assert_eq!(echoed.addr(), subnet.addr(), "state {state}");
-                assert!(scope <= 24, "state {state}: {scope}");
+                assert_eq!(echoed, subnet, "state {state}");
+                // The answer to a subnet that is too wide is right for its first unit.
+                assert!(scope == 0 || scope == 24, "state {state}: {scope}");
                 let whole = IpNet::new(subnet.addr(), scope).unwrap().trunc();
-                told.push((whole, answer.addresses().collect()));
+                told.push((whole, data(&answer)));
             }
         }
         for (one, data) in &told {
@@ -241,9 +249,10 @@ fn scopes_do_not_contradict_each_other() {
                 assert!(!overlap || data == rest, "state {state}, {site}: {one} {other}");
             }
         }
-        // A subnet wider than a unit gets no narrower scope than it asked with.
-        let wide = lab.answer(&site, Rtype::A, Some("10.0.0.0/16".parse().unwrap()));
-        assert!(wide.edns.unwrap().subnet.unwrap().1 <= 16, "state {state}");
+        // No length says "do not look at the client": the resolver's own unit, for everybody.
+        let nobodys = lab.answer(&site, qtype, Some("0.0.0.0/0".parse().unwrap()));
+        assert_eq!(data(&nobodys), data(&lab.answer(&site, qtype, None)), "state {state}");
+        assert_eq!(nobodys.edns.unwrap().subnet.unwrap().1, 0, "state {state}");
         // Scope 0: what does not look at the client, and what is not there.
         for (site, qtype) in [(&*site, Rtype::MX), ("cdn.lab.test", Rtype::SOA)] {
             let answer = lab.answer(site, qtype, Some(client(1)));
