@@ -134,14 +134,18 @@ pub(crate) enum DemoCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArguments {
-    /// What is simulated: a file as in examples/scenarios
-    pub(crate) scenario: PathBuf,
+    /// What is simulated: files as in examples/scenarios
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub(crate) scenarios: Vec<PathBuf>,
     /// Draw everything that happens by chance from this number (default: the scenario's)
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Draw what happened over time as SVG files in DIR
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
+    /// Write a page with all figures and drawings, report.md, and the drawings into DIR
+    #[arg(long, value_name = "DIR", conflicts_with = "plot")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

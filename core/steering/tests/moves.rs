@@ -20,6 +20,12 @@ struct Lab {
 impl Lab {
     /// One POP for each capacity: `p0`, `p1` … of which `without` is not there.
     fn new(capacities: &[u32], without: Option<usize>) -> Self {
+        let pops = capacities.iter().copied().enumerate();
+        Self::listing(pops.filter(|(at, _)| without != Some(*at)))
+    }
+
+    /// POPs by number and capacity, in the order in which the file lists them.
+    fn listing(pops: impl IntoIterator<Item = (usize, u32)>) -> Self {
         let mut text = String::from(
             "[network]\nname = \"lab\"\nschema = 1\ndomain = \"lab.test\"\n[customers.acme]\n\
              [origin_groups.www.servers]\nmain = { address = \"203.0.113.1\" }\n\
@@ -27,7 +33,7 @@ impl Lab {
              [sites.\"www.test\"]\ncustomer = \"acme\"\nkind = \"cached\"\npolicy = \"spread\"\n\
              origins = \"www\"\n",
         );
-        for (at, requests) in capacities.iter().enumerate().filter(|(at, _)| without != Some(*at)) {
+        for (at, requests) in pops {
             text += &format!(
                 "[pops.p{at}]\ncapacity = {{ requests = {requests} }}\n[pops.p{at}.nodes]\n\
                  edge1 = {{ roles = [\"webcache\"], address = [\"192.0.2.{at}\"] }}\n\
@@ -97,6 +103,17 @@ proptest! {
     }
 
     /// Whoever moves for a share moves for each larger one too, and nobody comes who did not.
+    #[test]
+    fn the_order_of_the_list_is_nothing(
+        listed in prop::collection::vec(1_u32..5_000, 2..8).prop_flat_map(|capacities| {
+            let pops: Vec<(usize, u32)> = capacities.into_iter().enumerate().collect();
+            (Just(pops.clone()), Just(pops).prop_shuffle())
+        }),
+    ) {
+        let (straight, shuffled) = listed;
+        prop_assert_eq!(Lab::listing(straight).homes(500), Lab::listing(shuffled).homes(500));
+    }
+
     #[test]
     fn a_larger_share_moves_more(
         capacities in prop::collection::vec(1_u32..100_000, 2..6),

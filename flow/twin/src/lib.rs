@@ -33,7 +33,7 @@ mod twin;
 mod world;
 
 pub use figures::{Figure, Measured};
-pub use report::{Plot, Report, run};
+pub use report::{Plot, Report, Row, run};
 pub use scenario::{
     CapacityPlan, Crowd, Expectation, Fault, FaultKind, NetworkPlan, Says, Scenario, Wire, load,
 };

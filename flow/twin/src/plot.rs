@@ -17,7 +17,7 @@ const BELOW: f64 = 46.0;
 const NAMED: usize = 8;
 
 /// Points in a line: more are not seen.
-const POINTS: usize = 600;
+const POINTS: usize = 300;
 
 /// Colours that colour-blind people can tell (Okabe and Ito 2008), without the pale yellow.
 const COLOURS: [&str; 8] =

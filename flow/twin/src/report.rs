@@ -215,30 +215,24 @@ impl Report {
              {} events, {} answers, digest {}\n\n",
             self.title, self.seconds, self.seed, self.events, self.answers, self.digest
         );
-        let (expected, others): (Vec<_>, Vec<_>) =
-            self.figures.iter().partition(|one| one.passed.is_some());
-        for one in expected.into_iter().chain(others) {
-            let verdict = match one.passed {
+        for row in self.rows() {
+            let verdict = match row.passed {
                 Some(true) => "pass",
                 Some(false) => "FAIL",
                 None => "    ",
             };
-            let unit = one.figure.unit();
-            let value = one.value.map_or("-".to_owned(), |value| format!("{}", Short(value)));
-            let limit = match (one.at_most, one.at_least) {
-                (Some(most), Some(least)) => format!("{} to {}", Short(least), Short(most)),
-                (Some(most), None) => format!("at most {}", Short(most)),
-                (None, Some(least)) => format!("at least {}", Short(least)),
-                (None, None) => String::new(),
-            };
-            let _ = writeln!(
-                text,
-                "  {verdict}  {:<18} {value:>10} {unit:<9} {limit:<15} {}",
-                one.figure.name(),
-                one.figure.words()
-            );
+            let Row { name, words, value, limit, .. } = row;
+            let _ = writeln!(text, "  {verdict}  {name:<18} {value:>20} {limit:<15} {words}");
         }
         text
+    }
+
+    /// The figures as people read them, first those of which something is expected.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let (expected, others): (Vec<_>, Vec<_>) =
+            self.figures.iter().partition(|one| one.passed.is_some());
+        expected.into_iter().chain(others).map(Row::of).collect()
     }
 
     /// Drawings of what happened over time.
@@ -254,6 +248,37 @@ impl Report {
     #[must_use]
     pub fn points(&self) -> u64 {
         count(self.series.latency.len())
+    }
+}
+
+/// A figure as people read it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name in scenarios.
+    pub name: &'static str,
+    /// What it says.
+    pub words: &'static str,
+    /// What was found, with its unit; `-` where it could not be measured.
+    pub value: String,
+    /// What was expected; empty where nothing was.
+    pub limit: String,
+    /// Whether it is as expected.
+    pub passed: Option<bool>,
+}
+
+impl Row {
+    fn of(one: &Measured) -> Self {
+        let figure = one.figure;
+        let value =
+            one.value.map_or("-".to_owned(), |value| format!("{} {}", Short(value), figure.unit()));
+        let limit = match (one.at_most, one.at_least) {
+            (Some(most), Some(least)) => format!("{} to {}", Short(least), Short(most)),
+            (Some(most), None) => format!("at most {}", Short(most)),
+            (None, Some(least)) => format!("at least {}", Short(least)),
+            (None, None) => String::new(),
+        };
+        let value = value.trim_end().to_owned();
+        Self { name: figure.name(), words: figure.words(), value, limit, passed: one.passed }
     }
 }
 

@@ -118,6 +118,26 @@ fn cheaper_pops_save_money() {
     assert!(report.value(Figure::LatencyLoss).unwrap() <= 60.0);
 }
 
+/// The demand around a POP grows at once to half as much again as it carries: steering model,
+/// section 14. `step-overload.toml` and `step-rough.toml` are the same at full size.
+#[test]
+fn a_crowded_pop_comes_down_without_a_swing() {
+    for (servers, loss) in [(1, 0.0), (6, 0.10)] {
+        let report = simulate(&format!(
+            "title = \"step, {servers} servers\"\nlength = \"300s\"\nwarm_up = \"60s\"\n\
+             [network]\npops = 8\nname_servers = {servers}\nfall = 3\n\
+             [policy]\nshed = {{ target = 0.80, hard = 0.95 }}\n\
+             answer = {{ max = 1, ttl_min = \"20s\", ttl_max = \"30s\" }}\n\
+             [crowd]\nunits = 2000\nper_prefix = 32\nload = 0.40\n[wire]\nloss = {loss}\n\
+             [[faults]]\nkind = \"demand\"\nat = \"80s\"\nbusiest = 1\nto = 1.5\n\
+             [[expect]]\nfigure = \"overshoot\"\nat_most = 0.05\n\
+             [[expect]]\nfigure = \"settled-periods\"\nat_most = 3\n\
+             [[expect]]\nfigure = \"swing\"\nat_most = 0.02\n"
+        ));
+        assert!(report.passed(), "{servers} name servers, loss {loss}");
+    }
+}
+
 #[test]
 fn shipped_scenarios_can_be_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/scenarios");
