@@ -156,7 +156,9 @@ impl Bound {
     }
 
     fn binding(&self, key: &Key, row: &Row, now: Timestamp) -> Option<Binding> {
-        let left = row.expires.since(now).as_secs();
+        // Rounded up as ends are rounded down: whoever takes the row in at this moment gives it the
+        // same end, so that a past that is lived again ends as it did.
+        let left = row.expires.since(now).as_micros().div_ceil(1_000_000);
         Some(Binding {
             site: self.sites.get(key.site)?.clone(),
             client: key.client,
@@ -176,6 +178,11 @@ impl Bound {
         let part = Arc::make_mut(&mut self.parts).get_mut(part_of(key))?;
         Some(Arc::make_mut(part))
     }
+}
+
+/// The whole second that `at` lies in.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp(at.0 - at.0.rem_euclid(1_000_000))
 }
 
 fn part_of(key: &Key) -> usize {
@@ -228,7 +235,7 @@ impl Bindings {
             issuer,
             round: binding.round,
             issued: binding.issued,
-            expires: now.after(hold),
+            expires: whole_second(now.after(hold)),
         };
         let before = self.shown.row(&key).copied();
         if let Some(before) = before.filter(|before| before.expires > now)

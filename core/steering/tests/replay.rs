@@ -276,7 +276,8 @@ fn one_history(seed: u64) -> usize {
 
 #[test]
 fn whatever_came_the_past_says_the_same_again() {
-    let inputs: usize = (0..150).map(one_history).sum();
+    // The last one has a row that ends within a second of the moment when all is written down.
+    let inputs: usize = (0..150).chain([2_489]).map(one_history).sum();
     assert!(inputs > 1_000, "{inputs} inputs are no test");
 }
 
