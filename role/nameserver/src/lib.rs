@@ -35,6 +35,7 @@ mod needs;
 mod notes;
 mod ready;
 mod rehearsal;
+mod resort;
 mod serve;
 mod shared;
 mod sign;

@@ -16,7 +16,7 @@ use popnet_runtime::Context;
 use popnet_runtime::clock::Steady;
 use popnet_runtime::quic::{Connection, Endpoint};
 use popnet_steering::{Board, GuardHold, Input, Ledger, in_force};
-use popnet_terms::{CustomerId, Micros, NodeName, PopId, Role, SiteName, Timestamp};
+use popnet_terms::{Because, CustomerId, Micros, NodeName, PopId, Role, SiteName, Timestamp};
 use popnet_wire::frame::{Conversation, decode, encode};
 use popnet_wire::logging::{Event, Record};
 use popnet_wire::probing::{Bound, DATAGRAM_MAX, Datagram, Digest, Hits, Need, Repair, Report};
@@ -30,6 +30,7 @@ use crate::archive::{BoardAsk, Limits, Note, Whole};
 use crate::atlas::AtlasShelf;
 use crate::counters::count;
 use crate::needs::{self, Pending, Wished};
+use crate::resort::Told;
 use crate::shared::Shared;
 use crate::state;
 
@@ -91,6 +92,7 @@ pub(crate) fn start(
         ledger: Ledger::default(),
         steady: Steady::default(),
         guard: None,
+        resorts: Told::default(),
         shared,
         probes,
         pending: Pending::default(),
@@ -344,6 +346,8 @@ struct BoardDesk {
     steady: Steady,
     /// Whose fall is not believed, as it was told last.
     guard: Option<Arc<GuardHold>>,
+    /// Last resorts that people have been told of.
+    resorts: Told,
     shared: Arc<Shared>,
     probes: Arc<Probes>,
     pending: Pending,
@@ -484,6 +488,7 @@ impl BoardDesk {
         let now = self.steady.now();
         let view = self.board.view(now);
         self.alarm(view.guard.as_ref());
+        self.tell_resorts(now);
         self.shared.view.store(Arc::new(view));
         self.note(Input::Viewed { at: now });
         self.note_whole(now);
@@ -512,6 +517,31 @@ impl BoardDesk {
         };
         self.shared.shipper.record(&CustomerId::network(), Record::Event(event));
         self.guard = guard.cloned();
+    }
+
+    /// Tells people which sites live on a last resort, and which do no more.
+    fn tell_resorts(&mut self, now: Timestamp) {
+        let table = self.shared.table.load();
+        let sites = table.sites().iter().map(|site| (&site.name, &site.resort));
+        for turn in self.resorts.look(sites, now) {
+            let word = |because: Option<Because>| because.map_or("", |because| because.code());
+            let (site, from, to) = (&turn.site, word(turn.from), word(turn.to));
+            match turn.to {
+                Some(_) => tracing::error!(%site, because = to, "answers of last resort"),
+                None => tracing::warn!(%site, "no answers of last resort any more"),
+            }
+            let event = Event {
+                ts: popnet_runtime::clock::now(),
+                kind: "last_resort".into(),
+                subject: site.as_str().into(),
+                from: from.into(),
+                to: to.into(),
+                reason: self.shared.node.to_string().into(),
+            };
+            let logged = table.sites().iter().find(|entry| entry.name == *site && entry.is_logged);
+            let customer = logged.map_or_else(CustomerId::network, |entry| entry.customer.clone());
+            self.shared.shipper.record(&customer, Record::Event(event));
+        }
     }
 
     /// Asks for what did not come.

@@ -418,6 +418,7 @@ impl<'a> Desk<'a> {
             // Who is bound is not who the key is about.
             Some(client) => Arc::new(self.choose_bound(site, unit, qtype, client, held)),
         };
+        site.resort.note(&steered.choice, self.view.at);
         Some(Story { asker, unit, query, site, rules, steered })
     }
 
@@ -463,6 +464,7 @@ impl<'a> Desk<'a> {
         let pop = self.catalog().pop(pop)?;
         let unit = popnet_terms::client_unit(asker.resolver);
         let steered = Arc::new(for_pop(self.view, site, pop));
+        site.resort.note(&steered.choice, self.view.at);
         Some(Story { asker, unit, query, site, rules: &site.fetched, steered })
     }
 

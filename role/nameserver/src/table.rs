@@ -15,6 +15,7 @@ use popnet_terms::{CustomerId, OriginId, SiteName};
 use popnet_wire::inquiring::Assumption;
 use popnet_wire::rollout::Epoch;
 
+use crate::resort::Resort;
 use crate::sign::SigningRules;
 use crate::views::{ZoneKey, ZoneView};
 use crate::zones::{Loaded, ZoneProblem, Zones};
@@ -57,6 +58,8 @@ pub(crate) struct SiteEntry {
     pub(crate) is_logged: bool,
     /// Queries since the probes were told last (N17).
     pub(crate) hits: AtomicU32,
+    /// The last resort that its answers use, if they do.
+    pub(crate) resort: Resort,
 }
 
 /// A customer's server by name.
@@ -155,6 +158,7 @@ impl Table {
             fetched: Arc::new(site.fetched.assuming(assumptions)),
             is_logged: site.is_logged,
             hits: AtomicU32::new(0),
+            resort: Resort::default(),
         });
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
@@ -205,6 +209,7 @@ fn entries(network: &Network, catalog: &Catalog) -> Arc<[SiteEntry]> {
             fetched: Arc::clone(rules.origins(name.as_str())?),
             is_logged: !network.log_servers(&site.customer).is_empty(),
             hits: AtomicU32::new(0),
+            resort: Resort::default(),
         })
     });
     sites.collect()
