@@ -4,6 +4,7 @@
 
 mod imports;
 mod names;
+mod requests;
 mod rules;
 mod server;
 mod signing;
@@ -13,6 +14,7 @@ mod words;
 
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
+pub use requests::http_requests;
 pub use rules::{caching, configuration, head_of, http_fields, stored_head};
 pub use server::{dns_stream, dns_udp};
 pub use signing::signing;
@@ -27,7 +29,7 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 26] = [
+pub const ENTRIES: [(&str, Entry); 27] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -39,6 +41,7 @@ pub const ENTRIES: [(&str, Entry); 26] = [
     ("dns_update", dns_update),
     ("dns_ways", dns_ways),
     ("http_fields", http_fields),
+    ("http_requests", http_requests),
     ("kept_history", kept_history),
     ("kept_inputs", kept_inputs),
     ("kept_sheet", kept_sheet),

@@ -112,6 +112,25 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
+/// Serves one client's connection in HTTP/1.1 until it ends: what a worker does with each that it
+/// accepts.
+///
+/// # Errors
+/// When the connection breaks off.
+pub async fn converse<T, S>(
+    stream: T,
+    client: Client,
+    limits: &Limits,
+    service: &Arc<S>,
+) -> io::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    let draining = AtomicBool::new(client.draining);
+    Connection::new(stream, client, limits, Arc::clone(service), &draining).run().await
+}
+
 /// Running workers.
 #[derive(Debug)]
 pub struct Server {

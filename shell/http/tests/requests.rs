@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// Says method, target and content back; `/unread` leaves the content where it is, `/stream` gives
-/// content of unknown length, `/short` less than it announces, `/long` more.
+/// content of unknown length, `/slow` takes its time, `/short` less than it announces, `/long` more.
 struct Mirror;
 
 fn streamed(text: &'static str) -> Body {
@@ -33,6 +33,7 @@ impl Service for Mirror {
         match head.uri.path() {
             "/unread" => return Response::new(Body::whole("unread")),
             "/stream" => return Response::new(streamed("streamed")),
+            "/slow" => tokio::time::sleep(Duration::from_millis(100)).await,
             path @ ("/short" | "/long") => {
                 let mut response = Response::new(streamed("four"));
                 let length = if path == "/short" { 9 } else { 2 };
@@ -191,6 +192,18 @@ async fn what_is_broken_is_refused_with_a_word() {
         assert!(answer.contains(word), "{request:?}: {answer}");
         assert!(!answer.contains("/more"), "{request:?}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn who_sends_no_more_still_gets_the_answers() {
+    let (address, _server, _shutdown) = serve();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let requests = "GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(contents(&answer), ["GET /a []", "GET /slow []"]);
 }
 
 #[tokio::test]

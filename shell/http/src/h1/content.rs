@@ -89,7 +89,7 @@ impl Content {
                         self.0 = State::Over;
                     } else if *seen > TRAILERS_MAX {
                         return Err(Broken("the trailers are too long"));
-                    } else if !line.contains(&b':') {
+                    } else if !is_field(&line) {
                         return Err(Broken("a trailer is no field"));
                     }
                 }
@@ -125,6 +125,13 @@ fn line(input: &mut BytesMut, most: usize) -> Result<Option<BytesMut>, Broken> {
         return Err(Broken("a line has a CR in it"));
     }
     Ok(Some(line))
+}
+
+/// Whether `line` would be a field of a head.
+fn is_field(line: &[u8]) -> bool {
+    let head = [line, b"\r\n\r\n"].concat();
+    let mut room = [httparse::EMPTY_HEADER; 1];
+    matches!(httparse::parse_headers(&head, &mut room), Ok(httparse::Status::Complete((_, [_]))))
 }
 
 /// A chunk's size; extensions are passed over (RFC 9112 7.1.1).
@@ -194,6 +201,9 @@ mod tests {
         check("4\r\nfour\r\n0\r\n\r\nGET", Ok(("four", "GET")));
         check("1\r\na\r\nA;x=y\r\n0123456789\r\n00 ;z\r\nt: u\r\n\r\n", Ok(("a0123456789", "")));
         check("4\r\nfour\r\n0\r\n", Err("wanting"));
+        for line in ["no field", "a : b", " a: b", "a: \0"] {
+            assert!(!is_field(line.as_bytes()), "{line:?}");
+        }
         check("0\r\nno field\r\n\r\n", Err("a trailer is no field"));
         check("4\r\nfour5\r\n", Err("a chunk is longer than it says"));
         check("4\nfour\r\n0\r\n\r\n", Err("a line does not end with CR LF"));

@@ -58,6 +58,9 @@ pub(crate) struct Connection<'a, T, S> {
     service: Arc<S>,
     /// Set when the server takes no more requests.
     draining: &'a AtomicBool,
+    /// The client sends no more. It may still wait for answers: one that has left altogether is
+    /// noticed when something is written to it (RFC 9112 9.6).
+    is_half: bool,
     input: BytesMut,
     output: Output,
     /// Limits on waiting for a head, and for content.
@@ -106,7 +109,8 @@ where
     ) -> Self {
         let (idle, silent) = (Stall::new(limits.head), Stall::new(limits.stall));
         let (input, output) = (BytesMut::new(), Output::default());
-        Self { stream, client, limits, service, draining, input, output, idle, silent }
+        let is_half = false;
+        Self { stream, client, limits, service, draining, is_half, input, output, idle, silent }
     }
 
     /// Answers requests until one side has enough.
@@ -236,8 +240,8 @@ where
         Ok(goes_on && !inlet.broken && self.finish(inlet).await)
     }
 
-    /// What goes on beside the answer: content is passed on, further requests wait, and whether the
-    /// client is still there shows. Ready only when the exchange cannot go on.
+    /// What goes on beside the answer: content is passed on, and further requests wait. Ready only
+    /// when the exchange cannot go on.
     fn poll_aside(
         &mut self,
         inlet: &mut Inlet,
@@ -259,11 +263,14 @@ where
                 }
             }
             let Some((content, intake)) = &mut inlet.content else {
-                if self.input.len() >= AHEAD {
+                if self.is_half || self.input.len() >= AHEAD {
                     return Poll::Pending;
                 }
                 match ready!(self.poll_fill(READ, context)) {
-                    Ok(0) => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(0) => {
+                        self.is_half = true;
+                        return Poll::Pending;
+                    }
                     Ok(_) => continue,
                     Err(error) => return Poll::Ready(error),
                 }
