@@ -147,6 +147,11 @@ async fn content_of_unknown_length() {
     let answer = said(address, &["GET /stream HTTP/1.0\r\nconnection: keep-alive\r\n\r\n"]).await;
     assert!(answer.ends_with("\r\n\r\nstreamed") && !answer.contains("chunked"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
+    // One that wants to go on is told that it may.
+    let old = "GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n";
+    let answer = said(address, &[old]).await;
+    assert_eq!(contents(&answer), ["GET /a []", "GET /b []"]);
+    assert_eq!(answer.matches("connection: keep-alive\r\n").count(), 1, "{answer}");
     let answer = said(address, &["HEAD /stream HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"]);
     let answer = answer.await;
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");

@@ -22,7 +22,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -322,13 +322,18 @@ where
         framing: &Framing,
         inlet: &mut Inlet,
     ) -> io::Result<bool> {
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let framed = Framed::of(&parts, &body, framing);
-        let closes = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+        let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
         let close = framing.close
             || inlet.broken
             || framed == Framed::UntilClose
             || parts.headers.get(header::CONNECTION).is_some_and(closes);
+        if !close && framing.version == Version::HTTP_10 {
+            // Else such a client takes the end of the connection for the end of the content.
+            let stays = HeaderValue::from_static("keep-alive");
+            parts.headers.insert(header::CONNECTION, stays);
+        }
         write_head(&mut self.output, &parts, framed, close);
         let mut sending =
             Sending { body, framed, over: framed == Framed::Without, is_short: false };
@@ -402,7 +407,7 @@ where
         let text = format!("{} {said}\n{what}\n", status.as_u16());
         let mut response = Response::new(());
         *response.status_mut() = status;
-        let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
         let length = Framed::Length(u64::try_from(text.len()).unwrap_or(u64::MAX));
         write_head(&mut self.output, &response.into_parts().0, length, true);
