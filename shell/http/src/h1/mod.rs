@@ -3,7 +3,7 @@
 //!
 //! Written here and not taken from a library because it is the way of a hit: what is at hand is
 //! answered with one read and one write, without a task, a timer or a field map
-//! ([`Service::at_once`](crate::server::Service::at_once)); and because a request that two parsers
+//! ([`Service::at_once`]); and because a request that two parsers
 //! read in two ways has to be refused, not repaired.
 
 mod arriving;
