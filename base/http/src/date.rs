@@ -1,15 +1,36 @@
 //! Dates (RFC 9110 5.6.7) as whole seconds since 1970.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Reads any of the three forms, names in any case (RFC 9111 4.2); `None` for anything else.
+/// Reads any of the three forms, names in any case (RFC 9111 4.2); `None` for anything else. The
+/// name of the day says nothing that the date does not: a wrong one is passed over.
 #[must_use]
 pub fn read(text: &str) -> Option<i64> {
-    let time = httpdate::parse_http_date(text)
-        .or_else(|_| httpdate::parse_http_date(&in_usual_case(text)))
-        .ok()?;
+    let time = httpdate::parse_http_date(text).ok().or_else(|| {
+        let cased = in_usual_case(text);
+        httpdate::parse_http_date(&cased).ok().or_else(|| on_another_day(&cased))
+    })?;
     // The library reads dates of 1970 and later only, so the subtraction cannot fail.
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+const DAYS: [[&str; 2]; 7] = [
+    ["Sun", "Sunday"],
+    ["Mon", "Monday"],
+    ["Tue", "Tuesday"],
+    ["Wed", "Wednesday"],
+    ["Thu", "Thursday"],
+    ["Fri", "Friday"],
+    ["Sat", "Saturday"],
+];
+
+/// The date in `text` under the name of the day that it was.
+fn on_another_day(text: &str) -> Option<SystemTime> {
+    let end = text.find(|character: char| !character.is_ascii_alphabetic())?;
+    let (day, rest) = text.split_at_checked(end)?;
+    let form = (0..2).find(|form| DAYS.iter().any(|day_of| day_of.get(*form) == Some(&day)))?;
+    let days = DAYS.iter().filter_map(|names| names.get(form));
+    days.filter_map(|day| httpdate::parse_http_date(&format!("{day}{rest}")).ok()).next()
 }
 
 /// Names of days and months as the library knows them: `Sun`, `Nov`, `GMT`.
@@ -65,13 +86,23 @@ mod tests {
             "Sun Nov  6 08:49:37 1994",
             "sun, 06 nOV 1994 08:49:37 gmt",
             "SUNDAY, 06-NOV-94 08:49:37 GMT",
+            "Thu, 06 Nov 1994 08:49:37 GMT",
+            "friday, 06-Nov-94 08:49:37 GMT",
+            "Mon Nov  6 08:49:37 1994",
         ] {
             assert_eq!(read(text), Some(784_111_777), "{text}");
         }
         assert_eq!(print(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
-        for text in
-            ["", "0", "-1", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 36 Nov 1994 08:49:37 GMT"]
-        {
+        for text in [
+            "",
+            "0",
+            "-1",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 36 Nov 1994 08:49:37 GMT",
+            "Day, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            ", 06 Nov 1994 08:49:37 GMT",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
         assert_eq!(print(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
