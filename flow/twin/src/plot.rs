@@ -16,6 +16,9 @@ const BELOW: f64 = 46.0;
 /// Lines that are named and coloured; the others are thin and grey.
 const NAMED: usize = 8;
 
+/// So many of the others, those that had the highest load: more are a grey ground.
+const OTHERS: usize = 150;
+
 /// Points in a line: more are not seen.
 const POINTS: usize = 300;
 
@@ -43,7 +46,7 @@ struct Chart<'a> {
     mark: Option<(f64, &'a str)>,
 }
 
-/// The load of every POP; those that had the highest are named.
+/// The load of POPs; those that had the highest are named.
 pub(crate) fn loads(title: &str, series: &Series, names: &[String], target: f64) -> Plot {
     let mut order: Vec<usize> = (0..series.loads.len()).collect();
     let top =
@@ -51,6 +54,7 @@ pub(crate) fn loads(title: &str, series: &Series, names: &[String], target: f64)
     order.sort_by(|a, b| top(b).total_cmp(&top(a)).then(a.cmp(b)));
     let mut lines: Vec<Line> = order
         .iter()
+        .take(NAMED + OTHERS)
         .enumerate()
         .map(|(rank, pop)| {
             let colour = COLOURS.get(rank).filter(|_| rank < NAMED);
