@@ -26,7 +26,7 @@ pub(crate) fn execute(arguments: &SimulateArguments, style: Style) -> Outcome {
         arguments.scenarios.iter().map(|path| Plan::read(path)).collect::<Result<_, _>>()?;
     let is_single = plans.len() == 1 && arguments.report.is_none();
     let folder = arguments.report.as_deref().or(arguments.plot.as_deref());
-    let mut ran = Vec::new();
+    let (mut ran, mut bodies) = (Vec::new(), Vec::new());
     for plan in plans {
         let begun = Instant::now();
         let report = simulate(&plan, arguments.seed)?;
@@ -38,10 +38,10 @@ pub(crate) fn execute(arguments: &SimulateArguments, style: Style) -> Outcome {
         };
         if style.json {
             let file = plan.path.display().to_string();
-            let body = json!({
-                "scenario": file, "passed": report.passed(), "plots": drawn, "report": report,
-            });
-            print_json("simulate/v1", &body);
+            let passed = report.passed();
+            bodies.push(json!({
+                "scenario": file, "passed": passed, "plots": drawn, "report": report,
+            }));
         } else {
             print!("{}", report.text());
             for file in &drawn {
@@ -66,6 +66,10 @@ pub(crate) fn execute(arguments: &SimulateArguments, style: Style) -> Outcome {
         }
     }
     let passed = ran.iter().all(|ran| ran.report.passed());
+    if style.json {
+        let all = json!({ "passed": passed, "scenarios": bodies });
+        print_json("simulate/v1", bodies.first().filter(|_| is_single).unwrap_or(&all));
+    }
     Ok(if passed { Done::WELL } else { Done::FOUND_PROBLEMS })
 }
 
