@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use popnet_terms::{Micros, NodeName, OriginId, ProbeId, SiteName, TargetId, Timestamp};
+use popnet_terms::{Micros, NodeName, OriginId, PopId, ProbeId, SiteName, TargetId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Epoch;
@@ -131,6 +131,25 @@ pub enum Finding {
     Latency(Latency),
     /// Clients that a target asks to be sent elsewhere.
     Shed(Shed),
+    /// What a POP sends and what a byte more costs there.
+    Traffic(Traffic),
+}
+
+/// What a POP sends, and what that costs where it is billed by a percentile. The probes of the POP
+/// speak for it; of several that do, the one whose name comes first counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Which POP.
+    pub pop: PopId,
+    /// What it sends, in bits a second.
+    pub rate: u64,
+    /// What is billed in any case by now: the commit, or more. In bits a second.
+    pub paid: u64,
+    /// What it aims to stay below, in bits a second; 0: that is not known yet.
+    pub aim: u64,
+    /// The share of its price that a byte more costs, in thousandths. Above 1000 where what is
+    /// sent in a few slots is billed for all.
+    pub price: u16,
 }
 
 /// What a target sheds. The probes of its own POP speak for it, those of every POP for a

@@ -87,6 +87,12 @@ fn load(expect: &Expect, answer: &Answer) -> Option<u16> {
     by_field.or_else(by_json)
 }
 
+/// Octets that a server has sent since its start: `sent` among the parameters of its load.
+pub(crate) fn sent(answer: &Answer) -> Option<u64> {
+    let mut parameters = answer.load.as_deref()?.split(';').skip(1);
+    parameters.find_map(|parameter| parameter.trim().strip_prefix("sent=")?.parse().ok())
+}
+
 /// How much of `capacity` (bits a second) a server says it sends, in thousandths: `out` among the
 /// parameters of its load (RFC 9651 3.3).
 pub(crate) fn carried(answer: &Answer, capacity: u64) -> Option<u16> {

@@ -11,9 +11,11 @@ use popnet_wire::probing::{Cause, Hits, Needs, Sample, Service};
 use popnet_wire::trips::UnitTrips;
 
 use crate::action::{Action, Burst, Change, Failure, JobId, MeasureJob, Outcome, Wish};
+use crate::check;
 use crate::plan::{self, Bursts, Key};
 use crate::relief::Relief;
 use crate::simulate;
+use crate::toll::Toll;
 use crate::turns::Turns;
 use crate::watch::{Watch, sample_of};
 use crate::wishes::{Taken, Wishes};
@@ -80,6 +82,7 @@ pub struct Prober {
     simulated: BTreeMap<IpNet, Wish>,
     hits: BTreeMap<SiteName, u64>,
     relief: Relief,
+    toll: Toll,
     /// A share of what is shed has changed.
     relieved: bool,
     fresh: BTreeSet<Key>,
@@ -110,6 +113,7 @@ impl Prober {
             simulated: BTreeMap::new(),
             hits: BTreeMap::new(),
             relief: Relief::default(),
+            toll: Toll::default(),
             relieved: false,
             fresh: BTreeSet::new(),
             again: BTreeSet::new(),
@@ -154,6 +158,7 @@ impl Prober {
         let loads = self.watches.iter().filter(|(_, watch)| watch.spec.tells_load());
         let asked = loads.map(|((_, subject), _)| subject).collect();
         self.relief.configure(network, &self.pop, &asked);
+        self.toll.configure(network, &self.pop);
         self.simulate.clone_from(&network.simulate);
         // Everybody learns at once what has changed, simulated distances above all.
         self.full_at = now;
@@ -182,6 +187,12 @@ impl Prober {
         let load = self.service(&key).and_then(|(service, _)| service.load);
         self.relief.load(&key.1, load, now);
         self.relieve(now);
+        if let Outcome::Answered(answer) = outcome
+            && let Some(sent) = check::sent(answer)
+            && self.toll.sent(&key.1, sent, now)
+        {
+            self.relieved = true;
+        }
         self.fresh.insert(key.clone());
         let Some(transition) = transition else {
             self.news(now.after(NEWS_WAIT));
@@ -293,6 +304,18 @@ impl Prober {
         self.actions.pop_front()
     }
 
+    /// What is known of the bill, to be kept over restarts; `None` where nothing is billed by a
+    /// percentile.
+    #[must_use]
+    pub fn bill(&self) -> Option<Vec<u8>> {
+        self.toll.kept()
+    }
+
+    /// Takes over what [`Prober::bill`] gave before a restart; `None`: the octets are none of ours.
+    pub fn restore_bill(&mut self, kept: &[u8]) -> Option<()> {
+        self.toll.restore(kept)
+    }
+
     /// What has been done.
     #[must_use]
     pub fn tallies(&self) -> Tallies {
@@ -312,6 +335,7 @@ impl Prober {
         samples.extend(self.wishes.samples(true, now));
         samples.extend(self.simulated_samples(now));
         samples.extend(self.relief.samples(now));
+        samples.extend(self.toll.sample(now));
         samples
     }
 
@@ -334,6 +358,7 @@ impl Prober {
         }
         if std::mem::take(&mut self.relieved) {
             samples.extend(self.relief.samples(now));
+            samples.extend(self.toll.sample(now));
         }
         self.report(samples);
     }

@@ -129,7 +129,7 @@ fn spoken_for(network: &Network, pop: &PopId) -> BTreeMap<TargetId, Vec<Subject>
 }
 
 /// The strictest of the policies of the sites that `target` serves, and the longest times to live.
-fn rules(network: &Network, target: &TargetId) -> ShedRules {
+pub(crate) fn rules(network: &Network, target: &TargetId) -> ShedRules {
     let usual = ShedRules::default();
     let fallback = Policy::default();
     let serves = |site: &&Site| match target {
@@ -161,7 +161,7 @@ fn rules(network: &Network, target: &TargetId) -> ShedRules {
 }
 
 /// A share in thousandths; what is no share at all is the whole.
-fn permille(share: f64) -> u16 {
+pub(crate) fn permille(share: f64) -> u16 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -218,6 +218,10 @@ fn reported(sample: &Sample) -> String {
             "  report {} sheds {} at load {:?} every {} s at {at}",
             shed.target, shed.shed, shed.load, shed.period
         ),
+        Finding::Traffic(traffic) => format!(
+            "  report {} sends {} of {} paid, price {} at {at}",
+            traffic.pop, traffic.rate, traffic.paid, traffic.price
+        ),
     }
 }
 

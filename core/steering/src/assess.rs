@@ -72,6 +72,7 @@ impl Assessor<'_> {
             out,
             shed: 0,
             is_kept: false,
+            toll: None,
             ramp: 1_000,
             regions,
             bandwidth: self.plan.bandwidths.get(target).copied(),

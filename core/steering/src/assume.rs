@@ -74,6 +74,7 @@ fn supposed(before: Option<&Verdict>, what: Assumed, at: Timestamp) -> Verdict {
         out: Vec::new(),
         shed: 0,
         is_kept: false,
+        toll: None,
         ramp: 1_000,
         regions: [].into(),
         bandwidth: None,

@@ -24,6 +24,7 @@ use crate::guard::{Guard, Seen};
 use crate::health::{Word, Words};
 use crate::latency::{Book, Word as Said};
 use crate::plan::Plan;
+use crate::prices::Prices;
 use crate::sheds::Sheds;
 use crate::view::{Connect, GuardHold, Standing, Verdict, View};
 
@@ -51,6 +52,9 @@ pub struct Board {
     models: Arc<Models>,
     to_probes: BTreeMap<PopId, Micros>,
     sheds: Sheds,
+    /// Kept behind the board, which had none in its first form.
+    #[serde(skip)]
+    prices: Prices,
     guard: Guard,
     tracks: BTreeMap<TargetId, Track>,
     #[serde(skip)]
@@ -112,7 +116,7 @@ impl Board {
     /// All of it as octets, without the configuration and the databases of places.
     #[must_use]
     pub fn to_octets(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
+        postcard::to_allocvec(&(self, &self.prices)).unwrap_or_default()
     }
 
     /// The board that [`Board::to_octets`] gave, under the configuration that was in force then.
@@ -120,9 +124,16 @@ impl Board {
     #[must_use]
     pub fn from_octets(octets: &[u8], network: &Network) -> Option<Self> {
         let (board, rest): (Self, &[u8]) = postcard::take_from_bytes(octets).ok()?;
-        rest.is_empty().then_some(())?;
+        let prices = match rest {
+            [] => Prices::default(),
+            rest => {
+                let (prices, rest): (Prices, &[u8]) = postcard::take_from_bytes(rest).ok()?;
+                rest.is_empty().then_some(())?;
+                prices
+            }
+        };
         let latency = board.latency.recounted();
-        Some(Self { plan: Plan::compile(network), latency, ..board })
+        Some(Self { plan: Plan::compile(network), latency, prices, ..board })
     }
 
     /// Takes a report in. The caller has made sure that it comes from its publisher.
@@ -140,7 +151,7 @@ impl Board {
             let held = report.sent.since(sample.at);
             let held_max = match sample.finding {
                 Finding::Latency(_) => LATENCY_HELD_MAX,
-                Finding::Service(_) | Finding::Shed(_) => HELD_MAX,
+                Finding::Service(_) | Finding::Shed(_) | Finding::Traffic(_) => HELD_MAX,
             };
             let held = if held > held_max { Duration::ZERO } else { held };
             let held = i64::try_from(held.as_micros()).unwrap_or(0);
@@ -177,6 +188,7 @@ impl Board {
         self.tracks.retain(|target, _| self.plan.targets.contains_key(target));
         let plan = &self.plan;
         self.sheds.forget(now, |target, pop| plan.may_speak_for(target, pop));
+        self.prices.forget(now, |target, pop| plan.may_speak_for(target, pop));
     }
 
     /// What is known at `now`.
@@ -309,6 +321,12 @@ impl Board {
                 self.plan.may_speak_for(&shed.target, &pop).then_some(())?;
                 Some(self.sheds.record(&report.publisher, (boot, seq), at, shed))
             }
+            Finding::Traffic(traffic) => {
+                let target = TargetId::Pop(traffic.pop.clone());
+                self.plan.is_billed(&target).then_some(())?;
+                self.plan.may_speak_for(&target, &report.publisher.pop()).then_some(())?;
+                Some(self.prices.record(&report.publisher, (boot, seq), at, traffic))
+            }
         }
     }
 
@@ -345,6 +363,7 @@ impl Board {
             let ramp = plan.ramps.get(&target).copied().unwrap_or_default();
             let shed = self.sheds.of(&target, now);
             (verdict.shed, verdict.is_kept) = (shed.unwrap_or(0), shed.is_some());
+            verdict.toll = self.prices.of(&target, now);
             verdict.ramp = returned.map_or(1_000, |at| share_back(now.since(at), ramp));
             let returned = returned.filter(|_| verdict.ramp < 1_000);
             let verdict = Arc::new(verdict);

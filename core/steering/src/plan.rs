@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) regions: BTreeMap<PopId, Arc<str>>,
     /// What targets may carry, in bits a second.
     pub(crate) bandwidths: BTreeMap<TargetId, u64>,
+    /// POPs whose transit is billed by a percentile.
+    pub(crate) billed: BTreeSet<TargetId>,
     /// How long a target is on its way back to its full weight.
     pub(crate) ramps: BTreeMap<TargetId, Duration>,
     /// Who serves together, with what each can carry beside the others; each such list once.
@@ -94,6 +96,9 @@ impl Plan {
         for (id, pop) in &network.pops {
             let target = TargetId::Pop(id.clone());
             plan.add_bandwidth(&target, pop.capacity.as_ref());
+            if pop.transit.is_some() {
+                plan.billed.insert(target.clone());
+            }
             if pop.drain {
                 plan.drained.insert(target);
             }
@@ -186,6 +191,11 @@ impl Plan {
             TargetId::Origin(_) => true,
         };
         is_own && self.targets.contains_key(target)
+    }
+
+    /// Whether what it sends is billed by a percentile.
+    pub(crate) fn is_billed(&self, target: &TargetId) -> bool {
+        self.billed.contains(target)
     }
 
     /// Whether a word of this probe about this subject is expected.

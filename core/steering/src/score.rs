@@ -41,7 +41,9 @@ pub(crate) fn score(
     let latency = weigh(u64::from(distance.rtt.0) + spread, rules.latency_weight);
     let loss = weigh(loss_us(distance.rtt, distance.loss), rules.loss_weight);
     let load_us = weigh(queue_us(counted), rules.load_weight);
-    let cost = weigh(u64::from(rules.cost_worth.0), target.cost);
+    let whole = weigh(u64::from(rules.cost_worth.0), target.cost);
+    let share = verdict.and_then(|verdict| verdict.toll).map_or(1_000, |toll| toll.price);
+    let cost = weigh(whole, share.into());
     let penalty = penalty_us(standing, verdict.map_or(0, |verdict| verdict.dissent));
     Score {
         points: micros(

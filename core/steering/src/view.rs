@@ -14,6 +14,7 @@ use crate::atlas::{Atlas, Place};
 use crate::confidence::Ageing;
 use crate::geo::{Model, Models};
 use crate::latency::{Known, Table};
+pub use crate::prices::{Toll, TollBecause};
 
 /// What is known at one instant. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -72,6 +73,9 @@ pub struct Verdict {
     /// Whether its own site says so, be it that it sheds nothing: then that is what moves clients,
     /// and name servers move none for its load of themselves (steering model, section 6).
     pub is_kept: bool,
+    /// What a byte more costs there, where transit is billed by a percentile and its site says so.
+    #[serde(skip)]
+    pub toll: Option<Toll>,
     /// Share of its weight that it has after it came back, in thousandths: 1000 is all of it.
     pub ramp: u16,
     /// Where a region's own probes see it otherwise than the world does, by region.

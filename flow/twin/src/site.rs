@@ -136,7 +136,7 @@ fn lie_in(sample: &mut Sample, says: Says) {
         }
         (Finding::Service(_), Says::Near)
         | (Finding::Latency(_), Says::Down | Says::Up)
-        | (Finding::Shed(_), _) => {}
+        | (Finding::Shed(_) | Finding::Traffic(_), _) => {}
     }
 }
 

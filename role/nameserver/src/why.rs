@@ -60,6 +60,9 @@ pub(crate) fn explain(
     }))
 }
 
+/// POPs of which it is said what a byte more costs: as many as a person reads.
+const TOLLS_MAX: usize = 24;
+
 /// Answers a question about any time and under any conditions. Others wait meanwhile.
 pub(crate) async fn inquire(
     shared: &Arc<Shared>,
@@ -151,7 +154,11 @@ impl Basis {
             let now = inquiry.at.unwrap_or(notes.now);
             DnsStory::Steered(Box::new(story.tell(shared, &self.table, 0, now)))
         });
-        let (at, notes) = (self.view.at, self.notes.clone());
+        let (at, mut notes) = (self.view.at, self.notes.clone());
+        if matches!(story, DnsStory::Steered(_)) {
+            let tolls = self.view.verdicts().filter_map(|(id, verdict)| Some((id, verdict.toll?)));
+            notes.extend(tolls.take(TOLLS_MAX).map(|(id, toll)| format!("{id}: {toll}").into()));
+        }
         Ok(Explanation { story, view: seen_in, at, reasons, rivals: others, notes })
     }
 

@@ -20,6 +20,7 @@ pub mod resolver;
 pub mod trace;
 
 mod announce;
+mod bill;
 mod boot;
 mod command;
 mod connect;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announce::Announcer;
 use crate::attempt::{Surroundings, attempt};
+use crate::bill::Bill;
 use crate::connect::{Progress, tcp};
 use crate::resolver::{PORT, measure};
 use crate::sessions::{Message, Sessions};
@@ -37,7 +38,10 @@ pub(crate) fn start(
     config: watch::Receiver<Arc<Held>>,
     trust: Trust,
 ) -> Result<Running, StartError> {
-    let boot = boot::number(&context.role_dir(Role::Netprobe), clock::now());
+    let folder = context.role_dir(Role::Netprobe);
+    let boot = boot::number(&folder, clock::now());
+    let mut prober = Prober::new(context.node.pop(), seed(&context.node));
+    let bill = Bill::read(&folder, &mut prober);
     let endpoint = Endpoint::client(&context.identity)
         .map_err(StartError::io("a UDP port for reports to name servers"))?;
     let announcer = Announcer::start(&context, &config)?;
@@ -51,7 +55,8 @@ pub(crate) fn start(
     let listening = tokio::spawn(trips::listen(context.clone(), config.clone(), seen));
     let probing = Probing {
         steady: Steady::default(),
-        prober: Prober::new(context.node.pop(), seed(&context.node)),
+        prober,
+        bill,
         turns: Turns::default(),
         publisher: context.node,
         boot,
@@ -89,6 +94,7 @@ struct Probing {
     ring: Ring,
     steady: Steady,
     prober: Prober,
+    bill: Bill,
     config: watch::Receiver<Arc<Held>>,
     sessions: Sessions,
     announcer: Announcer,
@@ -122,7 +128,10 @@ impl Probing {
                 Some(units) = seen.recv() => {
                     self.prober.handle_trips(&units, self.steady.now());
                 }
-                _ = digests.tick() => self.send_digest(),
+                _ = digests.tick() => {
+                    self.send_digest();
+                    self.bill.write(&self.prober);
+                }
                 Some(done) = self.jobs.join_next() => {
                     // A job that panicked has no outcome: the prober gives it up in time.
                     if let Ok((id, outcome)) = done {

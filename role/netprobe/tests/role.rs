@@ -308,7 +308,9 @@ impl Ear {
     async fn service(&mut self, health: Health) -> Service {
         self.wait_for(|finding| match finding {
             Finding::Service(service) if service.health == health => Some(service.clone()),
-            Finding::Service(_) | Finding::Latency(_) | Finding::Shed(_) => None,
+            Finding::Service(_) | Finding::Latency(_) | Finding::Shed(_) | Finding::Traffic(_) => {
+                None
+            }
         })
         .await
     }
@@ -318,7 +320,9 @@ impl Ear {
             Finding::Latency(latency) if latency.client.to_string() == client => {
                 Some(latency.clone())
             }
-            Finding::Latency(_) | Finding::Service(_) | Finding::Shed(_) => None,
+            Finding::Latency(_) | Finding::Service(_) | Finding::Shed(_) | Finding::Traffic(_) => {
+                None
+            }
         })
         .await
     }

@@ -82,15 +82,18 @@ impl Load {
     }
 
     /// The answer to a health question. The load is an item with parameters (RFC 9651 3.3): what
-    /// the POP may carry is for whoever knows the configuration to compare with.
-    pub(crate) fn answer(&self, epoch: Epoch) -> Response<Body> {
+    /// the POP may carry is for whoever knows the configuration to compare with. `sent` is what
+    /// clients got since the start, in octets.
+    pub(crate) fn answer(&self, epoch: Epoch, sent: u64) -> Response<Body> {
         let (into, out) = self.rate();
         let load = f64::from(self.thousandths.load(Ordering::Relaxed)) / 1000.0;
         let mut response = Response::new(Body::whole("ok\n"));
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(value) = HeaderValue::try_from(format!("{load:.2};in={into};out={out}")) {
+        if let Ok(value) =
+            HeaderValue::try_from(format!("{load:.2};in={into};out={out};sent={sent}"))
+        {
             fields.insert(LOAD, value);
         }
         fields.insert(EPOCH, HeaderValue::from(epoch.0));

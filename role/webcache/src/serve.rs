@@ -71,7 +71,8 @@ impl Service for Front {
         let begun = Instant::now();
         let framing = Framing::of(&request, client.draining);
         if is_health(&request) {
-            let mut response = self.load.answer(self.sites.load().epoch);
+            let sent = self.totals.bytes_out.load(Ordering::Relaxed);
+            let mut response = self.load.answer(self.sites.load().epoch, sent);
             stamp(&mut response);
             framing.settle(&mut response);
             return response;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use popnet_terms::Span;
 
 use super::{At, Checker};
-use crate::network::{CacheSettings, Location, Node, Policy};
+use crate::network::{CacheSettings, Location, Node, Policy, Transit};
 use crate::path::TreePath;
 
 /// What is in force when a policy does not say: see the fields' own words.
@@ -13,6 +13,7 @@ const TTL_MIN: Span = Span::seconds(20);
 const TTL_MAX: Span = Span::seconds(300);
 const SHED_TARGET: f64 = 0.80;
 const SHED_HARD: f64 = 0.95;
+const BILLED_SLOT: Span = Span::seconds(300);
 /// Longest lifetime of a stored response when the site does not say.
 const CACHE_TTL_MAX: Span = Span::seconds(30 * 86_400);
 
@@ -22,6 +23,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let path = TreePath::of(["pops", pop.as_str()]);
         location(checker, of.location.as_ref(), &path);
         not_negative(checker, of.cost, &path.key("cost"));
+        if let Some(of) = &of.transit {
+            transit(checker, of, &path.key("transit"));
+        }
         super::serve::check(checker, &of.serve, &path.key("serve"));
         for (key, node) in &of.nodes {
             machine(checker, node, &path.key("nodes").key(key));
@@ -64,6 +68,27 @@ fn location(checker: &mut Checker<'_>, location: Option<&Location>, path: &TreeP
                 found.help.push_str("; are lat and lon in each other's place?");
             }
         }
+    }
+}
+
+/// A bill has at least twenty slots: of fewer no twentieth can be forgotten.
+fn transit(checker: &mut Checker<'_>, transit: &Transit, path: &TreePath) {
+    let mut out = |key: &str, value: String, help: &str| {
+        let message = format!("{value} is out of range");
+        let found = checker.error("E0303", message, &path.key(key), At::Value);
+        found.help = help.into();
+    };
+    let share = transit.percentile.filter(|share| !(0.5..=0.99).contains(share));
+    if let Some(share) = share {
+        out("percentile", share.to_string(), "0.5 to 0.99; most bills say 0.95");
+    }
+    let length = transit.slot.unwrap_or(BILLED_SLOT);
+    if !(Span::seconds(10)..=Span::seconds(3_600)).contains(&length) {
+        out("slot", length.to_string(), "10s to 1h; most bills say 5m");
+    }
+    let Some(period) = transit.period else { return };
+    if period.0 < length.0.saturating_mul(20) || period > Span::seconds(366 * 86_400) {
+        out("period", period.to_string(), "twenty slots to 366d; leave it out for calendar months");
     }
 }
 

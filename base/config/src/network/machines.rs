@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use popnet_terms::{BitRate, Octets, Role};
+use popnet_terms::{BitRate, Octets, Role, Span};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ pub struct Pop {
     /// Relative price of a byte sent from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
+    /// How what it sends is billed. Then `cost` counts only for what makes the bill dearer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transit: Option<Transit>,
     /// What it can carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
@@ -34,6 +37,24 @@ pub struct Pop {
     /// Its machines.
     #[serde(default)]
     pub nodes: BTreeMap<String, Node>,
+}
+
+/// Transit that is billed by a percentile of what is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Transit {
+    /// Paid in any case.
+    pub commit: BitRate,
+    /// The share of a bill's slots that counts, 0.5 to 0.99; the highest rest is forgotten. 0.95
+    /// when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percentile: Option<f64>,
+    /// Time over which traffic is averaged. Five minutes when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Span>,
+    /// What one bill is for, counted from 1970. A month of the calendar (UTC) when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Span>,
 }
 
 /// A place on the globe.

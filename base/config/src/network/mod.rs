@@ -39,7 +39,7 @@ pub use kinds::{
     CommandRequest, DnsRcode, DnsRequest, FtpRequest, SnmpRequest, StreamFormat, StreamRequest,
     TcpTalk,
 };
-pub use machines::{Capacity, Listen, Location, Node, Pop, Service, Workers};
+pub use machines::{Capacity, Listen, Location, Node, Pop, Service, Transit, Workers};
 pub use policies::{
     AnswerForm, Ecs, LastResort, Persist, PersistBy, PersistMode, Policy, Preset, Shed, Tie,
     Weights,
