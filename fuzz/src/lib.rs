@@ -15,7 +15,7 @@ mod words;
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
 pub use requests::http_requests;
-pub use rules::{caching, configuration, head_of, http_fields, stored_head};
+pub use rules::{caching, configuration, head_of, http_fields, scenario, stored_head};
 pub use server::{dns_stream, dns_udp};
 pub use signing::signing;
 pub use travels::{dns_update, kept_history, kept_zone, zone_transfer};
@@ -29,7 +29,7 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 27] = [
+pub const ENTRIES: [(&str, Entry); 28] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -51,6 +51,7 @@ pub const ENTRIES: [(&str, Entry); 27] = [
     ("measurements", measurements),
     ("named_conf", named_conf),
     ("probe_answers", probe_answers),
+    ("scenario", scenario),
     ("signing", signing),
     ("snmp_reply", snmp_reply),
     ("stored_head", stored_head),

@@ -40,6 +40,14 @@ pub fn configuration(octets: &[u8]) {
     }
 }
 
+/// A scenario of a simulation.
+pub fn scenario(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    if let Err(found) = popnet_twin::load(text, "scenario.toml") {
+        let _ = popnet_config::render(&found, text, "scenario.toml");
+    }
+}
+
 fn site() -> SiteSheet {
     SiteSheet {
         site: "a.test".into(),

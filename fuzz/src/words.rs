@@ -204,10 +204,22 @@ pub fn kept_state(octets: &[u8]) {
         let _ = (board.view(now), board.export());
     }
     latencies(octets);
+    bill(octets);
     let (kept, whole) = popnet_nameserver::parse_bindings(octets);
     assert!(whole <= octets.len());
     let rows: Vec<Binding> = kept.into_iter().map(|kept| kept.row).collect();
     bind(&rows, Timestamp(1_700_049_600_000_000));
+}
+
+/// What a probing node wrote down of its POP's bill.
+fn bill(octets: &[u8]) {
+    let mut prober = Prober::new("fra1".into(), 1);
+    prober.configure(&NETWORK, Timestamp(1_700_049_600_000_000));
+    if prober.restore_bill(octets).is_some() {
+        let kept = prober.bill().unwrap_or_default();
+        assert!(prober.restore_bill(&kept).is_some());
+        assert_eq!(prober.bill(), Some(kept));
+    }
 }
 
 /// What a name server wrote down of its measurements: a whole segment, and a board by itself.

@@ -27,13 +27,16 @@ const ORIGIN_PORT: u16 = 18_000;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Measures `part` (`dns`, `http`, or both when there is none) and writes the page.
+/// Measures `part` (`dns`, `http`, `steering`, or all when there is none) and writes the page.
 pub(crate) fn run(root: &Path, part: Option<&str>) -> Fallible<()> {
-    let known = [None, Some("dns"), Some("http"), Some("page")];
+    let known = [None, Some("dns"), Some("http"), Some("steering"), Some("page")];
     if !known.contains(&part) {
-        return Err("parts: dns, http; page writes the page again".into());
+        return Err("parts: dns, http, steering; page writes the page again".into());
     }
-    if part != Some("page") {
+    if part.is_none_or(|part| part == "steering") {
+        page::keep(root, "steering", steering(root)?)?;
+    }
+    if part.is_none_or(|part| part == "dns" || part == "http") {
         let popnet = program(root)?;
         let work = root.join("target/bench");
         if work.exists() {
@@ -49,6 +52,20 @@ pub(crate) fn run(root: &Path, part: Option<&str>) -> Fallible<()> {
         }
     }
     page::write(root)
+}
+
+/// What decisions cost, as a program of the steering core says: a row a line.
+fn steering(root: &Path) -> Fallible<Vec<Row>> {
+    let output = Command::new("cargo")
+        .args(["run", "--release", "--locked", "-p", "popnet-steering", "--example", "speed"])
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the example speed of popnet-steering failed".into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
 fn need(tools: &[(&str, &str)]) -> Fallible<()> {

@@ -44,14 +44,15 @@ pub(crate) struct Pricer {
 /// The share of the aim that is filled, in thousandths: what comes between two steps has room.
 const FILL: u64 = 970;
 
-/// Microseconds of score that a thousandth too much, or too little, adds in one period. Where a
-/// millisecond moves 1 to 4 in 100 clients, 0.15 to 0.6 of what is too much goes in a period: below
-/// the bound of `shed.rs` for a loop with a delay of two.
-const GAIN_US: i64 = 15;
+/// Nanoseconds of score that a thousandth too much, or too little, adds in one period. Where a
+/// millisecond moves 1 to 4 in 100 clients, 1.5 to 6 hundredths of what is too much go in a period:
+/// far below the bound of `shed.rs`. Faster prices of neighbours swing against each other, and every
+/// swing upwards is billed.
+const GAIN_NS: i64 = 1_500;
 
 /// The most that a period adds and takes away.
-const UP_MAX_US: i64 = 8_000;
-const DOWN_MAX_US: i64 = 4_000;
+const UP_MAX_NS: i64 = 8_000_000;
+const DOWN_MAX_NS: i64 = 4_000_000;
 
 /// The longest time between two steps that counts as one: the probe was away.
 const HELD_MAX: Duration = Duration::from_mins(10);
@@ -73,9 +74,9 @@ impl Pricer {
         if self.aim == 0 { 1_000 } else { self.price }
     }
 
-    /// What is aimed at in bits a second, with `paid` for anyway; `None`: that is not known yet.
-    pub(crate) fn aim(&self, paid: u64) -> Option<u64> {
-        (self.aim > 0).then(|| self.aim.max(paid))
+    /// What is aimed at in bits a second; `None`: that is not known yet.
+    pub(crate) fn aim(&self) -> Option<u64> {
+        (self.aim > 0).then_some(self.aim)
     }
 
     /// Whether what was kept can be what was written.
@@ -93,13 +94,13 @@ impl Pricer {
         self.top = meter.top;
     }
 
-    /// Takes a step when one is due: `rate` is sent now and `paid` is paid for anyway, in bits a
-    /// second. Says whether one was taken.
+    /// Takes a step when one is due: `rate` is sent now, in bits a second. Says whether one was
+    /// taken.
     pub(crate) fn step(
         &mut self,
         billing: &Billing,
         following: &Following,
-        (rate, paid): (u64, u64),
+        rate: u64,
         now: Timestamp,
     ) -> bool {
         let held = self.last.map_or(Duration::ZERO, |last| now.since(last));
@@ -113,27 +114,27 @@ impl Pricer {
         }
         let day = by_day(billing).bill_at(now.unix_seconds());
         if day != self.day {
-            self.learn(billing, paid);
+            self.learn(billing);
             (self.day, self.sum, self.held, self.top) = (day, 0, 0, Vec::new());
         }
-        let Some(aim) = self.aim(paid) else { return true };
+        let Some(aim) = self.aim() else { return true };
         let room = (u128::from(aim) * u128::from(FILL) / 1_000).max(1);
         let filled = u128::from(rate).saturating_mul(1_000) / room;
         let over = i64::try_from(filled).unwrap_or(i64::MAX).min(2_000) - 1_000;
-        let by = (over * GAIN_US).clamp(-DOWN_MAX_US, UP_MAX_US) * 1_000;
+        let by = (over * GAIN_NS).clamp(-DOWN_MAX_NS, UP_MAX_NS);
         let price = i64::from(self.price) + by / i64::from(following.worth.max(1_000));
         self.price = u16::try_from(price.clamp(0, price_max(billing))).unwrap_or(0);
         true
     }
 
     /// A day is over.
-    fn learn(&mut self, billing: &Billing, paid: u64) {
+    fn learn(&mut self, billing: &Billing) {
         let whole = seconds(by_day(billing).period.unwrap_or(DAY)).unsigned_abs();
         // A day that was seen in part says nothing of its peak.
         if self.held < whole - whole / 4 {
             return;
         }
-        let aim = match self.aim(paid) {
+        let aim = match self.aim() {
             None => {
                 let meter = Meter { bill: self.day, top: std::mem::take(&mut self.top) };
                 meter.billed(&by_day(billing)) / 1_000 * FIRST_AIM

@@ -98,8 +98,7 @@ impl Toll {
             return false;
         }
         let rate = self.rate();
-        let paid = self.kept.meter().billed(billing).max(billing.commit);
-        self.kept.pricer.step(billing, following, (rate, paid), now)
+        self.kept.pricer.step(billing, following, rate, now)
     }
 
     /// What is told; nothing before the caches said what they send.
@@ -110,7 +109,7 @@ impl Toll {
             pop: terms.pop.clone(),
             rate: self.rate(),
             paid,
-            aim: self.kept.pricer.aim(paid).unwrap_or(0),
+            aim: self.kept.pricer.aim().unwrap_or(0),
             price: self.kept.pricer.price(),
         };
         Some(Sample { at: now, finding: Finding::Traffic(traffic) })
@@ -242,10 +241,9 @@ main = { address = "192.0.2.9" }
     }
 
     fn traffic(toll: &Toll) -> Traffic {
-        match toll.sample(Timestamp(0)).unwrap().finding {
-            Finding::Traffic(traffic) => traffic,
-            other => panic!("{other:?}"),
-        }
+        let finding = toll.sample(Timestamp(0)).unwrap().finding;
+        let Finding::Traffic(traffic) = finding else { panic!("{finding:?}") };
+        traffic
     }
 
     /// Days of 5,000 s: 4 Mbit/s at midnight, 16 at noon.
@@ -297,8 +295,8 @@ main = { address = "192.0.2.9" }
             let mut slots: Vec<u64> = means.collect();
             slots.sort_unstable();
             // The 95th percentile without all this would be 15.4 Mbit/s.
-            assert!((8_000_000..most).contains(&slots[474]), "{ease}: {slots:?}");
-            assert_eq!(last[0], 4_000_000, "free below the aim");
+            assert!((8_000_000..most).contains(&slots[474]), "{ease}: {}", slots[474]);
+            assert!(last[0] > 3_600_000, "nearly free below the aim: {}", last[0]);
             let told = traffic(&toll);
             assert!(told.aim >= 8_000_000 && told.price <= 20_000, "{told:?}");
         }
@@ -312,7 +310,7 @@ main = { address = "192.0.2.9" }
         let mut after = toll();
         assert_eq!(after.restore(&kept), Some(()));
         assert_eq!(after.kept, before.kept);
-        assert!(after.kept.top.len() == 26 && after.kept.pricer.aim(0).is_some());
+        assert!(after.kept.top.len() == 26 && after.kept.pricer.aim().is_some());
         for cut in 0..kept.len() {
             assert_eq!(toll().restore(&kept[..cut]), None);
         }

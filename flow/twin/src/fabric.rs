@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use popnet_config::network::{Network, Policy, Probe, ProbeKind, SiteKind};
-use popnet_terms::{NodeName, PopId, Role, SiteName, TargetId};
+use popnet_config::network::{Network, Policy, Probe, ProbeKind, SiteKind, Transit};
+use popnet_terms::{BitRate, NodeName, PopId, Role, SiteName, Span, TargetId};
 
 use crate::chance::noise;
 use crate::num::{count, float, place, whole};
@@ -40,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) region: usize,
     /// Price of what it sends.
     pub(crate) price: f64,
+    /// What is paid in any case, as demand.
+    pub(crate) commit: f64,
 }
 
 /// The key of the policy that a scenario sets.
@@ -90,6 +92,7 @@ impl Fabric {
                 lon: at.lon,
                 region: atlas.nearest(at.lat, at.lon),
                 price: pop.cost.unwrap_or(1.0),
+                commit: 0.0,
             });
         }
         let at = |pop: &PopId| pops.iter().position(|site| site.id == *pop).unwrap_or(0);
@@ -139,6 +142,23 @@ impl Fabric {
         self.pops.iter().position(|site| site.id.as_str() == name)
     }
 
+    /// Has each POP's traffic billed by `bill`, with a commit of `share` of the demand that is near
+    /// it, and up to half more or less: commits are bought long before.
+    pub(crate) fn set_commits(&mut self, natural: &[f64], share: f64, bill: &Bill, seed: u64) {
+        for (n, (site, natural)) in (0..).zip(self.pops.iter_mut().zip(natural)) {
+            let draw = float(noise(seed, 4, n) % 1_000) / 1_000.0;
+            site.commit = natural * share * (0.5 + draw);
+            if let Some(pop) = self.network.pops.get_mut(&site.id) {
+                pop.transit = Some(Transit {
+                    commit: BitRate(whole(site.commit * OCTETS * 8.0)),
+                    percentile: None,
+                    slot: Some(bill.slot),
+                    period: Some(bill.period),
+                });
+            }
+        }
+    }
+
     /// Sets what each POP can carry.
     pub(crate) fn set_capacity(&mut self, capacity: &[f64]) {
         for (site, capacity) in self.pops.iter().zip(capacity) {
@@ -150,6 +170,16 @@ impl Fabric {
         }
     }
 }
+
+/// How long a bill and each of its slots are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bill {
+    pub(crate) period: Span,
+    pub(crate) slot: Span,
+}
+
+/// A demand of one is a megabit a second.
+pub(crate) const OCTETS: f64 = 125_000.0;
 
 /// A configuration for `plan`: POPs in the regions of the atlas in an order that the seed shuffles,
 /// so that name servers and watchers, which are in the first of them, are far apart.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::fabric::Fabric;
+use crate::fabric::{Fabric, Site};
 use crate::num::{count, float};
 use crate::places::Atlas;
 use crate::world::World;
@@ -91,13 +91,15 @@ fn bound(groups: &[Group], capacity: &[f64]) -> f64 {
     best
 }
 
-/// A POP's bill: what it sends, in the 95th part of a hundred of its measured times, by its price.
-pub(crate) fn bill(series: &[Vec<f64>], prices: &[f64]) -> f64 {
-    let of_pop = |(sent, price): (&Vec<f64>, &f64)| {
+/// All POPs' bill: what each sends in the 95th part of a hundred of its slots, or its commit where
+/// that is more, by its price.
+pub(crate) fn bill(series: &[Vec<f64>], sites: &[Site]) -> f64 {
+    let of_pop = |(sent, site): (&Vec<f64>, &Site)| {
         let mut sent = sent.clone();
-        crate::num::percentile(&mut sent, 0.95).unwrap_or(0.0) * price
+        let billed = crate::num::percentile(&mut sent, 0.95).unwrap_or(0.0);
+        billed.max(site.commit) * site.price
     };
-    series.iter().zip(prices).map(of_pop).sum()
+    series.iter().zip(sites).map(of_pop).sum()
 }
 
 /// The mean of `values`; 0 of none.
@@ -123,7 +125,12 @@ mod tests {
     fn bills_forget_the_highest_twentieth() {
         let mut sent: Vec<f64> = vec![10.0; 95];
         sent.extend([900.0; 5]);
-        assert_eq!(bill(&[sent], &[2.0]), 20.0);
+        let site = |commit| {
+            let id = popnet_terms::PopId::new("fra1");
+            Site { id, lat: 50.0, lon: 8.7, region: 0, price: 2.0, commit }
+        };
+        assert_eq!(bill(&[sent.clone()], &[site(0.0)]), 20.0);
+        assert_eq!(bill(&[sent], &[site(12.0)]), 24.0);
         assert_eq!(mean(&[1.0, 3.0]), 2.0);
     }
 }

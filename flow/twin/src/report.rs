@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use popnet_terms::Span;
 use serde::Serialize;
 
-use crate::fabric::Fabric;
+use crate::fabric::{Bill, Fabric};
 use crate::figures::{Figure, Measured};
 use crate::gauge::{Context, Series};
 use crate::globe::databases;
@@ -130,6 +131,10 @@ fn simulate(
     let mut fabric = Fabric::new(&scenario.network, network, policy, &atlas, seed)?;
     let world = World::new(&scenario.crowd, scenario.network.capacity, &fabric, &atlas, seed);
     fabric.set_capacity(&world.capacity);
+    let billing = billing(scenario);
+    if scenario.network.commits > 0.0 {
+        fabric.set_commits(&world.natural, scenario.network.commits, &billing, seed);
+    }
     let globe = databases(&world, &atlas, seed)?;
     let mut twin = Twin::new(scenario, &fabric, &world, &globe, seed)?;
     twin.run(progress);
@@ -144,28 +149,35 @@ fn simulate(
     };
     let figures = twin.gauge.figures(&context);
     let series = std::mem::take(&mut twin.gauge.series);
-    let day = scenario.crowd.day.unwrap_or(scenario.length).duration().as_secs();
-    let window = place((day / BILLED_A_DAY).max(1));
+    let slot = place(billing.slot.duration().as_secs());
+    let period = place(billing.period.duration().as_secs());
     let sent: Vec<Vec<f64>> = series
         .loads
         .iter()
         .zip(&world.capacity)
         .map(|(loads, capacity)| {
-            let means = loads.chunks(window).map(crate::oracle::mean);
+            let last = loads.get(loads.len().saturating_sub(period)..).unwrap_or_default();
+            let means = last.chunks(slot).map(crate::oracle::mean);
             means.map(|load| load * capacity).collect()
         })
         .collect();
-    let prices: Vec<f64> = fabric.pops.iter().map(|site| site.price).collect();
     Ok(Outcome {
         figures,
         digest: twin.journal.digest(),
         events: twin.journal.events,
         answers: twin.gauge.answers,
-        bill: bill(&sent, &prices),
+        bill: bill(&sent, &fabric.pops),
         series,
         names: fabric.pops.iter().map(|site| site.id.as_str().to_owned()).collect(),
         servers: fabric.servers.len(),
     })
+}
+
+/// A bill is for a day, or for all of it where days do not differ. The last one is measured.
+fn billing(scenario: &Scenario) -> Bill {
+    let period = scenario.crowd.day.unwrap_or(scenario.length);
+    let slot = Span::seconds((period.duration().as_secs() / BILLED_A_DAY).max(1));
+    Bill { period, slot }
 }
 
 /// Every figure, with what the scenario expects of it.

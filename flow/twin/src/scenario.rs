@@ -79,6 +79,9 @@ pub struct NetworkPlan {
     pub capacity: CapacityPlan,
     /// Prices lie between 1 and this.
     pub dearest: f64,
+    /// Traffic is billed by the 95th percentile of a day, and POPs pay in any case for between half
+    /// of this and one and a half of it, as shares of the mean demand near them; 0: it is not.
+    pub commits: f64,
     /// Name servers publish a view so long after the first news.
     pub views: Span,
 }
@@ -99,6 +102,7 @@ impl Default for NetworkPlan {
             agree: 2,
             capacity: CapacityPlan::Natural,
             dearest: 1.0,
+            commits: 0.0,
             views: Span(50_000),
         }
     }

@@ -16,7 +16,7 @@ use popnet_wire::probing::{Digest, Needs, Repair, Report};
 
 use crate::chance::Dice;
 use crate::crowd::{Crowd, NOWHERE};
-use crate::fabric::Fabric;
+use crate::fabric::{Fabric, OCTETS};
 use crate::fate::{Fate, Turn, turns};
 use crate::gauge::Gauge;
 use crate::num::{count, place};
@@ -96,6 +96,8 @@ pub(crate) struct Twin<'a> {
     turns: Vec<Turn>,
     crowd: Crowd,
     loads: Vec<f64>,
+    /// Octets that each POP has sent.
+    sent: Vec<f64>,
     pub(crate) gauge: Gauge,
     end: Timestamp,
 }
@@ -142,6 +144,7 @@ impl<'a> Twin<'a> {
             turns: turns(&scenario.faults, fabric, world, (START, end))?,
             crowd: Crowd::new(world.units.len(), START, scenario.length.duration()),
             loads: vec![0.0; fabric.pops.len()],
+            sent: vec![0.0; fabric.pops.len()],
             gauge: Gauge::new(fabric.pops.len(), fabric.servers.len(), from),
             end,
         })
@@ -319,6 +322,9 @@ impl<'a> Twin<'a> {
             if let Some(of_pop) = series.loads.get_mut(pop) {
                 of_pop.push(*load);
             }
+        }
+        for (sent, demand) in self.sent.iter_mut().zip(&demand) {
+            *sent += demand * OCTETS;
         }
         self.watch_verdicts(now);
         let every = (self.end.since(START).as_secs() / SAMPLES).max(PAIRS_EVERY);

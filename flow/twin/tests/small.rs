@@ -178,3 +178,16 @@ fn every_figure_and_fault_is_documented() {
         assert!(text.contains(&format!("`{kind}`")), "{kind}");
     }
 }
+
+#[test]
+fn transit_gets_cheaper_by_what_is_learnt() {
+    let text = "title = \"small\"\nlength = \"5760s\"\nwarm_up = \"4320s\"\n\
+                [network]\npops = 5\nname_servers = 1\ninterval = \"20s\"\nviews = \"1s\"\n\
+                dearest = 5.0\ncommits = 0.25\n\
+                [policy]\nscore = { cost_ms = 20.0 }\nanswer = { max = 1, ttl_min = \"5s\", ttl_max = \"10s\" }\n\
+                [baseline]\nanswer = { max = 1, ttl_min = \"5s\", ttl_max = \"10s\" }\n\
+                [crowd]\nunits = 200\nper_prefix = 2\nload = 0.15\nday = \"1440s\"";
+    let report = simulate(text);
+    assert!(report.value(Figure::BillSaving).unwrap() >= 0.05);
+    assert!(report.value(Figure::LatencyLoss).unwrap() <= 10.0);
+}

@@ -116,6 +116,12 @@ pub(super) fn write(root: &Path) -> Fallible<()> {
         text.push_str(&comparison(&http.rows));
         text.push_str(&measured(&http));
     }
+    if let Some(steering) = read(root, "steering")? {
+        text.push_str("\n## Decisions\n\n");
+        text.push_str(STEERING);
+        text.push_str(&decisions(&steering.rows));
+        text.push_str(&measured(&steering));
+    }
     let page = root.join("docs/benchmarks.md");
     fs::write(&page, text)?;
     println!("{} written", page.display());
@@ -125,8 +131,8 @@ pub(super) fn write(root: &Path) -> Fallible<()> {
 const INTRODUCTION: &str = "\
 # Benchmarks
 
-Made by `cargo xtask bench` (`bench dns` and `bench http` measure one part again, `bench page` only
-writes this page from `docs/benchmarks/*.json`). It builds the release program and starts it and
+Made by `cargo xtask bench` (`bench dns`, `bench http` and `bench steering` measure one part again,
+`bench page` only writes this page from `docs/benchmarks/*.json`). It builds the release program and starts it and
 peers from the distribution in turn: the server has one worker on the first core, the load the
 second.
 
@@ -150,6 +156,31 @@ const HTTP: &str = "\
 wrk with 64 connections; hits come from the memory tier. Nobody writes a log here.
 
 ";
+
+const STEERING: &str = "\
+One site and eight POPs that have each measured every one of 100,000 client units; the quickest of
+seven rounds. A choice is made at a client unit's first question under a new view and then kept by
+the worker that made it (ADR 8): what a kept one costs is the difference between the rows `static`
+and `steered` above. Nothing is compiled ahead, so an input that changes costs the view after it,
+and the choices that somebody asks for.
+
+A measurement keeps its time, its publisher's start and number and how it was made, by which it is
+ordered and grows old, in 32 octets with the client unit's own 8 (ADR 13). Steering model figure
+for that: 64 octets beyond the key for a unit with eight POPs, a quarter of what is kept.
+
+";
+
+fn decisions(rows: &[Row]) -> String {
+    let mut text = String::from("| what | |\n| --- | ---: |\n");
+    for row in rows {
+        for (unit, value) in &row.values {
+            let unit = if unit == "us" { "µs" } else { unit };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "| {} | {value:.2} {unit} |", row.work);
+        }
+    }
+    text
+}
 
 fn measured(part: &Part) -> String {
     let note = if part.note.is_empty() { String::new() } else { format!(" {}", part.note) };

@@ -1,6 +1,7 @@
 //! One of each message and of each kept state, as this program makes them.
 
 use popnet_nameserver::segment_of_inputs;
+use popnet_probe::Prober;
 use popnet_rollout::Ledger;
 use popnet_runtime::files::{Kind, frame};
 use popnet_runtime::ship;
@@ -23,7 +24,7 @@ use popnet_wire::logging::{
 };
 use popnet_wire::probing::{
     Binding, Bound, Cause, Datagram, Digest as Said, Finding, Health, Hits, Latency, Method, Need,
-    Needs, Repair, Report, Sample, Service, Shed, Subject,
+    Needs, Repair, Report, Sample, Service, Shed, Subject, Traffic,
 };
 use popnet_wire::purging::{Purge, PurgeId, PurgeKind, PurgeOrder, PurgeWhat};
 use popnet_wire::rollout::{Digest, Down, Epoch, Outcome, Up, Version};
@@ -195,6 +196,14 @@ fn datagrams() -> Vec<Seed> {
     let target = TargetId::Pop("fra1".into());
     let shed = Finding::Shed(Shed { target, shed: 120, load: Some(870), period: 150 });
     let shed = Report { samples: vec![Sample { at: NOON, finding: shed }], ..report() };
+    let traffic = Finding::Traffic(Traffic {
+        pop: "fra1".into(),
+        rate: 90_000_000,
+        paid: 100_000_000,
+        aim: 120_000_000,
+        price: 2_500,
+    });
+    let traffic = Report { samples: vec![Sample { at: NOON, finding: traffic }], ..report() };
     let datagrams = [
         ("report.bin", Datagram::Report(report())),
         ("needs.bin", Datagram::Needs(needs)),
@@ -203,6 +212,7 @@ fn datagrams() -> Vec<Seed> {
         ("repair.bin", Datagram::Repair(repair)),
         ("bound.bin", Datagram::Bound(bound)),
         ("shed.bin", Datagram::Report(shed)),
+        ("traffic.bin", Datagram::Report(traffic)),
     ];
     datagrams.map(|(name, one)| ("measurements", name, encode(Conversation::Probing, &one))).into()
 }
@@ -264,6 +274,7 @@ fn kept() -> Vec<Seed> {
         ("kept_state", "measurements.bin", reports.clone()),
         ("kept_state", "framed.bin", frame(Kind { name: *b"BORD", version: 1 }, &reports)),
         ("kept_state", "purge.bin", purge),
+        ("kept_state", "bill.bin", bill()),
         ("kept_state", "journal.bin", journal),
         (
             "stored_head",
@@ -331,6 +342,15 @@ fn moves() -> Moves {
     };
     let site = SiteMoves { site: "www.example.test".into(), units: 40, moves: vec![one] };
     Moves { units: 40, known: 90, sites: vec![site] }
+}
+
+/// What a probing node keeps of its POP's bill, under the network of the fuzz targets.
+fn bill() -> Vec<u8> {
+    let text = include_str!("../../../../fuzz/src/network.toml");
+    let network = popnet_config::load(text, "popnet.toml").unwrap().network;
+    let mut prober = Prober::new("fra1".into(), 1);
+    prober.configure(&network, NOON);
+    prober.bill().unwrap()
 }
 
 /// A board that has heard a report, under the network of the fuzz targets.

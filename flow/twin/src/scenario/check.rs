@@ -62,6 +62,7 @@ impl Checker<'_> {
         self.range("network.interval", network.interval.0, 100_000, 600_000_000, "0.1s to 10m");
         self.range("network.views", network.views.0, 1_000, 1_000_000, "1ms to 1s");
         self.number("network.dearest", network.dearest, 1.0, 1_000.0, "1 to 1,000");
+        self.number("network.commits", network.commits, 0.0, 10.0, "0 to 10");
         let crowd = &scenario.crowd;
         self.range("crowd.units", crowd.units.into(), 1, 1_000_000, "1 to 1,000,000");
         self.range("crowd.per_prefix", crowd.per_prefix.into(), 1, 256, "1 to 256");

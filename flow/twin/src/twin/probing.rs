@@ -12,7 +12,7 @@ use popnet_wire::probing::{
 
 use super::healing::TELL;
 use super::{Event, START, Twin};
-use crate::num::count;
+use crate::num::{count, whole};
 use crate::server::SLOT;
 use crate::site::SERVICE;
 
@@ -198,14 +198,15 @@ impl Twin<'_> {
             let failed = failure(Cause::Timeout, "no answer", job.timeout);
             return self.over(n, job.id, failed, job.timeout, now);
         };
-        let load = self.loads.get(to).copied().unwrap_or(0.0);
+        let of_pop = |all: &[f64]| all.get(to).copied().unwrap_or(0.0);
+        let (load, sent) = (of_pop(&self.loads), of_pop(&self.sent));
         let answer = Answer {
             status: 200,
             connect: micros(connect),
             total: micros(total),
             content: b"ok".to_vec(),
             digest: None,
-            load: Some(format!("{load:.3}")),
+            load: Some(format!("{load:.3};sent={}", whole(sent))),
             epoch: None,
         };
         self.over(n, job.id, Outcome::Answered(answer), total, now);
