@@ -187,7 +187,8 @@ fn again(
         }
     }
     let _ = validate::make_conditional(&mut request, stored);
-    let _ = validate::freshened(stored, response, site, now, now);
+    let kept = Kept { site, rule };
+    let _ = validate::freshened(stored, response, &kept, now, now);
 }
 
 /// The head of a response on the disk tier, served from there.

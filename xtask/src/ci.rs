@@ -17,7 +17,7 @@ type Step = (&'static str, fn(&Path) -> Result<(), String>);
 
 // The test run is last and nothing is printed after it, so that its own closing lines stand last.
 const STEPS: [Step; 10] = [
-    ("setup: what tests need from the system", |_| setup::run(setup::TESTS)),
+    ("setup: what tests need from the system", setup::for_tests),
     ("format", |root| cargo(root, "fmt --all --check", "")),
     ("storeys", |root| report("storeys", &storeys::check(root))),
     ("tidy", |root| report("tidy", &tidy::check(root))),

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         ["tidy"] => report("tidy", &tidy::check(&root())),
         ["bench"] => bench::run(&root(), None).map_err(|error| error.to_string()),
         ["bench", part] => bench::run(&root(), Some(part)).map_err(|error| error.to_string()),
-        ["setup"] => setup::run(setup::TESTS),
+        ["setup"] => setup::for_tests(&root()),
         ["setup", "bench"] => setup::run(setup::BENCH),
         _ => Err(USAGE.to_owned()),
     };

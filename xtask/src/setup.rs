@@ -1,4 +1,5 @@
-//! What has to be on the system beside Rust and a C compiler, from Debian's or Ubuntu's packages.
+//! What has to be on the system beside Rust and a C compiler, from Debian's or Ubuntu's packages, and
+//! what tests need from npm.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ pub(crate) struct Tool {
 }
 
 /// What tests need.
-pub(crate) const TESTS: &[Tool] = &[
+const TESTS: &[Tool] = &[
     Tool { program: "cc", package: "build-essential", reason: "builds SQLite, zstd and AWS-LC" },
     Tool { program: "git", package: "git", reason: "lists the files that tidy looks at" },
     Tool { program: "curl", package: "curl", reason: "a client of the caches that is not ours" },
@@ -43,7 +44,15 @@ pub(crate) const TESTS: &[Tool] = &[
     },
     Tool { program: "chromium", package: "chromium", reason: "looks at NetView and at pages" },
     Tool { program: "chromedriver", package: "chromium-driver", reason: "steers the browser" },
+    Tool { program: "node", package: "nodejs", reason: "runs the suite of HTTP caching cases" },
+    Tool { program: "npm", package: "npm", reason: "brings that suite" },
 ];
+
+/// The suite of HTTP caching cases: one package of npm, without what it depends on.
+const SUITE: &str = "http-cache-tests-0.4.5";
+const SUITE_OF_NPM: &str = "http-cache-tests@0.4.5";
+const SUITE_SHA512: &str = "0e3bb037d9d46572d35bec1abf52d1112099355c65f12b21c0ecb8cf5a71b966\
+                            d6b79fdacbab0cf5043595e6c16833ba3f520c0682ba99d7fe3ee54ffd034bf0";
 
 /// What benchmarks need.
 pub(crate) const BENCH: &[Tool] = &[
@@ -81,6 +90,44 @@ pub(crate) fn run(tools: &[Tool]) -> Result<(), String> {
     // Lists of packages may be missing or stale; an update that fails shows in the next command.
     let _ = apt("apt-get update");
     apt(&install)
+}
+
+/// Everything that tests need.
+pub(crate) fn for_tests(root: &Path) -> Result<(), String> {
+    run(TESTS)?;
+    suite(root)
+}
+
+/// Unpacks the suite into `target/tools`, where its test looks for it.
+fn suite(root: &Path) -> Result<(), String> {
+    let tools = root.join("target/tools");
+    let folder = tools.join(SUITE);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| format!("{}: {error}", tools.display());
+    std::fs::create_dir_all(&tools).map_err(failed)?;
+    let (archive, fresh) = (format!("{SUITE}.tgz"), format!("{SUITE}.new"));
+    let _ = std::fs::remove_dir_all(tools.join(&fresh));
+    std::fs::create_dir(tools.join(&fresh)).map_err(failed)?;
+    std::fs::write(tools.join("sums"), format!("{SUITE_SHA512}  {archive}\n")).map_err(failed)?;
+    for command in [
+        format!("npm pack --silent {SUITE_OF_NPM}"),
+        "sha512sum --check --quiet sums".to_owned(),
+        format!("tar -xzf {archive} -C {fresh}"),
+        format!("mv {fresh} {SUITE}"),
+    ] {
+        let mut words = command.split(' ');
+        let mut program = Command::new(words.next().unwrap_or_default());
+        let status = program.args(words).current_dir(&tools).status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("{command}: {status} (in {})", tools.display())),
+            Err(error) => return Err(format!("{command}: {error}; next: cargo xtask setup")),
+        }
+    }
+    println!("setup: {SUITE} is in {}", tools.display());
+    Ok(())
 }
 
 fn apt(command: &str) -> Result<(), String> {

@@ -135,7 +135,9 @@ fn cache_rules(settings: &CacheSettings) -> CacheRules {
         query_ignore: words(&query.ignore),
         query_sort: query.sort,
         vary_limit: settings.vary_limit.unwrap_or(VARY_LIMIT),
-        set_cookie: settings.set_cookie.map_or(SetCookie::Bypass, cookie),
+        // RFC 9111 7.3: a cookie does not keep a response out of caches, and who wants it out says
+        // so. What an origin does not date is not kept for a cookie's sake, though.
+        set_cookie: settings.set_cookie.map_or(SetCookie::Obey, cookie),
         tags: listed(settings.tags.as_ref(), ["Surrogate-Key", "Cache-Tag"]),
         max_object: settings.max_object.unwrap_or(MAX_OBJECT).0,
     }
@@ -145,6 +147,7 @@ fn cookie(rule: CookieRule) -> SetCookie {
     match rule {
         CookieRule::Bypass => SetCookie::Bypass,
         CookieRule::Strip => SetCookie::Strip,
+        CookieRule::Obey => SetCookie::Obey,
     }
 }
 

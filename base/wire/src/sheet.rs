@@ -102,6 +102,8 @@ pub enum SetCookie {
     Bypass,
     /// Store it without the cookie.
     Strip,
+    /// Store it with the cookie where the response itself says how long it lasts (RFC 9111 7.3).
+    Obey,
 }
 
 /// An exception for some paths of a site.

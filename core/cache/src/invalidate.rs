@@ -1,6 +1,6 @@
 //! What a successful unsafe request takes away (RFC 9111 4.4).
 
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use popnet_wire::sheet::CacheRules;
 
 use crate::key::Key;
@@ -21,10 +21,7 @@ pub fn invalidated(
     }
     let mut keys = vec![key.clone()];
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
-        let Some(text) = response.get(&name).and_then(|value| value.to_str().ok()) else {
-            continue;
-        };
-        if let Some(named) = resolve(key, text, rules)
+        if let Some(named) = named(key, response, &name, rules)
             && !keys.contains(&named)
         {
             keys.push(named);
@@ -38,6 +35,16 @@ pub fn invalidated(
         .collect();
     keys.extend(twins);
     keys
+}
+
+/// The key that the field `name` of a response to a request with `key` names on the same host.
+pub(crate) fn named(
+    key: &Key,
+    response: &HeaderMap,
+    name: &HeaderName,
+    rules: &CacheRules,
+) -> Option<Key> {
+    resolve(key, response.get(name)?.to_str().ok()?, rules)
 }
 
 /// The key that a reference from `base` means; `None` for another host, which this one's answers

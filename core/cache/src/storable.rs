@@ -9,6 +9,7 @@ use popnet_terms::{CacheReason, Timestamp};
 use popnet_wire::sheet::{SetCookie, SiteSheet};
 
 use crate::freshness::Policy;
+use crate::invalidate::named;
 use crate::key::Key;
 use crate::reuse::Rule;
 use crate::stored::{Fields, Stored};
@@ -99,6 +100,22 @@ pub fn storable(kept: &Kept<'_>, arrived: &Arrived<'_>) -> Plan {
     }))
 }
 
+/// Whether the answer to a POST may be stored for later GETs: it says itself for how long, and that
+/// its content is what a GET of the same URI would bring (RFC 9110 9.3.3, 8.7).
+#[must_use]
+pub fn storable_of_post(kept: &Kept<'_>, arrived: &Arrived<'_>) -> Plan {
+    let rules = &kept.site.cache;
+    let named = named(&arrived.key, arrived.fields, &header::CONTENT_LOCATION, rules);
+    let stands_for_get = arrived.status == StatusCode::OK && named.as_ref() == Some(&arrived.key);
+    match storable(kept, arrived) {
+        Plan::Store(stored) if stands_for_get && stored.policy.explicit.is_some() => {
+            Plan::Store(stored)
+        }
+        Plan::Store(_) => Plan::Pass(CacheReason::ReqMethod),
+        pass @ Plan::Pass(_) => pass,
+    }
+}
+
 fn forbidden(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Option<CacheReason> {
     let request = CacheControl::read(values(arrived.request, &header::CACHE_CONTROL));
     if kept.rule.bypass {
@@ -124,7 +141,13 @@ fn forbidden(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Option<
     }
     let cookie = arrived.fields.contains_key(header::SET_COOKIE)
         && !policy.withheld.iter().any(|name| name == "set-cookie");
-    (cookie && kept.rule.set_cookie == SetCookie::Bypass).then_some(CacheReason::RespSetCookie)
+    let refused = match kept.rule.set_cookie {
+        SetCookie::Bypass => cookie,
+        SetCookie::Strip => false,
+        // 7.3: a cookie alone forbids nothing, but a guess or a site's default is no permission.
+        SetCookie::Obey => cookie && policy.explicit.is_none(),
+    };
+    refused.then_some(CacheReason::RespSetCookie)
 }
 
 /// Whether a status can answer others than the one who asked. Parts are not stored here; 304, 412,
@@ -205,7 +228,7 @@ pub(crate) fn values<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{plan, site, tags as expected_tags};
+    use crate::testing::{at, fields, plan, site, tags as expected_tags};
     use popnet_terms::Seconds;
 
     fn check(request: &str, status: u16, lines: &str, expected: &str) {
@@ -254,6 +277,38 @@ mod tests {
     }
 
     #[test]
+    fn answers_to_a_post() {
+        let site = site();
+        let check = |status: u16, lines: &str, expected: bool| {
+            let (request, response) = (HeaderMap::new(), fields(lines));
+            let arrived = Arrived {
+                key: Key::of("http", "a.test", "/x", &site.cache),
+                request: &request,
+                status: StatusCode::from_u16(status).unwrap(),
+                fields: &response,
+                length: None,
+                requested: at(0),
+                received: at(0),
+                variants: 0,
+            };
+            let plan =
+                storable_of_post(&Kept { site: &site, rule: Rule::of(&site, "/x") }, &arrived);
+            assert_eq!(matches!(plan, Plan::Store(_)), expected, "{status} {lines}");
+        };
+        let lasting = "cache-control: max-age=60";
+        for own in ["/x", "http://a.test/x", "x", "//A.test:80/x#y"] {
+            check(200, &format!("{lasting}\ncontent-location: {own}"), true);
+        }
+        check(200, lasting, false);
+        check(200, "content-location: /x\netag: \"a\"\ncache-control: public", false);
+        check(201, &format!("{lasting}\ncontent-location: /x"), false);
+        for other in ["/y", "http://b.test/x", "https://a.test/x", "/x?y"] {
+            check(200, &format!("{lasting}\ncontent-location: {other}"), false);
+        }
+        check(200, &format!("{lasting}, private\ncontent-location: /x"), false);
+    }
+
+    #[test]
     fn rules_of_the_site() {
         let mut other = site();
         other.cache.set_cookie = SetCookie::Strip;
@@ -262,6 +317,13 @@ mod tests {
         other.cache.default_ttl = Seconds(5);
         assert!(plan(&other, "", 200, "").is_ok());
         assert!(plan(&other, "", 302, "").is_err());
+        other.cache.set_cookie = SetCookie::Obey;
+        let stored = plan(&other, "", 200, "set-cookie: a\ncache-control: max-age=6").unwrap();
+        assert!(stored.fields.0.contains_key("set-cookie"));
+        for silent in ["", "\ncache-control: public", "\netag: \"a\""] {
+            let refused = plan(&other, "", 200, &format!("set-cookie: a{silent}"));
+            assert_eq!(refused, Err(CacheReason::RespSetCookie), "{silent:?}");
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use popnet_field::condition::{self, CONDITIONS};
 use popnet_field::{date, hop};
 use popnet_terms::Timestamp;
-use popnet_wire::sheet::SiteSheet;
+use popnet_wire::sheet::SetCookie;
 
 use crate::freshness::Policy;
-use crate::storable::{announced_age, tags};
+use crate::storable::{Kept, announced_age, tags};
 use crate::stored::{Fields, Stored};
 use crate::vary::varies;
 
@@ -55,10 +55,11 @@ pub(crate) const OF_CONTENT: [HeaderName; 5] = [
 pub fn freshened(
     stored: &Stored,
     fields: &HeaderMap,
-    site: &SiteSheet,
+    kept: &Kept<'_>,
     requested: Timestamp,
     received: Timestamp,
 ) -> Option<Stored> {
+    let rules = &kept.site.cache;
     let mut news = fields.clone();
     hop::strip(&mut news);
     hop::take_internal(&mut news);
@@ -69,10 +70,12 @@ pub fn freshened(
     for name in OF_CONTENT {
         news.remove(name);
     }
-    for name in
-        ["age", "cache-status", "proxy-status", "x-request-id", "server-timing", "set-cookie"]
-    {
+    for name in ["age", "cache-status", "proxy-status", "x-request-id", "server-timing"] {
         news.remove(name);
+    }
+    if kept.rule.set_cookie != SetCookie::Obey {
+        // Where a cookie is not stored with a response, it does not come in by the back door.
+        news.remove(header::SET_COOKIE);
     }
     let mut whole = stored.fields.0.clone();
     replace(&mut whole, news);
@@ -82,8 +85,11 @@ pub fn freshened(
         whole.insert(header::DATE, value);
     }
     let status = StatusCode::from_u16(stored.status).ok()?;
-    let policy = Policy::of(status, &whole, &site.cache.obey, received);
+    let policy = Policy::of(status, &whole, &rules.obey, received);
     if policy.no_store || policy.private || varies(&whole) != varies(&stored.fields.0) {
+        return None;
+    }
+    if whole.contains_key(header::SET_COOKIE) && policy.explicit.is_none() {
         return None;
     }
     for name in &policy.withheld {
@@ -91,7 +97,7 @@ pub fn freshened(
     }
     Some(Stored {
         policy,
-        tags: tags(&site.cache.tags, &whole),
+        tags: tags(&rules.tags, &whole),
         fields: Fields(whole),
         requested,
         received,
@@ -131,7 +137,14 @@ fn replace(whole: &mut HeaderMap, news: HeaderMap) {
 mod tests {
     use super::*;
     use crate::freshness::age;
+    use crate::reuse::Rule;
     use crate::testing::{at, fields, site, stored};
+
+    fn after_304(old: &Stored, lines: &str, set_cookie: SetCookie) -> Option<Stored> {
+        let site = site();
+        let rule = Rule { set_cookie, ..Rule::of(&site, "/x") };
+        freshened(old, &fields(lines), &Kept { site: &site, rule }, at(10), at(11))
+    }
 
     #[test]
     fn questions() {
@@ -149,9 +162,8 @@ mod tests {
     fn answers() {
         let old =
             stored("etag: \"a\"\ncache-control: max-age=1\ncontent-length: 7\nx-a: 1\nx-b: 2");
-        let news =
-            fields("etag: \"a\"\ncache-control: max-age=100\nx-a: 3\nx-a: 4\ncontent-length: 0");
-        let new = freshened(&old.unwrap(), &news, &site(), at(10), at(11)).unwrap();
+        let news = "etag: \"a\"\ncache-control: max-age=100\nx-a: 3\nx-a: 4\ncontent-length: 0";
+        let new = after_304(&old.unwrap(), news, SetCookie::Bypass).unwrap();
         let lines: Vec<_> = new.fields.0.get_all("x-a").iter().collect();
         assert_eq!(lines, ["3", "4"]);
         assert_eq!(new.fields.0["content-length"], "7");
@@ -178,7 +190,7 @@ mod tests {
             ("vary: x-b, x-c", false),
             ("vary: *", false),
         ] {
-            let news = freshened(&old, &fields(lines), &site(), at(10), at(11));
+            let news = after_304(&old, lines, SetCookie::Bypass);
             assert_eq!(news.is_some(), stays, "{lines}");
         }
     }
@@ -186,16 +198,27 @@ mod tests {
     #[test]
     fn what_a_304_changes() {
         let old = stored("cache-control: max-age=1\nx-a: 1\nsurrogate-key: one\ncontent-type: a/b");
-        let news = fields(
-            "cache-control: max-age=60, private=\"x-a\"\nx-a: 2\nage: 99999999999\n\
-             surrogate-key: two\ncontent-type: c/d\ncontent-encoding: gzip",
-        );
-        let new = freshened(&old.unwrap(), &news, &site(), at(10), at(11)).unwrap();
+        let news = "cache-control: max-age=60, private=\"x-a\"\nx-a: 2\nage: 99999999999\n\
+                    surrogate-key: two\ncontent-type: c/d\ncontent-encoding: gzip";
+        let new = after_304(&old.unwrap(), news, SetCookie::Bypass).unwrap();
         assert!(
             !new.fields.0.contains_key("x-a") && !new.fields.0.contains_key("content-encoding")
         );
         assert_eq!(new.came_aged, popnet_field::cache_control::SECONDS_MAX);
         assert_eq!(new.tags, crate::testing::tags(&["two"]));
         assert_eq!(new.fields.0["content-type"], "c/d");
+    }
+
+    #[test]
+    fn cookies_of_a_304() {
+        let old = stored("cache-control: max-age=1\netag: \"a\"").unwrap();
+        for (rule, cookie) in
+            [(SetCookie::Bypass, false), (SetCookie::Strip, false), (SetCookie::Obey, true)]
+        {
+            let new = after_304(&old, "set-cookie: a=b", rule).unwrap();
+            assert_eq!(new.fields.0.contains_key("set-cookie"), cookie, "{rule:?}");
+        }
+        let undated = stored("etag: \"a\"").unwrap();
+        assert_eq!(after_304(&undated, "set-cookie: a=b", SetCookie::Obey), None);
     }
 }

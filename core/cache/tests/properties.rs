@@ -147,7 +147,7 @@ proptest! {
         }
         if let Some(kept) = stored(plan(&site, 200, &HeaderMap::new(), &response)) {
             let octets = postcard::to_stdvec(&kept).expect("a stored response can be written");
-            let _ = freshened(&kept, &response, &site, at(1), at(2));
+            let _ = freshened(&kept, &response, &Kept { site: &site, rule: Rule::of(&site, "/") }, at(1), at(2));
             prop_assert_eq!(postcard::from_bytes::<Stored>(&octets).expect("and read"), kept);
         }
     }

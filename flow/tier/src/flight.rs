@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::HeaderMap;
 use popnet_cache::key::Key;
 use popnet_http::failure::Failure;
+use popnet_http::interim::Ahead;
 use popnet_terms::{CacheReason, CustomerId, SiteName};
 use tokio::sync::watch;
 
@@ -238,4 +239,6 @@ pub(crate) struct Wanted {
     pub(crate) method: http::Method,
     pub(crate) version: http::Version,
     pub(crate) fields: HeaderMap,
+    /// Where interim responses go; nowhere, for what is fetched in the background.
+    pub(crate) ahead: Option<Ahead>,
 }

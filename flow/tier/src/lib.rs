@@ -23,6 +23,7 @@ mod flight;
 pub mod inside;
 mod mission;
 pub mod outcome;
+mod posted;
 mod purge;
 pub mod shelf;
 pub mod sites;

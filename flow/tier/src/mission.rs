@@ -63,18 +63,18 @@ pub(crate) enum What<R> {
 }
 
 /// An answer's head with its times.
-struct Got {
-    status: StatusCode,
-    fields: HeaderMap,
-    length: Option<u64>,
-    inside: HeaderMap,
-    requested: Timestamp,
-    received: Timestamp,
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+    pub(crate) length: Option<u64>,
+    pub(crate) inside: HeaderMap,
+    pub(crate) requested: Timestamp,
+    pub(crate) received: Timestamp,
 }
 
 impl Got {
     /// The response as it came.
-    fn with(self, content: Body) -> Response<Body> {
+    pub(crate) fn with(self, content: Body) -> Response<Body> {
         let mut response = Response::new(content);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.fields;
@@ -170,6 +170,9 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         *request.method_mut() = if mission.as_asked { wanted.method.clone() } else { Method::GET };
         *request.uri_mut() = wanted.uri.clone();
         *request.headers_mut() = fields;
+        if let Some(ahead) = &wanted.ahead {
+            request.extensions_mut().insert(ahead.clone());
+        }
         self.prepare(&mut request, wanted.version);
         let (got, content) = self.exchange(&mission.site, request).await?;
         unasked.check(got.status)?;
@@ -188,7 +191,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         chain::add_via(fields, version, &self.settings.name);
     }
 
-    async fn exchange(
+    /// The next tier's answer to `request`, with its `popnet-*` fields apart.
+    pub(crate) async fn exchange(
         &self,
         site: &Arc<SiteSheet>,
         request: Request<Body>,
@@ -205,18 +209,6 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         hop::strip(&mut fields);
         let (status, length) = (head.status, content.length());
         Ok((Got { status, fields, length, inside, requested, received }, content))
-    }
-
-    /// The next tier's answer to `request`, with its `popnet-*` fields apart.
-    pub(crate) async fn forward(
-        &self,
-        site: &Arc<SiteSheet>,
-        request: Request<Body>,
-    ) -> Result<(Response<Body>, HeaderMap), Failure> {
-        self.exchange(site, request).await.map(|(mut got, content)| {
-            let inside = std::mem::take(&mut got.inside);
-            (got.with(content), inside)
-        })
     }
 
     fn failed(
@@ -245,7 +237,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     ) -> Option<Entry> {
         let fields = &got.fields;
         let old = &base.entry.stored;
-        let Some(new) = freshened(old, fields, &mission.site, got.requested, got.received) else {
+        let kept = Kept { site: &mission.site, rule: mission.rule };
+        let Some(new) = freshened(old, fields, &kept, got.requested, got.received) else {
             self.shelf.remove(base.entry.id).await;
             return None;
         };
@@ -359,7 +352,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     }
 
     /// Brings the content onto the shelf and to everybody who follows.
-    async fn pump(
+    pub(crate) async fn pump(
         &self,
         flight: &Arc<Flight<S::Reader>>,
         fill: &Arc<Fill<S::Reader>>,

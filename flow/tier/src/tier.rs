@@ -15,6 +15,7 @@ use popnet_field::report::Forwarded;
 use popnet_http::body::Body;
 use popnet_http::client::has_content;
 use popnet_http::failure::Failure;
+use popnet_http::interim::Ahead;
 use popnet_terms::{CacheReason, NodeName, Timestamp};
 use popnet_wire::logging::CacheResult;
 use popnet_wire::sheet::SiteSheet;
@@ -24,9 +25,10 @@ use crate::absence::Absences;
 use crate::content;
 use crate::dress::{self, CACHE_STATUS};
 use crate::fill::Fill;
-use crate::flight::{Boarded, Flights, Landing, Wanted};
+use crate::flight::{Boarded, Flight, Flights, Landing, Wanted};
 use crate::mission::{Base, Brought, Mission, What, figures, is_ever_fresh, is_reusable};
 use crate::outcome::{Answer, Outcome};
+use crate::posted::Posted;
 use crate::shelf::{Entry, Shelf};
 use crate::upstream::Upstream;
 
@@ -167,8 +169,9 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         // a variant must be that of the request which goes forward.
         hop::strip(request.headers_mut());
         if let Err(reason) = is_cacheable_request(request.method(), has_content, rule) {
-            return self.bypass(&site, &key, request, reason).await;
+            return self.bypass((&site, rule, &key), request, reason).await;
         }
+        let ahead = Ahead::of(&request);
         let (head, _) = request.into_parts();
         let seeker = Seeker {
             wish: Wish::of(&head.headers),
@@ -177,6 +180,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 method: head.method,
                 version: head.version,
                 fields: head.headers,
+                ahead,
             },
             site,
             rule,
@@ -188,24 +192,27 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     /// Passes on what no cache answers, and notes what it changes (RFC 9111 section 4.4).
     async fn bypass(
         self: &Arc<Self>,
-        site: &Arc<SiteSheet>,
-        key: &Key,
+        (site, rule, key): (&Arc<SiteSheet>, Rule, &Key),
         mut request: Request<Body>,
         reason: CacheReason,
     ) -> Answer {
         let method = request.method().clone();
+        let posted = Posted::of(self, (site, rule, key), &request);
         let version = request.version();
         self.prepare(&mut request, version);
         let mut outcome = Outcome::onward(CacheResult::Bypass, reason, false);
         outcome.forwarded = true;
-        match self.forward(site, request).await {
-            Ok((response, inside)) => {
-                let status = response.status();
-                let fields = response.headers();
-                let keys = invalidated(&method, key, status, fields, &site.cache);
-                self.invalidate(&keys).await;
-                outcome.inside = inside;
-                self.dressed(response, outcome, Some(status.as_u16()))
+        match self.exchange(site, request).await {
+            Ok((mut got, mut content)) => {
+                let status = got.status;
+                let keys = invalidated(&method, key, status, &got.fields, &site.cache);
+                let own = posted.as_ref().map(|posted| &*posted.flight);
+                self.invalidate(&keys, own).await;
+                outcome.inside = std::mem::take(&mut got.inside);
+                if let Some(posted) = posted {
+                    (content, outcome.stored) = posted.answered(&got, content).await;
+                }
+                self.dressed(got.with(content), outcome, Some(status.as_u16()))
             }
             Err(failure) => self.error(&failure, outcome),
         }
@@ -536,16 +543,20 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |_| true);
         if let Boarded::First(flight) = boarded {
             let base = Base { entry: entry.clone(), on_error: true };
-            drop(self.launch(flight, seeker.mission(Some(base))));
+            let mut mission = seeker.mission(Some(base));
+            mission.wanted.ahead = None;
+            drop(self.launch(flight, mission));
         }
     }
 
-    async fn invalidate(&self, keys: &[Key]) {
+    /// Forgets what is stored or arriving under `keys`, but not what `own` brings.
+    async fn invalidate(&self, keys: &[Key], own: Option<&Flight<S::Reader>>) {
         if keys.is_empty() {
             return;
         }
         let marking = self.storing.write().await;
-        self.flights.purge(|flight| keys.contains(&flight.key));
+        let is_own = |flight| own.is_some_and(|own| std::ptr::eq(own, flight));
+        self.flights.purge(|flight| keys.contains(&flight.key) && !is_own(flight));
         drop(marking);
         for key in keys {
             for entry in self.shelf.find(key).await {

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use popnet_directory::{Directory, Service};
 use popnet_http::body::Body;
-use popnet_http::client::{Client, Patience, Place};
+use popnet_http::client::{Client, Patience, Place, same};
 use popnet_http::failure::{Failure, FailureKind};
 use popnet_runtime::Context;
 use popnet_runtime::ship::Shipper;
@@ -142,13 +142,9 @@ impl Upstream for Store {
             && request.method().is_safe()
             && !request.headers().contains_key(header::TRANSFER_ENCODING);
         let mut last = Failure::new(FailureKind::NoServer, "", "the POP has no disk tier");
-        let (head, mut content) = request.into_parts();
         for place in &places {
-            let mut attempt = Request::new(std::mem::take(&mut content));
-            *attempt.method_mut() = head.method.clone();
-            *attempt.uri_mut() = head.uri.clone();
-            *attempt.headers_mut() = head.headers.clone();
-            match self.client.send(place, attempt).await {
+            let content = std::mem::take(request.body_mut());
+            match self.client.send(place, same(&request, content)).await {
                 Ok(response) => return Ok(self.counted(site, response)),
                 Err(failure) => {
                     tracing::debug!(%failure, "disk tier");

@@ -151,11 +151,7 @@ fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
     if !safe || request.body().length() != Some(0) {
         return None;
     }
-    let mut copy = Request::new(Body::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    Some(client::same(request, Body::empty()))
 }
 
 /// Says which origin was asked, in place of whatever internal fields an origin may have thought up.

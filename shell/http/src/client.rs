@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use popnet_field::list;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,6 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::body::Body;
 use crate::failure::{Failure, FailureKind};
+use crate::interim::Ahead;
 
 /// Places that pools are kept for; beyond it, those without an exchange are forgotten.
 const POOLS_MAX: usize = 4_096;
@@ -213,7 +215,8 @@ impl Client {
             let failure = Failure::new(FailureKind::Terminated, next_hop, "connection was closed");
             return Err((failure, Unsent(Some(Box::new(request)))));
         }
-        let (request, sent) = counted(request);
+        let (mut request, sent) = counted(request);
+        Ahead::listen(&mut request);
         let mut answer = pin!(sender.try_send_request(request));
         let mut before = 0;
         loop {
@@ -287,11 +290,27 @@ fn unusable(response: &Response<hyper::body::Incoming>) -> Option<&'static str> 
         // RFC 9110 15.2.2: nobody asked to change the protocol.
         return Some("101 without having been asked");
     }
+    let fields = response.headers();
+    let lines = fields.get_all(header::TRANSFER_ENCODING).iter().map(|value| value.as_bytes());
+    let name = |member: &'_ [u8]| -> Vec<u8> {
+        let end = member.iter().position(|octet| *octet == b';').unwrap_or(member.len());
+        member.get(..end).unwrap_or_default().trim_ascii().to_ascii_lowercase()
+    };
+    let codings: Vec<Vec<u8>> = lines.flat_map(list::members).map(name).collect();
     // RFC 9112 6.1: we sent no TE, so there is only chunked, which has been taken off.
-    let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
-    let plain = codings.all(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    (!plain).then_some("a transfer coding that was not asked for")
+    let known = codings.iter().any(|coding| CODINGS.iter().any(|name| coding == name.as_bytes()));
+    match codings.as_slice() {
+        [] => None,
+        [only] if only == b"chunked" => None,
+        // 6.3: such content ends with the connection. A word that names no coding at all cannot
+        // have changed it; beside a length, nobody knows what is meant.
+        _ if !known && !fields.contains_key(header::CONTENT_LENGTH) => None,
+        _ => Some("a transfer coding that was not asked for"),
+    }
 }
+
+/// Every transfer coding that there is (RFC 9112 7, 12.3).
+const CODINGS: [&str; 6] = ["chunked", "compress", "deflate", "gzip", "x-compress", "x-gzip"];
 
 /// The same request, whose content counts what is taken of it.
 fn counted(request: Request<Body>) -> (Request<Body>, Arc<AtomicU64>) {
@@ -309,11 +328,20 @@ fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
     if !harmless || !request.body().is_end_stream() {
         return None;
     }
-    let mut copy = Request::new(Body::empty());
+    Some(same(request, Body::empty()))
+}
+
+/// A request as `request`, with other content.
+#[must_use]
+pub fn same<B>(request: &Request<B>, content: Body) -> Request<Body> {
+    let mut copy = Request::new(content);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    if let Some(ahead) = Ahead::of(request) {
+        copy.extensions_mut().insert(ahead);
+    }
+    copy
 }
 
 async fn open(place: &Place, next_hop: &str) -> Result<SendRequest<Body>, Failure> {

@@ -4,7 +4,7 @@
 //! - [`client`]: pooled HTTP/1.1 connections to the next tier.
 //! - [`body`]: the one body type of both; [`failure`]: why an exchange failed, in the words of RFC
 //!   9209; [`measure`]: how many octets a head takes on the wire; [`roots`]: which origins are
-//!   believed.
+//!   believed; [`interim`]: what is said before an answer.
 //!
 //! Nothing here knows what caching is.
 
@@ -13,6 +13,7 @@ pub mod certificates;
 pub mod client;
 pub mod failure;
 mod h1;
+pub mod interim;
 pub mod measure;
 pub mod roots;
 pub mod server;

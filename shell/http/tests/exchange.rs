@@ -71,6 +71,17 @@ const UNUSABLE: &[(&[u8], bool, FailureKind)] = &[
         FailureKind::Protocol,
     ),
     (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, gzip\r\n\r\nx", true, FailureKind::Protocol),
+    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: X-GZIP;a=b\r\n\r\nx", true, FailureKind::Protocol),
+    (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\nx",
+        true,
+        FailureKind::Protocol,
+    ),
+    (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: no-coding\r\ncontent-length: 1\r\n\r\nx",
+        true,
+        FailureKind::Protocol,
+    ),
     (
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nx",
         false,
@@ -115,6 +126,19 @@ async fn each_failure_has_its_name() {
     let nowhere = Place::Tcp { host: "no-such-host.invalid".into(), port: 80 };
     let failure = outcome(&client, &nowhere).await.unwrap_err();
     assert!(matches!(failure.kind, FailureKind::Dns | FailureKind::ConnectTimeout), "{failure}");
+}
+
+#[tokio::test]
+async fn a_word_that_names_no_transfer_coding_changes_nothing() {
+    let client = impatient();
+    for words in [
+        &b"HTTP/1.1 200 OK\r\ntransfer-encoding: no-coding\r\n\r\nfour"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nfour",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n",
+    ] {
+        let address = saying(words, true).await;
+        assert_eq!(outcome(&client, &place(address)).await.unwrap(), b"four");
+    }
 }
 
 #[tokio::test]

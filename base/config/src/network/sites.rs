@@ -101,7 +101,7 @@ pub struct CacheSettings {
     /// Most variants of one URL; 8 when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vary_limit: Option<u32>,
-    /// What to do with responses that set cookies; bypass when unset.
+    /// What to do with responses that set cookies; obey when unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set_cookie: Option<CookieRule>,
     /// Fields that carry tags.
@@ -130,6 +130,8 @@ pub enum CookieRule {
     Bypass,
     /// Store it without the cookie.
     Strip,
+    /// Store it with the cookie where the response itself says how long it lasts.
+    Obey,
 }
 
 /// An exception for some paths.

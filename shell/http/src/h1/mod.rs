@@ -34,6 +34,7 @@ pub use self::output::Output;
 use self::response::{Framed, write_head};
 use crate::body::Body;
 use crate::failure::{Failure, FailureKind};
+use crate::interim;
 use crate::measure::Framing;
 use crate::server::{Client, Limits, Service};
 use crate::stall::Stall;
@@ -226,13 +227,22 @@ where
         };
         let mut inlet = Inlet { content, expects, unwanted: false, broken: false };
         let client = Client { draining, ..self.client };
-        let request = request.map(|()| body);
+        let mut request = request.map(|()| body);
+        let (ahead, mut said) = interim::channel();
+        if framing.version == Version::HTTP_11 {
+            // RFC 9110 15.2: never to a client of HTTP/1.0.
+            request.extensions_mut().insert(ahead);
+        }
         let mut answer = Box::pin(Arc::clone(&self.service).answer(client, request));
         let response = poll_fn(|context| {
-            if let Poll::Ready(response) = answer.as_mut().poll(context) {
-                return Poll::Ready(Ok(response));
+            let polled = answer.as_mut().poll(context);
+            while let Poll::Ready(Some(interim)) = said.poll_recv(context) {
+                interim.write(&mut self.output);
             }
-            self.poll_aside(&mut inlet, true, context).map(Err)
+            match polled {
+                Poll::Ready(response) => Poll::Ready(Ok(response)),
+                Poll::Pending => self.poll_aside(&mut inlet, true, context).map(Err),
+            }
         });
         let response = response.await?;
         drop(answer);
