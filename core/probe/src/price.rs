@@ -46,8 +46,8 @@ const FILL: u64 = 970;
 
 /// Nanoseconds of score that a thousandth too much, or too little, adds in one period. Where a
 /// millisecond moves 1 to 4 in 100 clients, 1.5 to 6 hundredths of what is too much go in a period:
-/// far below the bound of `shed.rs`. Faster prices of neighbours swing against each other, and every
-/// swing upwards is billed.
+/// far below the bound of `shed.rs`. Faster prices of neighbours swing against each other, and
+/// every swing upwards is billed.
 const GAIN_NS: i64 = 1_500;
 
 /// The most that a period adds and takes away.

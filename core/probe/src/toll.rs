@@ -247,7 +247,8 @@ main = { address = "192.0.2.9" }
     }
 
     /// Days of 5,000 s: 4 Mbit/s at midnight, 16 at noon.
-    /// Of a POP's clients `ease` in 100 go for each millisecond. Gives what is sent second by second.
+    /// Of a POP's clients `ease` in 100 go for each millisecond. Gives what is sent, second by
+    /// second.
     fn live(toll: &mut Toll, ease: u64, days: std::ops::Range<i64>) -> Vec<u64> {
         let mut sent = [0_u64; 2];
         let mut rates = Vec::new();

@@ -1,5 +1,5 @@
-//! What transit is billed for, on disk: a bill by a percentile of the month's traffic has to outlive
-//! a restart.
+//! What transit is billed for, on disk: a bill by a percentile of the month's traffic has to
+//! outlive a restart.
 
 use std::path::{Path, PathBuf};
 

@@ -132,9 +132,9 @@ const INTRODUCTION: &str = "\
 # Benchmarks
 
 Made by `cargo xtask bench` (`bench dns`, `bench http` and `bench steering` measure one part again,
-`bench page` only writes this page from `docs/benchmarks/*.json`). It builds the release program and starts it and
-peers from the distribution in turn: the server has one worker on the first core, the load the
-second.
+`bench page` only writes this page from `docs/benchmarks/*.json`). It builds the release program and
+starts it and peers from the distribution in turn: the server has one worker on the first core, the
+load the second.
 
 CPU time an answer (user and system, from `/proc`) is the figure to judge by: rates are limited by
 the load generator and by whatever else the machine does. A ratio below 1 means that popnet needs
