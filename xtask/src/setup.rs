@@ -1,5 +1,5 @@
-//! What has to be on the system beside Rust and a C compiler, from Debian's or Ubuntu's packages, and
-//! what tests need from npm.
+//! What has to be on the system beside Rust and a C compiler, from Debian's or Ubuntu's packages,
+//! and what tests need from npm.
 
 use std::path::Path;
 use std::process::Command;

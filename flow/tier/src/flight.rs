@@ -114,8 +114,8 @@ impl<R> Flights<R> {
         Some(lock(self.shards.get(place)?))
     }
 
-    /// Joins a fetch of the same `part` of `key` that is still without a head, or any whose response
-    /// `suits`; else starts one.
+    /// Joins a fetch of the same `part` of `key` that is still without a head, or any whose
+    /// response `suits`; else starts one.
     pub(crate) fn board(
         &self,
         key: &Key,
