@@ -177,7 +177,7 @@ fn again(
     response: &HeaderMap,
     now: Timestamp,
 ) {
-    let _ = (stored.weight(), stored.variant.readable(), stored.variant.selects(&request));
+    let _ = (stored.weight(), stored.variant.readable(), stored.selects(&request));
     let rule = Rule::of(site, stored.key.path());
     let _ = reuse(&Wish::of(&request), stored, site, rule, now);
     for length in [None, Some(0), Some(1_000)] {

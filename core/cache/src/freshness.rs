@@ -124,10 +124,10 @@ fn obeyed(fields: &HeaderMap, obey: &[impl AsRef<str>]) -> (CacheControl, bool) 
     (CacheControl::default(), expires)
 }
 
-/// RFC 9110 15.1: statuses a cache may guess a lifetime for. 206 is left out: parts are not stored.
+/// RFC 9110 15.1: statuses a cache may guess a lifetime for.
 #[must_use]
 pub fn is_heuristic(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// Statuses whose caching this cache understands (RFC 9111 3): all final ones that RFC 9110 defines

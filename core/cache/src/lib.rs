@@ -6,16 +6,17 @@
 //! - [`freshness`]: how long is it fresh, how old is it?
 //! - [`reuse`]: may this stored response answer this request?
 //! - [`validate`]: conditional requests, and what a 304 changes.
+//! - [`part`]: parts of content (206).
 //! - [`serve`]: the head that answers: 200, 206, 304 or 416.
 //! - [`invalidate`]: what an unsafe method takes away; [`purge`]: what a person takes away.
 //! - [`status`]: the `Cache-Status` member.
 //!
-//! Left out on purpose: storing partial content (206) and combining it (RFC 9111 3.3, 3.4); several
-//! ranges in one answer.
+//! Left out on purpose: combining partial content (RFC 9111 3.4); several ranges in one answer.
 
 pub mod freshness;
 pub mod invalidate;
 pub mod key;
+pub mod part;
 pub mod purge;
 pub mod reuse;
 pub mod serve;

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use popnet_field::condition::{self, Met};
 use popnet_field::range::{Asked, ContentRange, Part};
 
+use crate::part;
 use crate::stored::Stored;
 use crate::validate::OF_CONTENT;
 
@@ -38,10 +39,18 @@ pub fn answer(
             return not_modified(whole);
         }
         if method == Method::GET
-            && let Some(part) = part(request, whole, length)
+            && let Some(part) = part_of(request, whole, length)
         {
             return partial(whole, &part, length.unwrap_or(0));
         }
+    }
+    if method == Method::GET
+        && stored.is_part()
+        && let Some((octets, part, length)) = part::within(stored, request)
+    {
+        let mut answer = partial(whole, &Part::Octets(octets.clone()), length);
+        answer.octets = Some(octets.start - part.start..octets.end - part.start);
+        return answer;
     }
     let mut fields = whole.clone();
     set_length(&mut fields, status, length);
@@ -49,7 +58,7 @@ pub fn answer(
     Answer { status, fields, octets: sends.then_some(0..length.unwrap_or(u64::MAX)) }
 }
 
-fn part(request: &HeaderMap, stored: &HeaderMap, length: Option<u64>) -> Option<Part> {
+fn part_of(request: &HeaderMap, stored: &HeaderMap, length: Option<u64>) -> Option<Part> {
     let mut lines = request.get_all(header::RANGE).iter();
     let asked = Asked::read(lines.next()?.to_str().ok()?)?;
     if lines.next().is_some() || !condition::range_applies(request, stored) {

@@ -11,6 +11,7 @@ use popnet_wire::sheet::{SetCookie, SiteSheet};
 use crate::freshness::Policy;
 use crate::invalidate::named;
 use crate::key::Key;
+use crate::part::{self, PARTS_MAX};
 use crate::reuse::Rule;
 use crate::stored::{Fields, Stored};
 use crate::vary::{Variant, Varies, varies};
@@ -45,7 +46,8 @@ pub struct Arrived<'a> {
     pub requested: Timestamp,
     /// When the head arrived.
     pub received: Timestamp,
-    /// Variants of the key that are stored already, this request's own not among them.
+    /// Variants of the key that are stored already, this request's own not among them; for a part,
+    /// parts, else those that are none.
     pub variants: u32,
 }
 
@@ -66,11 +68,17 @@ pub fn storable(kept: &Kept<'_>, arrived: &Arrived<'_>) -> Plan {
     if let Some(reason) = forbidden(kept, arrived, &policy) {
         return Plan::Pass(reason);
     }
-    let names = match varies(arrived.fields) {
+    let mut names = match varies(arrived.fields) {
         Varies::Star => return Plan::Pass(CacheReason::RespVaryStar),
         Varies::On(names) => names,
     };
-    if arrived.variants >= rules.vary_limit.max(1) {
+    let is_part = arrived.status == StatusCode::PARTIAL_CONTENT;
+    if is_part && !names.iter().any(|name| name == "range") {
+        names.push("range".to_owned());
+        names.sort_unstable();
+    }
+    let most = if is_part { PARTS_MAX } else { rules.vary_limit.max(1) };
+    if arrived.variants >= most {
         return Plan::Pass(CacheReason::RespVaryLimit);
     }
     if arrived.length.is_some_and(|length| length > rules.max_object) {
@@ -131,7 +139,11 @@ fn forbidden(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Option<
         return Some(CacheReason::RespPrivate);
     }
     let explicit = policy.explicit.is_some() || policy.public;
-    if !stands_alone(arrived.status) || !(explicit || policy.may_default) {
+    let is_answer = match arrived.status {
+        StatusCode::PARTIAL_CONTENT => part::is_keepable(arrived),
+        status => stands_alone(status),
+    };
+    if !is_answer || !(explicit || policy.may_default) {
         return Some(CacheReason::RespStatus);
     }
     // 3.5: must-revalidate, public and s-maxage open a response to requests with credentials.
@@ -150,8 +162,8 @@ fn forbidden(kept: &Kept<'_>, arrived: &Arrived<'_>, policy: &Policy) -> Option<
     refused.then_some(CacheReason::RespSetCookie)
 }
 
-/// Whether a status can answer others than the one who asked. Parts are not stored here; 304, 412,
-/// 416 and 417 answer preconditions, ranges and expectations, which are not part of a key; and
+/// Whether a status can answer others than the one who asked. Parts are looked at elsewhere; 304,
+/// 412, 416 and 417 answer preconditions, ranges and expectations, which are not part of a key; and
 /// statuses beyond 599 mean nothing (RFC 9110 15). Unknown ones in between are kept when they say
 /// for how long (RFC 9111 3).
 fn stands_alone(status: StatusCode) -> bool {

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use popnet_terms::{CustomerId, SiteName, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::freshness::Policy;
 use crate::key::Key;
+use crate::part;
 use crate::vary::Variant;
 
 /// A stored response's head and history.
@@ -44,6 +45,25 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Whether it could answer a GET or HEAD with the fields `request` (RFC 9111 4.1).
+    #[must_use]
+    pub fn selects(&self, request: &HeaderMap) -> bool {
+        if self.is_part() {
+            return part::answers(self, request);
+        }
+        let language = self.fields.0.get(header::CONTENT_LANGUAGE);
+        self.variant.selects(request)
+            || language.is_some_and(|language| {
+                self.variant.selects_in_language(request, language.as_bytes())
+            })
+    }
+
+    /// Whether it is a part of the content (206).
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.status == 206
+    }
+
     /// `age_value` of RFC 9111 4.2.3.
     #[must_use]
     pub fn announced_age(&self) -> u64 {

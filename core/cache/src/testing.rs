@@ -71,6 +71,16 @@ pub(crate) fn plan(
     status: u16,
     lines: &str,
 ) -> Result<Stored, popnet_terms::CacheReason> {
+    arrived(site, request, status, lines, None)
+}
+
+pub(crate) fn arrived(
+    site: &SiteSheet,
+    request: &str,
+    status: u16,
+    lines: &str,
+    length: Option<u64>,
+) -> Result<Stored, popnet_terms::CacheReason> {
     let request = fields(request);
     let response = fields(&format!("date: {NOON_DATE}\n{lines}"));
     let kept = Kept { site, rule: crate::reuse::Rule::of(site, "/x") };
@@ -79,7 +89,7 @@ pub(crate) fn plan(
         request: &request,
         status: http::StatusCode::from_u16(status).unwrap(),
         fields: &response,
-        length: None,
+        length,
         requested: at(0),
         received: at(0),
         variants: 0,

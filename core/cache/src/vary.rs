@@ -42,6 +42,23 @@ impl Variant {
         self.0.iter().all(|(name, value)| normalised(lines(request, name), name) == *value)
     }
 
+    /// The same, whatever the field `other` says.
+    pub(crate) fn selects_beside(&self, request: &HeaderMap, other: &str) -> bool {
+        let same =
+            |name: &str, value: &Option<Vec<u8>>| normalised(lines(request, name), name) == *value;
+        self.0.iter().all(|(name, value)| name == other || same(name, value))
+    }
+
+    /// Whether `request` would have got this variant, whose content is in `language`, for that is
+    /// the one language that it wants most (RFC 9110 12.5.4).
+    pub(crate) fn selects_in_language(&self, request: &HeaderMap, language: &[u8]) -> bool {
+        const NAME: &str = "accept-language";
+        self.0.iter().any(|(name, _)| name == NAME)
+            && self.selects_beside(request, NAME)
+            && most_wanted(lines(request, NAME))
+                .is_some_and(|most| most.eq_ignore_ascii_case(language.trim_ascii()))
+    }
+
     /// The same by what `lines` gives of a field: its values, or `None` where that cannot be said.
     #[must_use]
     pub fn selects_by<'r>(&self, lines: impl Fn(&str) -> Option<Vec<&'r [u8]>>) -> bool {
@@ -76,6 +93,39 @@ fn lines<'r>(request: &'r HeaderMap, name: &str) -> impl Iterator<Item = &'r [u8
     request.get_all(name).iter().map(|value| value.as_bytes())
 }
 
+/// The one member of the greatest weight (RFC 9110 12.4.2); `None` where there are several or where
+/// it is `*`, or a weight is none.
+fn most_wanted<'r>(lines: impl Iterator<Item = &'r [u8]>) -> Option<&'r [u8]> {
+    let mut most: Option<(&[u8], u16)> = None;
+    let mut is_shared = false;
+    for member in lines.flat_map(list::members) {
+        let mut parts = member.splitn(2, |octet| *octet == b';');
+        let range = parts.next()?.trim_ascii();
+        let weight = parts.next().map_or(Some(1_000), weight)?;
+        match most {
+            Some((_, other)) if other > weight => {}
+            Some((_, other)) if other == weight => is_shared = true,
+            Some(_) | None => (most, is_shared) = (Some((range, weight)), false),
+        }
+    }
+    most.filter(|(range, weight)| !is_shared && *weight > 0 && *range != b"*")
+        .map(|(range, _)| range)
+}
+
+/// `q=0.5` in thousandths.
+fn weight(text: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let number = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?;
+    let (whole, rest) = number.split_once('.').unwrap_or((number, ""));
+    let is_short = rest.len() <= 3 && rest.bytes().all(|octet| octet.is_ascii_digit());
+    let thousandths: u16 = format!("{rest:0<3}").parse().ok().filter(|_| is_short)?;
+    match whole {
+        "0" => Some(thousandths),
+        "1" if thousandths == 0 => Some(1_000),
+        _ => None,
+    }
+}
+
 /// A field's value without differences that mean nothing (4.1: combined lines, white space); for
 /// codings and languages also order and case. `None`: the field is not there.
 fn normalised<'r>(lines: impl Iterator<Item = &'r [u8]>, name: &str) -> Option<Vec<u8>> {
@@ -103,6 +153,29 @@ mod tests {
         let variant = Variant::of(&fields(first), &names);
         assert!(variant.selects(&fields(first)));
         assert_eq!(variant.selects(&fields(second)), same, "{vary} | {first} | {second}");
+    }
+
+    #[test]
+    fn by_language() {
+        let check = |wanted: &str, more: &str, expected: bool| {
+            let names = ["accept-language".to_owned(), "b".to_owned()];
+            let variant = Variant::of(&fields("accept-language: en, de\nb: 1"), &names);
+            let request = fields(&format!("accept-language: {wanted}\nb: {more}"));
+            assert_eq!(variant.selects_in_language(&request, b"de"), expected, "{wanted} {more}");
+        };
+        check("fr;q=0.5, de;q=1.0", "1", true);
+        check("DE, *;q=0.1", "1", true);
+        check("fr;q=0.5, de;q=1.0", "2", false);
+        check("fr, de", "1", false);
+        check("fr;q=0.5, de;q=0.4", "1", false);
+        check("*, de;q=0.9", "1", false);
+        check("de-AT", "1", false);
+        check("de;q=2", "1", false);
+        check("fr;q=x, de", "1", false);
+        check("de;q=0", "1", false);
+        check("", "1", false);
+        let variant = Variant::of(&fields("b: 1"), &["b".to_owned()]);
+        assert!(!variant.selects_in_language(&fields("accept-language: de\nb: 1"), b"de"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         story.variants = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let absence = self.absences.recall(key, now).map(|absence| absence.reason);
         story.not_stored = absence.filter(|reason| *reason != CacheReason::Purged);
-        let Some(entry) = entries.iter().find(|entry| entry.stored.variant.selects(fields)) else {
+        let Some(entry) = entries.iter().find(|entry| entry.stored.selects(fields)) else {
             story.verdict = "forward".into();
             story.reason = match (entries.is_empty(), absence) {
                 (true, Some(reason)) => reason,

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use popnet_cache::key::Key;
 use popnet_http::failure::Failure;
 use popnet_http::interim::Ahead;
@@ -22,6 +22,8 @@ pub(crate) struct Flight<R> {
     pub(crate) customer: CustomerId,
     /// Others may wait for it.
     shared: bool,
+    /// The part that it is to bring, as it was asked for; else the whole.
+    part: Option<HeaderValue>,
     /// What it brings was purged meanwhile: it must not be stored.
     purged: AtomicBool,
     state: watch::Sender<State<R>>,
@@ -112,13 +114,13 @@ impl<R> Flights<R> {
         Some(lock(self.shards.get(place)?))
     }
 
-    /// Joins a fetch of `key` that is still without a head, or one whose response `suits`; else
-    /// starts one.
+    /// Joins a fetch of the same `part` of `key` that is still without a head, or any whose
+    /// response `suits`; else starts one.
     pub(crate) fn board(
         &self,
         key: &Key,
-        site: &SiteName,
-        customer: &CustomerId,
+        (site, customer): (&SiteName, &CustomerId),
+        part: Option<&HeaderValue>,
         suits: impl Fn(&Fill<R>) -> bool,
     ) -> Boarded<R> {
         let Some(mut shard) = self.shard(key) else {
@@ -128,7 +130,7 @@ impl<R> Flights<R> {
         let found = list.iter().find(|flight| {
             flight.shared
                 && match &*flight.state.borrow() {
-                    State::Pending => true,
+                    State::Pending => flight.part.as_ref() == part,
                     State::Landed(Landing::Fill(fill)) => suits(fill),
                     State::Landed(
                         Landing::Valid(_)
@@ -141,7 +143,8 @@ impl<R> Flights<R> {
         if let Some(flight) = found {
             return Boarded::With(Arc::clone(flight));
         }
-        let flight = Arc::new(flight(key, site, customer, true));
+        let flight = flight(key, site, customer, true);
+        let flight = Arc::new(Flight { part: part.cloned(), ..flight });
         list.push(Arc::clone(&flight));
         Boarded::First(flight)
     }
@@ -203,6 +206,7 @@ fn flight<R>(key: &Key, site: &SiteName, customer: &CustomerId, shared: bool) ->
         site: site.clone(),
         customer: customer.clone(),
         shared,
+        part: None,
         purged: AtomicBool::new(false),
         state,
     }

@@ -151,7 +151,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let now = self.now();
         entries.into_iter().find(|entry| {
             let stored = &entry.stored;
-            stored.variant.selects(&mission.wanted.fields)
+            stored.selects(&mission.wanted.fields)
                 && is_reusable(&mission.wanted.fields, stored, &mission.site, mission.rule, now)
         })
     }
@@ -296,8 +296,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             return Plan::Pass(CacheReason::RespStatus);
         }
         let entries = self.shelf.find(&flight.key).await;
-        let others =
-            entries.iter().filter(|entry| !entry.stored.variant.selects(&mission.wanted.fields));
+        let is_part = status == StatusCode::PARTIAL_CONTENT;
+        let others = entries.iter().map(|entry| &entry.stored).filter(|stored| {
+            stored.is_part() == is_part && !stored.selects(&mission.wanted.fields)
+        });
         let kept = Kept { site: &mission.site, rule: mission.rule };
         let length = got.length;
         if !mission.may_store && length.is_none() {

@@ -48,7 +48,9 @@ impl<S: Shelf, U: Upstream> Posted<S, U> {
     pub(crate) async fn answered(self, got: &Got, content: Body) -> (Body, bool) {
         let (site, flight) = (&self.site, &self.flight);
         let entries = self.tier.shelf.find(&flight.key).await;
-        let others = entries.iter().filter(|entry| !entry.stored.variant.selects(&self.fields));
+        let others = entries
+            .iter()
+            .filter(|entry| !entry.stored.is_part() && !entry.stored.selects(&self.fields));
         let arrived = Arrived {
             key: flight.key.clone(),
             request: &self.fields,

@@ -7,9 +7,9 @@ use http_body::Body as _;
 use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, is_cacheable_request, reuse};
-use popnet_cache::serve;
 use popnet_cache::status::{Facts, member};
 use popnet_cache::stored::Stored;
+use popnet_cache::{part, serve};
 use popnet_field::hop;
 use popnet_field::report::Forwarded;
 use popnet_http::body::Body;
@@ -77,6 +77,8 @@ struct Seeker {
     key: Key,
     wish: Wish,
     wanted: Wanted,
+    /// It goes forward for the part that it asks for.
+    part: bool,
 }
 
 impl Seeker {
@@ -87,8 +89,8 @@ impl Seeker {
             rule: self.rule,
             wanted: self.wanted.clone(),
             look_again: base.is_none(),
+            as_asked: self.part && base.is_none(),
             base,
-            as_asked: false,
             may_store: true,
         }
     }
@@ -171,10 +173,15 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         if let Err(reason) = is_cacheable_request(request.method(), has_content, rule) {
             return self.bypass((&site, rule, &key), request, reason).await;
         }
+        if request.method() != Method::GET {
+            // RFC 9110 14.2: a range is of a GET.
+            request.headers_mut().remove(header::RANGE);
+        }
         let ahead = Ahead::of(&request);
         let (head, _) = request.into_parts();
         let seeker = Seeker {
             wish: Wish::of(&head.headers),
+            part: part::is_wanted(&head.headers),
             wanted: Wanted {
                 uri: head.uri,
                 method: head.method,
@@ -221,10 +228,14 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     async fn seek(self: &Arc<Self>, seeker: &Seeker) -> Answer {
         for _ in 0..LOOKS_MAX {
             let entries = self.shelf.find(&seeker.key).await;
-            let selected =
-                entries.iter().find(|entry| entry.stored.variant.selects(&seeker.wanted.fields));
+            let selected = entries.iter().find(|entry| entry.stored.selects(&seeker.wanted.fields));
             let Some(entry) = selected else {
-                let reason = self.why_absent(&seeker.key, !entries.is_empty());
+                let (parts, others): (Vec<_>, Vec<_>) =
+                    entries.iter().partition(|entry| entry.stored.is_part());
+                let mut reason = self.why_absent(&seeker.key, !others.is_empty());
+                if reason == CacheReason::NeverSeen && !parts.is_empty() {
+                    reason = CacheReason::ReqRange;
+                }
                 if let Some(answer) = self.missed(seeker, reason).await {
                     return answer;
                 }
@@ -317,8 +328,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let site = &seeker.site;
         let now = self.now();
         let mut outcome = Outcome::onward(CacheResult::Miss, reason, base.is_some());
-        let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |fill| {
-            fill.stored.variant.selects(&seeker.wanted.fields)
+        let part =
+            seeker.wanted.fields.get(header::RANGE).filter(|_| seeker.part && base.is_none());
+        let boarded = self.flights.board(&seeker.key, (&site.site, &site.customer), part, |fill| {
+            fill.stored.selects(&seeker.wanted.fields)
                 && fill.is_open_to_all()
                 && is_reusable(&seeker.wanted.fields, &fill.stored, site, seeker.rule, now)
         });
@@ -349,7 +362,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         // Another variant is looked for again, not fetched at once. What the request itself wishes
         // does not count: an answer that comes while it waits is as good as validated for it.
         let nothing = HeaderMap::new();
-        !stored.variant.selects(&seeker.wanted.fields)
+        !stored.selects(&seeker.wanted.fields)
             || is_reusable(&nothing, stored, &seeker.site, seeker.rule, self.now())
     }
 
@@ -414,7 +427,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         match landing {
             Landing::Fill(fill) => self.serve_arriving(seeker, &fill, outcome, status),
             Landing::Valid(entry) => {
-                if !entry.stored.variant.selects(&seeker.wanted.fields) {
+                if !entry.stored.selects(&seeker.wanted.fields) {
                     return None;
                 }
                 if status.is_none() && !outcome.collapsed {
@@ -426,7 +439,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
                 self.serve_stored(seeker, &entry, outcome, status).await
             }
             Landing::Stale(entry, failed_with) => {
-                if !entry.stored.variant.selects(&seeker.wanted.fields) {
+                if !entry.stored.selects(&seeker.wanted.fields) {
                     return None;
                 }
                 outcome.result = CacheResult::Stale;
@@ -469,7 +482,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     ) -> Option<Answer> {
         let stored = &fill.stored;
         let wanted = &seeker.wanted;
-        if !stored.variant.selects(&wanted.fields) {
+        if !stored.selects(&wanted.fields) {
             return None;
         }
         let made = serve::answer(&wanted.method, &wanted.fields, stored, stored.length);
@@ -540,7 +553,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         if self.flights.is_flying(&seeker.key) {
             return;
         }
-        let boarded = self.flights.board(&seeker.key, &site.site, &site.customer, |_| true);
+        let boarded = self.flights.board(&seeker.key, (&site.site, &site.customer), None, |_| true);
         if let Boarded::First(flight) = boarded {
             let base = Base { entry: entry.clone(), on_error: true };
             let mut mission = seeker.mission(Some(base));

@@ -126,3 +126,89 @@ async fn a_purge_beats_a_post_on_its_way() {
     world.get("/x", "").await;
     assert_eq!(world.asked(), 2, "what was purged on its way is not stored");
 }
+
+/// A server of `0123456789`, part by part.
+fn by_parts(seen: &world::Seen) -> Reaction {
+    const DIGITS: &str = "0123456789";
+    let always = "etag: \"a\"\r\ncache-control: max-age=60";
+    let part = match seen.field("range") {
+        None => return Reaction::ok(always, DIGITS),
+        Some("bytes=-5") => 5..10,
+        Some("bytes=2-3") => 2..4,
+        Some(_) => 4..10,
+    };
+    let told = format!("{always}\r\ncontent-range: bytes {}-{}/10", part.start, part.end - 1);
+    let mut reaction = Reaction::ok(&told, &DIGITS[part]);
+    reaction.head = reaction.head.replace("200 OK", "206 Partial Content");
+    reaction
+}
+
+#[tokio::test]
+async fn parts_are_fetched_and_kept_as_parts() {
+    let world = World::new(ROOM, by_parts).await;
+    let get = async |range: &str| {
+        let answer = world.get("/x", &format!("Range: bytes={range}\r\n")).await;
+        let told = answer.field("content-range").unwrap_or("-").to_owned();
+        let content = String::from_utf8(answer.content.clone()).unwrap();
+        (answer.status, told, content, world.asked())
+    };
+    let expect =
+        |told: &str, content: &str, asked: usize| (206, told.to_owned(), content.to_owned(), asked);
+    assert_eq!(get("-5").await, expect("bytes 5-9/10", "56789", 1));
+    assert_eq!(world.last_seen().field("range"), Some("bytes=-5"));
+    assert_eq!(get("-5").await, expect("bytes 5-9/10", "56789", 1));
+    assert_eq!(get("6-7").await, expect("bytes 6-7/10", "67", 1), "from what is stored");
+    assert_eq!(get("9-").await, expect("bytes 9-9/10", "9", 1));
+    assert_eq!(get("2-3").await, expect("bytes 2-3/10", "23", 2), "beside the other part");
+    assert_eq!(get("-5").await, expect("bytes 5-9/10", "56789", 2));
+    // The whole is asked for without a range, and answers every range from then on.
+    let whole = world.get("/x", "").await;
+    assert_eq!((whole.status, whole.content.as_slice()), (200, b"0123456789".as_slice()));
+    assert!(whole.cache_status().contains("fwd=partial"), "{}", whole.head);
+    assert_eq!(world.last_seen().field("range"), None);
+    assert_eq!(get("1-2").await, expect("bytes 1-2/10", "12", 3));
+    let head = world.ask("HEAD", "/x", "Range: bytes=-5\r\n", b"").await;
+    assert_eq!((head.status, head.field("content-length")), (200, Some("10")));
+    // What begins at the first octet brings the whole.
+    let first = world.get("/y", "Range: bytes=0-3\r\n").await;
+    assert_eq!((first.status, first.content.as_slice()), (206, b"0123".as_slice()));
+    assert_eq!((world.asked(), world.last_seen().field("range")), (4, None));
+    // A purge takes parts as well.
+    assert_eq!(get("-5").await.3, 4);
+    let what = PurgeWhat::Url { site: "a.test".into(), host: "a.test".into(), path: "/x".into() };
+    assert_eq!(world.purge(what, PurgeKind::Hard).await, 3);
+    assert_eq!(get("-5").await.3, 5);
+}
+
+#[tokio::test]
+async fn many_who_want_one_part_share_its_fetch_and_no_other() {
+    let (open, gate) = watch::channel(false);
+    let world = World::new(ROOM, move |seen| {
+        let mut reaction = by_parts(seen);
+        let content = reaction.pieces.remove(0);
+        let head = std::mem::replace(&mut reaction.head, "HTTP/1.1 102 Processing".to_owned());
+        let last = [head.as_bytes(), b"\r\n\r\n", &content].concat();
+        reaction.pieces = vec![bytes::Bytes::new(), last.into()];
+        reaction.gate = Some(gate.clone());
+        reaction
+    })
+    .await;
+    let ask = |range: &str| {
+        let head = format!(
+            "GET /x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nRange: bytes={range}\r\n\r\n"
+        );
+        let to = world.http;
+        tokio::spawn(async move { raw(to, head.as_bytes()).await })
+    };
+    let asking: Vec<_> = ["-5", "2-3", "-5", "2-3", "-5"].map(ask).into();
+    while world.asked() < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    open.send_replace(true);
+    for answer in asking {
+        let answer = String::from_utf8(answer.await.unwrap()).unwrap();
+        assert!(answer.ends_with("\r\n\r\n56789") || answer.ends_with("\r\n\r\n23"), "{answer}");
+    }
+    assert_eq!(world.asked(), 2, "one fetch for each part");
+}

@@ -1,0 +1,155 @@
+//! Parts of content (206): kept for whoever asks for the same part, or for octets within it.
+//!
+//! A range that begins behind the first octet goes forward as it was asked for: who looks for a
+//! place in a large file is not made to wait for all of it. The answer is kept beside what it
+//! varies on by the range that brought it (RFC 9111 3.3), and is read from only where its length is
+//! the one that its `Content-Range` tells. A range from the first octet on brings the whole, which
+//! answers every later range.
+//!
+//! Left out on purpose: putting parts together (3.4).
+
+use std::ops::Range;
+
+use http::{HeaderMap, header};
+use popnet_field::condition;
+use popnet_field::range::{Asked, ContentRange, Part};
+
+use crate::storable::Arrived;
+use crate::stored::Stored;
+use crate::vary::{Varies, varies};
+
+/// Octets of the largest part that is kept, and kept parts of one URL: beyond that the whole is the
+/// better thing to keep.
+const OCTETS_MAX: u64 = 8 << 20;
+pub(crate) const PARTS_MAX: u32 = 32;
+
+/// The one range that a GET with the fields `request` asks for, unconditionally.
+fn asked(request: &HeaderMap) -> Option<Asked> {
+    let mut lines = request.get_all(header::RANGE).iter();
+    let asked = Asked::read(lines.next()?.to_str().ok()?)?;
+    (lines.next().is_none() && !condition::is_conditional(request)).then_some(asked)
+}
+
+/// Whether a GET with these fields had better bring only what it asks for.
+#[must_use]
+pub fn is_wanted(request: &HeaderMap) -> bool {
+    match asked(request) {
+        None | Some(Asked::From(0) | Asked::FromTo(0, _)) => false,
+        Some(Asked::From(_) | Asked::FromTo(..) | Asked::Last(_)) => true,
+    }
+}
+
+/// Whether a 206 is the answer to its own request, and small enough to be kept.
+pub(crate) fn is_keepable(arrived: &Arrived<'_>) -> bool {
+    let told = told(arrived.fields).is_some_and(|told| told.part.is_some());
+    told && is_wanted(arrived.request) && arrived.length.is_some_and(|most| most <= OCTETS_MAX)
+}
+
+fn told(fields: &HeaderMap) -> Option<ContentRange> {
+    let mut lines = fields.get_all(header::CONTENT_RANGE).iter();
+    let told = ContentRange::read(lines.next()?.to_str().ok()?)?;
+    lines.next().is_none().then_some(told)
+}
+
+/// Whether the part `stored` answers `request`, other fields aside: it is what the same question
+/// brought, or the octets asked for are in it.
+pub(crate) fn answers(stored: &Stored, request: &HeaderMap) -> bool {
+    if asked(request).is_none() {
+        return false;
+    }
+    stored.variant.selects(request)
+        || stored.variant.selects_beside(request, "range") && within(stored, request).is_some()
+}
+
+/// The octets asked for, those of the part `stored`, and the length of the whole; `None` where the
+/// former are not among the others, or that cannot be said.
+pub(crate) fn within(
+    stored: &Stored,
+    request: &HeaderMap,
+) -> Option<(Range<u64>, Range<u64>, u64)> {
+    let ContentRange { part: Some(part), length: Some(length) } = told(&stored.fields.0)? else {
+        return None;
+    };
+    let Varies::On(names) = varies(&stored.fields.0) else { return None };
+    if stored.length != Some(part.end - part.start) || names.iter().any(|name| name == "range") {
+        return None;
+    }
+    match asked(request)?.within(length) {
+        Part::Octets(octets) if part.start <= octets.start && octets.end <= part.end => {
+            Some((octets, part, length))
+        }
+        Part::Octets(_) | Part::Unsatisfiable => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve;
+    use crate::testing::{arrived, fields, site};
+    use http::Method;
+
+    /// What a request for `range` with `more` gets from the part that `-5` brought.
+    fn check(content_range: &str, length: u64, request: &str, expected: &str) {
+        let lines = format!("cache-control: max-age=60\nvary: a\ncontent-range: {content_range}");
+        let stored = arrived(&site(), "range: bytes=-5", 206, &lines, Some(length)).unwrap();
+        let request = fields(request);
+        let found = if stored.selects(&request) {
+            let answer = serve::answer(&Method::GET, &request, &stored, stored.length);
+            let told = answer.fields["content-range"].to_str().unwrap();
+            let octets = answer.octets.unwrap();
+            assert_eq!(answer.fields["content-length"], (octets.end - octets.start).to_string());
+            format!("{} {octets:?} {told}", answer.status.as_u16())
+        } else {
+            "no".to_owned()
+        };
+        assert_eq!(found, expected, "{content_range} {request:?}");
+    }
+
+    #[test]
+    fn answered_from_a_part() {
+        let five = "bytes 5-9/10";
+        check(five, 5, "range: bytes=-5", "206 0..5 bytes 5-9/10");
+        check(five, 5, "range: bytes=6-8", "206 1..4 bytes 6-8/10");
+        check(five, 5, "range: bytes=6-", "206 1..5 bytes 6-9/10");
+        check(five, 5, "range: bytes=-1", "206 4..5 bytes 9-9/10");
+        for other in [
+            "",
+            "range: bytes=4-8",
+            "range: bytes=0-",
+            "range: bytes=10-",
+            "range: bytes=6-7,8-9",
+            "range: bytes=6-8\nrange: bytes=6-8",
+            "range: bytes=-5\na: 1",
+            "range: bytes=6-8\na: 1",
+            "range: bytes=-5\nif-none-match: \"a\"",
+            "range: bytes=-5\nif-range: \"a\"",
+        ] {
+            check(five, 5, other, "no");
+        }
+        // What does not fit together is only for the same question.
+        check("bytes 4-9/10", 5, "range: bytes=-5", "206 0..5 bytes 4-9/10");
+        check("bytes 4-9/10", 5, "range: bytes=6-8", "no");
+        check("bytes 5-9/*", 5, "range: bytes=6-8", "no");
+        check("bytes 5-9/10\nvary: range", 5, "range: bytes=6-8", "no");
+    }
+
+    #[test]
+    fn parts_that_are_kept() {
+        let check = |request: &str, lines: &str, length: Option<u64>, kept: bool| {
+            let lines = format!("cache-control: max-age=60\n{lines}");
+            let found = arrived(&site(), request, 206, &lines, length);
+            assert_eq!(found.is_ok(), kept, "{request} {lines}: {found:?}");
+        };
+        let five = "content-range: bytes 5-9/10";
+        check("range: bytes=5-", five, Some(5), true);
+        check("range: bytes=0-", five, Some(5), false);
+        check("", five, Some(5), false);
+        check("range: bytes=5-", five, None, false);
+        check("range: bytes=5-", five, Some(OCTETS_MAX + 1), false);
+        check("range: bytes=5-", "", Some(5), false);
+        check("range: bytes=5-", "content-range: bytes */10", Some(5), false);
+        check("range: bytes=5-\nif-range: \"a\"", five, Some(5), false);
+        check("range: bytes=5-\ncache-control: no-store", five, Some(5), false);
+    }
+}
