@@ -127,12 +127,15 @@ impl Exchange {
     }
 
     fn stored(&self, site: &SiteSheet) -> Option<Stored> {
+        // Parts are kept only where their length is known.
+        let length = self.response.get("content-length").and_then(|value| value.to_str().ok());
+        let length = length.filter(|_| self.status == StatusCode::PARTIAL_CONTENT);
         let arrived = Arrived {
             key: self.key(site),
             request: &self.request,
             status: self.status,
             fields: &self.response,
-            length: None,
+            length: length.and_then(|length| length.parse().ok()),
             requested: at(0),
             received: at(1),
             variants: 0,
@@ -180,7 +183,7 @@ fn again(
     let _ = (stored.weight(), stored.variant.readable(), stored.selects(&request));
     let rule = Rule::of(site, stored.key.path());
     let _ = reuse(&Wish::of(&request), stored, site, rule, now);
-    for length in [None, Some(0), Some(1_000)] {
+    for length in [None, Some(0), Some(1_000), stored.length] {
         let answer = serve::answer(method, &request, stored, length);
         if let (Some(octets), Some(length)) = (answer.octets, length) {
             assert!(octets.start <= octets.end && octets.end <= length);

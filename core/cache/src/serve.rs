@@ -46,6 +46,7 @@ pub fn answer(
     }
     if method == Method::GET
         && stored.is_part()
+        && length == stored.length
         && let Some((octets, part, length)) = part::within(stored, request)
     {
         let mut answer = partial(whole, &Part::Octets(octets.clone()), length);

@@ -1,11 +1,14 @@
 //! Whatever a response says, nothing is stored or reused that RFC 9111 forbids.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
+use popnet_cache::serve;
 use popnet_cache::storable::{Arrived, Kept, Plan, storable};
 use popnet_cache::stored::Stored;
 use popnet_cache::validate::freshened;
+use popnet_cache::vary::Variant;
 use popnet_terms::{Seconds, Timestamp};
 use popnet_wire::sheet::{CacheRules, Masking, SetCookie, SiteSheet};
 use proptest::prelude::*;
@@ -67,20 +70,27 @@ fn at(second: i64) -> Timestamp {
     Timestamp((1_700_000_000 + second) * 1_000_000)
 }
 
+fn arrived<'a>(
+    site: &SiteSheet,
+    status: u16,
+    request: &'a HeaderMap,
+    response: &'a HeaderMap,
+) -> Arrived<'a> {
+    Arrived {
+        key: Key::of("http", "a.test", "/", &site.cache),
+        request,
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
+        fields: response,
+        length: Some(1),
+        requested: at(0),
+        received: at(0),
+        variants: 0,
+    }
+}
+
 fn plan(site: &SiteSheet, status: u16, request: &HeaderMap, response: &HeaderMap) -> Plan {
-    storable(
-        &Kept { site, rule: Rule::of(site, "/") },
-        &Arrived {
-            key: Key::of("http", "a.test", "/", &site.cache),
-            request,
-            status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
-            fields: response,
-            length: Some(1),
-            requested: at(0),
-            received: at(0),
-            variants: 0,
-        },
-    )
+    let kept = Kept { site, rule: Rule::of(site, "/") };
+    storable(&kept, &arrived(site, status, request, response))
 }
 
 fn stored(plan: Plan) -> Option<Stored> {
@@ -155,5 +165,145 @@ proptest! {
     #[test]
     fn junk_from_disk_is_no_stored_response(octets in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = postcard::from_bytes::<Stored>(&octets);
+    }
+
+    #[test]
+    fn age_never_falls_and_s_maxage_comes_first(
+        age in 0u32..100,
+        (all, shared) in (0u32..300, prop::option::of(1u32..300)),
+        times in prop::collection::vec(0i64..400, 2..6),
+    ) {
+        let site = site(0, 0, 0);
+        let shared_text = shared.map_or_else(String::new, |shared| format!(", s-maxage={shared}"));
+        let response = fields(&[
+            ("cache-control", format!("max-age={all}{shared_text}")),
+            ("age", age.to_string()),
+            ("etag", "\"a\"".to_owned()),
+        ]);
+        let kept = stored(plan(&site, 200, &HeaderMap::new(), &response)).expect("it has a tag");
+        let mut times = times;
+        times.sort_unstable();
+        let mut last = 0;
+        for later in times {
+            let rule = Rule::of(&site, "/");
+            let judged = reuse(&Wish::default(), &kept, &site, rule, at(later));
+            prop_assert!(judged.age >= last);
+            last = judged.age;
+            let lifetime = i64::from(shared.unwrap_or(all));
+            prop_assert_eq!(judged.ttl, lifetime - i64::from(judged.age));
+            prop_assert_eq!(judged.verdict == Verdict::Reuse, judged.ttl > 0);
+        }
+    }
+
+    #[test]
+    fn only_what_is_the_same_in_every_named_field_is_selected(
+        names in prop::collection::vec(prop_oneof![Just("x-a"), Just("x-b"), Just("x-c")], 0..4),
+        first in prop::collection::vec(prop::option::of("[a-c]{0,2}"), 3),
+        second in prop::collection::vec(prop::option::of("[a-c]{0,2}"), 3),
+    ) {
+        let site = site(0, 0, 60);
+        let request = |values: &[Option<String>]| {
+            let lines: Vec<_> = ["x-a", "x-b", "x-c"].into_iter().zip(values)
+                .filter_map(|(name, value)| Some((name, value.clone()?)))
+                .collect();
+            fields(&lines)
+        };
+        let response = fields(&[("vary", names.join(", "))]);
+        let (asked, again) = (request(&first), request(&second));
+        let kept = stored(plan(&site, 200, &asked, &response)).expect("it is fresh for a minute");
+        prop_assert!(kept.selects(&asked));
+        let same = names.iter().all(|name| asked.get(*name) == again.get(*name));
+        prop_assert_eq!(kept.selects(&again), same);
+        let variant: &Variant = &kept.variant;
+        prop_assert_eq!(variant.selects(&again), same);
+    }
+
+    #[test]
+    fn withheld_fields_are_in_no_store_and_come_back_by_no_304(
+        word in prop_oneof![Just("private"), Just("no-cache")],
+        others in prop::collection::vec(directive(), 0..3),
+    ) {
+        let site = site(0, 0, 60);
+        let said = format!("{word}=\"x-own, X-Other\", {}", others.join(", "));
+        let response = fields(&[
+            ("cache-control", said),
+            ("x-own", "1".to_owned()),
+            ("x-other", "2".to_owned()),
+            ("x-third", "3".to_owned()),
+            ("etag", "\"a\"".to_owned()),
+        ]);
+        let Some(kept) = stored(plan(&site, 200, &HeaderMap::new(), &response)) else {
+            return Ok(());
+        };
+        if kept.policy.no_cache {
+            // Said without field names as well, it means all of the response.
+            return Ok(());
+        }
+        let rules = Kept { site: &site, rule: Rule::of(&site, "/") };
+        let news = freshened(&kept, &response, &rules, at(1), at(2));
+        for stored in [Some(kept), news].into_iter().flatten() {
+            prop_assert!(stored.fields.0.contains_key("x-third"));
+            prop_assert!(!stored.fields.0.contains_key("x-own"));
+            prop_assert!(!stored.fields.0.contains_key("x-other"));
+        }
+    }
+
+    #[test]
+    fn a_change_takes_away_nothing_of_others(
+        method in prop_oneof![Just("POST"), Just("PUT"), Just("DELETE"), Just("ODD"), Just("GET")],
+        status in 100u16..600,
+        locations in prop::collection::vec(
+            "(|/|//|https?://)(|a\\.test|b\\.test|[ -~]{0,8})(|:80|@a\\.test|/[a-z/?#]{0,6})", 2..3),
+    ) {
+        let site = site(0, 0, 0);
+        let key = Key::of("http", "a.test", "/dir/x", &site.cache);
+        let response = fields(&[
+            ("location", locations[0].clone()),
+            ("content-location", locations[1].clone()),
+        ]);
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let status = StatusCode::from_u16(status).expect("a status");
+        let keys = invalidated(&method, &key, status, &response, &site.cache);
+        prop_assert!(keys.iter().all(|key| key.host() == "a.test"), "{keys:?}");
+        let changes = method != Method::GET && (200..400).contains(&status.as_u16());
+        prop_assert_eq!(keys.contains(&key), changes);
+        prop_assert_eq!(keys.is_empty(), !changes);
+    }
+
+    #[test]
+    fn a_part_gives_the_octets_that_the_whole_would(
+        (start, length) in (1u64..50, 1u64..50),
+        rest in 0u64..50,
+        (from, to) in (0u64..150, 0u64..150),
+        form in 0u8..3,
+    ) {
+        let site = site(0, 0, 60);
+        let total = start + length + rest;
+        let asking = fields(&[("range", format!("bytes={start}-"))]);
+        let told = format!("bytes {start}-{}/{total}", start + length - 1);
+        let response = fields(&[("content-range", told)]);
+        let arrived = Arrived { length: Some(length), ..arrived(&site, 206, &asking, &response) };
+        let kept = Kept { site: &site, rule: Rule::of(&site, "/") };
+        let part = stored(storable(&kept, &arrived)).expect("it is kept");
+        let range = match form {
+            0 => format!("bytes={from}-{to}"),
+            1 => format!("bytes={from}-"),
+            _ => format!("bytes=-{to}"),
+        };
+        let request = fields(&[("range", range.clone())]);
+        if part.selects(&request) && request != asking {
+            let answer = serve::answer(&Method::GET, &request, &part, part.length);
+            let octets = answer.octets.expect("content");
+            let first = if form == 2 { total.saturating_sub(to) } else { from };
+            let last = if form == 0 { to.min(total - 1) } else { total - 1 };
+            prop_assert_eq!(octets.start + start, first, "{}", &range);
+            prop_assert_eq!(octets.end + start, last + 1, "{}", &range);
+            prop_assert!(octets.end <= length);
+            let told = format!("bytes {first}-{last}/{total}");
+            prop_assert_eq!(&answer.fields["content-range"], &told);
+        } else if form == 0 && from <= to {
+            let held = start <= from && to.min(total - 1) < start + length && from < total;
+            prop_assert!(!held || request == asking, "{} is there", range);
+        }
     }
 }
