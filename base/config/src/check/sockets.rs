@@ -112,6 +112,9 @@ fn services(network: &Network, node: &Node) -> Vec<(Service, Carrier)> {
                 services.push((Service::Http, Carrier::Tcp));
                 if network.sites.values().any(|site| site.tls.is_some()) {
                     services.push((Service::Https, Carrier::Tcp));
+                    if node.serves_http3() {
+                        services.push((Service::Https, Carrier::Udp));
+                    }
                 }
             }
             Role::Webserver => services.push((Service::Store, Carrier::Tcp)),
