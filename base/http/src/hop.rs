@@ -21,7 +21,7 @@ pub fn strip(fields: &mut HeaderMap) {
     }
 }
 
-// `Alt-Svc` is not one by its own RFC (7838), but the other ways to an origin's port are none to ours.
+// `Alt-Svc` is not one by its own RFC (7838), but other ways to an origin's port are none to ours.
 const CONNECTION_FIELDS: [&str; 10] = [
     "alt-svc",
     "connection",

@@ -106,8 +106,8 @@ impl<S: Service> Exchange<S> {
     }
 
     /// Reads the head, and on to the first frame of content where the head does not say whether
-    /// there is any: an empty request is worth more to a cache than one that may have content. `None`: the head is
-    /// too long.
+    /// there is any: an empty request is worth more to a cache than one that may have content.
+    /// `None`: the head is too long.
     async fn arrive(&self, reader: &mut Reader) -> Result<Option<Arrived>, Broken> {
         let incomplete = Broken::Stream(Code::RequestIncomplete);
         let length = loop {
