@@ -18,6 +18,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, Incoming, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::Semaphore;
@@ -25,6 +27,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::frame::{Content, Control, ToEncoder};
+use self::qpack::Most;
 use self::talk::Talk;
 use crate::server::{Limits, Service};
 
@@ -47,6 +51,37 @@ const HANDSHAKES_EASY: usize = 64;
 const HANDSHAKES_MAX: usize = 1_024;
 /// How long the last acknowledgements are waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The request in a field section, as the first frame of a request stream has it; `None` when it is
+/// refused.
+#[must_use]
+pub fn request(section: &[u8], limits: &Limits) -> Option<Request<()>> {
+    let most = Most { octets: limits.head_octets, fields: limits.fields };
+    let fields = qpack::read(&Bytes::copy_from_slice(section), most).ok()?;
+    head::request(fields).map(|asked| asked.head)
+}
+
+/// Whether `octets` may be the content of a control stream's frame of `kind`, after its settings.
+#[must_use]
+pub fn controls(kind: u64, octets: &[u8]) -> bool {
+    let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+    let mut control = Control::default();
+    let begun = match kind {
+        frame::SETTINGS => Ok(()),
+        _ => control.begins(frame::SETTINGS, 0).and_then(|_| control.frame(frame::SETTINGS, &[])),
+    };
+    match begun.and_then(|()| control.begins(kind, length)) {
+        Ok(Content::Read) => control.frame(kind, octets).is_ok(),
+        Ok(Content::Skip) => true,
+        Err(_) => false,
+    }
+}
+
+/// Whether `octets` may be instructions of a client: to our decoder, and to our encoder.
+#[must_use]
+pub fn instructs(octets: &[u8]) -> (bool, bool) {
+    (frame::to_decoder(octets).is_ok(), ToEncoder::default().take(octets).is_ok())
+}
 
 /// A UDP port that speaks HTTP/3.
 pub(crate) struct Door<S> {

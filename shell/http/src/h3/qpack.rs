@@ -168,7 +168,7 @@ mod tests {
     const MOST: Most = Most { octets: 1_000, fields: 4 };
 
     fn section(octets: &[u8]) -> Result<Vec<(String, String)>, Refused> {
-        let fields = read(&Bytes::copy_from_slice(octets), MOST)?;
+        let fields = section_of(octets)?;
         let text = |octets: &Bytes| String::from_utf8(octets.to_vec()).unwrap();
         Ok(fields.iter().map(|(name, value)| (text(name), text(value))).collect())
     }
@@ -233,5 +233,34 @@ mod tests {
         assert_eq!(section(&[0, 0, 0xd1, 0xd1, 0xd1, 0xd1, 0xd1]), Err(Refused::TooLong));
         let long = [&[0, 0, 0x51, 0x7f, 0xd1, 0x07][..], &[b'/'; 1_000 + 104]].concat();
         assert_eq!(section(&long), Err(Refused::TooLong));
+    }
+
+    #[test]
+    fn junk_is_refused_or_read() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        let mut read_some = 0;
+        for round in 0..ROUNDS {
+            let length = round % 40;
+            // A string in Huffman's code after a known name, for every other one.
+            let mut octets = match u8::try_from(length) {
+                Ok(length) if round % 2 == 0 => vec![0, 0, 0x51, 0x80 | length],
+                _ => vec![0, 0],
+            };
+            octets.extend(std::iter::repeat_with(&mut next).flatten().take(length));
+            read_some += usize::from(section_of(&octets).is_ok());
+        }
+        assert!(read_some > 10, "{read_some} of them were read");
+    }
+
+    const ROUNDS: usize = 20_000;
+
+    fn section_of(octets: &[u8]) -> Result<Fields, Refused> {
+        read(&Bytes::copy_from_slice(octets), MOST)
     }
 }
