@@ -58,7 +58,7 @@ impl ServerCertVerifier for Anybody {
 
 type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
 
-async fn client(world: &World) -> (Endpoint, Sender) {
+async fn connect(world: &World) -> (Endpoint, quinn::Connection) {
     let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -70,6 +70,11 @@ async fn client(world: &World) -> (Endpoint, Sender) {
     let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     endpoint.set_default_client_config(config);
     let connection = endpoint.connect(world.https, "a.test").unwrap().await.unwrap();
+    (endpoint, connection)
+}
+
+async fn client(world: &World) -> (Endpoint, Sender) {
+    let (endpoint, connection) = connect(world).await;
     let (mut driver, sender) =
         h3::client::new(h3_quinn::Connection::new(connection)).await.unwrap();
     tokio::spawn(async move { driver.wait_idle().await });
@@ -148,6 +153,29 @@ async fn clients_hear_of_it() {
         let told = curl(&[&format!("http://{}/", world.http)]);
         assert!(told.contains("page") && !told.contains("alt-svc"), "{told}");
     }
+}
+
+/// RFC 9114 4.1: interim responses are field sections of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_come_before_the_answer() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+    let world = World::new(1 << 20, move |_| {
+        let mut reaction = Reaction::ok("cache-control: no-store\r\n", "page");
+        reaction.head = format!("{hint}{}", reaction.head);
+        reaction
+    })
+    .await;
+    let (_endpoint, connection) = connect(&world).await;
+    let (mut stream, mut answer) = connection.open_bi().await.unwrap();
+    // GET https://a.test/ in entries of the static table.
+    stream.write_all(b"\x01\x0d\0\0\xd1\xd7\x50\x06a.test\xc1").await.unwrap();
+    stream.finish().unwrap();
+    let octets = answer.read_to_end(1 << 16).await.unwrap();
+    // 103 is entry 24, 200 the next.
+    assert_eq!(octets.get(2..5), Some(&[0, 0, 0xd8][..]), "{octets:?}");
+    let at = |wanted: &[u8]| octets.windows(wanted.len()).position(|window| window == wanted);
+    let (hint, status) = (at(b"</a.css>").unwrap(), at(&[0, 0, 0xd9]).unwrap());
+    assert!(hint < status && status < at(b"page").unwrap(), "{octets:?}");
 }
 
 fn curl(arguments: &[&str]) -> String {

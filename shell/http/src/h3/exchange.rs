@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use quinn::{RecvStream, SendStream};
 use tokio::time::timeout;
@@ -16,6 +16,7 @@ use super::head;
 use super::qpack::{self, Most, Refused};
 use super::reader::Reader;
 use crate::body::Body;
+use crate::interim::{self, Interim};
 use crate::measure::may_have_content;
 use crate::server::{Client, Limits, Service};
 
@@ -87,15 +88,11 @@ impl<S: Service> Exchange<S> {
         let bare = *asked.head.method() == Method::HEAD;
         if ended {
             let request = asked.head.map(|()| Body::empty());
-            let response = Arc::clone(&self.service).answer(self.client, request).await;
-            return out.response(response, bare).await;
+            return self.respond(request, bare, out).await;
         }
         let (pump, body) = Pump::new(reader, self.most(), asked.length, begun);
         let request = asked.head.map(|()| body);
-        let answering = async {
-            let response = Arc::clone(&self.service).answer(self.client, request).await;
-            out.response(response, bare).await
-        };
+        let answering = self.respond(request, bare, out);
         let (mut answering, mut pumping) = (pin!(answering), pin!(pump.run()));
         tokio::select! {
             biased;
@@ -149,6 +146,28 @@ impl<S: Service> Exchange<S> {
         }
     }
 
+    /// Has the request answered, and sends what is said before the answer (RFC 9114 4.1) and it.
+    async fn respond(
+        &self,
+        mut request: Request<Body>,
+        bare: bool,
+        out: &mut Out,
+    ) -> Result<(), Broken> {
+        let (ahead, mut said) = interim::channel();
+        request.extensions_mut().insert(ahead);
+        let mut answer = pin!(Arc::clone(&self.service).answer(self.client, request));
+        let response = loop {
+            tokio::select! {
+                Some(interim) = said.recv() => out.interim(&interim).await?,
+                response = &mut answer => break response,
+            }
+        };
+        while let Ok(interim) = said.try_recv() {
+            out.interim(&interim).await?;
+        }
+        out.response(response, bare).await
+    }
+
     fn most(&self) -> Most {
         Most { octets: self.limits.head_octets, fields: self.limits.fields }
     }
@@ -161,6 +180,10 @@ struct Out {
 }
 
 impl Out {
+    async fn interim(&mut self, interim: &Interim) -> Result<(), Broken> {
+        self.frame(HEADERS, head::response(interim.status, &interim.fields).into()).await
+    }
+
     async fn response(&mut self, response: Response<Body>, bare: bool) -> Result<(), Broken> {
         let (head, mut body) = response.into_parts();
         self.frame(HEADERS, head::response(head.status, &head.headers).into()).await?;
