@@ -14,7 +14,7 @@ mod words;
 
 pub use imports::named_conf;
 pub use names::{dns_answer, dns_query, dns_response, zone_file};
-pub use requests::http_requests;
+pub use requests::{http_requests, http3};
 pub use rules::{caching, configuration, head_of, http_fields, scenario, stored_head};
 pub use server::{dns_stream, dns_udp};
 pub use signing::signing;
@@ -29,7 +29,7 @@ pub use words::{
 pub type Entry = fn(&[u8]);
 
 /// Every target by its name.
-pub const ENTRIES: [(&str, Entry); 28] = [
+pub const ENTRIES: [(&str, Entry); 29] = [
     ("caching", caching),
     ("configuration", configuration),
     ("disk_segment", disk_segment),
@@ -40,6 +40,7 @@ pub const ENTRIES: [(&str, Entry); 28] = [
     ("dns_udp", dns_udp),
     ("dns_update", dns_update),
     ("dns_ways", dns_ways),
+    ("http3", http3),
     ("http_fields", http_fields),
     ("http_requests", http_requests),
     ("kept_history", kept_history),

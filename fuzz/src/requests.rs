@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use popnet_http::body::Body;
+use popnet_http::h3;
 use popnet_http::server::{Client, Limits, Service, converse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -124,4 +125,32 @@ pub fn http_requests(octets: &[u8]) {
         }
     }
     assert!(ours.len() <= theirs.len(), "a request that nobody else sees: {ours:?}");
+}
+
+/// What a client of HTTP/3 says. The first octet chooses: a field section, or the kind of a frame
+/// on its control stream, which is read as instructions, too.
+pub fn http3(octets: &[u8]) {
+    let Some((kind, rest)) = octets.split_first() else { return };
+    if *kind != 1 {
+        let _ = h3::controls(u64::from(*kind), rest);
+        let _ = h3::instructs(rest);
+        return;
+    }
+    let limits = Limits::default();
+    let Some(request) = h3::request(rest, &limits) else { return };
+    let fields = request.headers();
+    let octets: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    assert!(octets <= limits.head_octets && fields.len() <= limits.fields, "over the limits");
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        assert!(!fields.contains_key(name), "{name} went through");
+    }
+    for (name, value) in fields {
+        let bare = value.as_bytes().trim_ascii().len() == value.len();
+        assert!(bare && !value.as_bytes().contains(&b'\n'), "{name}: {value:?}");
+    }
+    // Whoever reads the target again sees the same one.
+    let uri = request.uri();
+    let again: http::Uri = uri.to_string().parse().expect("it is one");
+    assert!(again == *uri, "{uri} is read as {again}");
+    assert!(uri.authority().is_some() || fields.contains_key("host"), "nobody's");
 }

@@ -21,7 +21,9 @@ pub fn strip(fields: &mut HeaderMap) {
     }
 }
 
-const CONNECTION_FIELDS: [&str; 9] = [
+// `Alt-Svc` is not one by its own RFC (7838), but other ways to an origin's port are none to ours.
+const CONNECTION_FIELDS: [&str; 10] = [
+    "alt-svc",
     "connection",
     "keep-alive",
     "proxy-connection",

@@ -2,12 +2,14 @@
 //! where it is read, without a task, a field map or a wait; whatever is not as plain as that goes
 //! the long way, which would give the same answer.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
 use popnet_field::authority::Authority;
@@ -100,8 +102,12 @@ impl Front {
         let common = self.common(&found)?;
         let id = self.names.next(now);
         let status = self.tier.hit_status(judged.ttl);
-        let own =
-            format!("age: {}\r\ncache-status: {status}\r\nx-request-id: {id}\r\n\r\n", judged.age);
+        let mut own =
+            format!("age: {}\r\ncache-status: {status}\r\nx-request-id: {id}\r\n", judged.age);
+        if let Some(Ok(other)) = self.alternative_for(client).map(HeaderValue::to_str) {
+            let _ = write!(own, "alt-svc: {other}\r\n");
+        }
+        own.push_str("\r\n");
         out.add(&common);
         out.add(own.as_bytes());
         let length = found.content.iter().map(|piece| piece.len() as u64).sum();

@@ -52,6 +52,8 @@ pub(crate) struct Front {
     /// Ways to clients, one entry a connection that ended.
     pub(crate) trips: Arc<Mutex<Trips>>,
     pub(crate) names: Names,
+    /// `Alt-Svc`, where there is another way to the same sites.
+    pub(crate) alternative: Option<HeaderValue>,
     /// The tier's name, to see a request that went in a circle.
     pub(crate) name: String,
 }
@@ -178,6 +180,12 @@ impl Front {
         Ok((Ask { site, request }, access))
     }
 
+    /// The other way that a client is told of. Not those without TLS: nothing vouches for what they
+    /// are told (RFC 7838 2.1).
+    pub(crate) fn alternative_for(&self, client: Client) -> Option<&HeaderValue> {
+        self.alternative.as_ref().filter(|_| client.tls)
+    }
+
     /// Says in the words of RFC 9209 why this cache refused a request.
     fn explain(&self, response: &mut Response<Body>) {
         let error = match response.status() {
@@ -201,6 +209,11 @@ impl Front {
         hop::take_internal(fields);
         if let Ok(value) = HeaderValue::from_str(&arrival.id) {
             fields.insert(REQUEST_ID, value);
+        }
+        if let Some(value) = self.alternative_for(arrival.client)
+            && arrival.framing.version != Version::HTTP_3
+        {
+            fields.insert(header::ALT_SVC, value.clone());
         }
         stamp(&mut response);
         let head_octets = arrival.framing.settle(&mut response);

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::HeaderValue;
 use popnet_directory::Directory;
 use popnet_http::certificates::server_config;
 use popnet_http::server::{Limits, Listener, Server};
 use popnet_runtime::files::create_private_dir;
+use popnet_runtime::identity::Identity;
 use popnet_runtime::link::{Served, serve_local};
+use popnet_runtime::quic::endpoint_config;
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, Running, StartError, bind, clock, descriptors};
 use popnet_tally::Trips;
@@ -32,6 +35,9 @@ use crate::store::Store;
 /// How long the end waits for logs to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// How long clients may remember that HTTP/3 is spoken here.
+const ALTERNATIVE_SECONDS: u32 = 86_400;
+
 /// How often a role without a sheet says so.
 const WAITING: Duration = Duration::from_secs(10);
 
@@ -53,6 +59,8 @@ pub struct Settings {
     pub http: Vec<SocketAddr>,
     /// Where it listens for HTTPS (HTTP/1.1 and HTTP/2).
     pub https: Vec<SocketAddr>,
+    /// Whether it speaks HTTP/3 there, too.
+    pub http3: bool,
     /// Certificates for HTTPS.
     pub certificates: Vec<Certificate>,
     /// Threads that answer; one a core when unset.
@@ -77,7 +85,7 @@ pub async fn start(
     create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
     let sites = Arc::new(Published::new(Arc::new(Sites::default())));
-    let listeners = listeners(&settings, &sites)?;
+    let listeners = listeners(&settings, &context.identity, &sites)?;
     let shipper = directory.ship(&context, Role::Webcache)?;
     let name = format!("mem.{}", context.node.pop());
     let store = Store::new(&context, Arc::clone(&directory), Some(shipper.clone()));
@@ -89,6 +97,7 @@ pub async fn start(
         load: Arc::<Load>::default(),
         trips: Arc::new(Mutex::new(Trips::new(clock::now().0.unsigned_abs()))),
         names: Names::new(&context.node),
+        alternative: alternative(&settings),
         name,
     });
     let tier = Control {
@@ -115,9 +124,17 @@ fn tier_settings(context: &Context, name: &str) -> popnet_tier::Settings {
     }
 }
 
+/// What tells clients of HTTP/1.1 and HTTP/2 that HTTP/3 is spoken here, too (RFC 7838, RFC 9114
+/// 3.1.1). A node has one port for HTTPS; if it has several, any of them leads to the same sites.
+fn alternative(settings: &Settings) -> Option<HeaderValue> {
+    let port = settings.https.first().filter(|_| settings.http3)?.port();
+    HeaderValue::try_from(format!("h3=\":{port}\"; ma={ALTERNATIVE_SECONDS}")).ok()
+}
+
 /// For each worker its own sockets.
 fn listeners(
     settings: &Settings,
+    identity: &Identity,
     sites: &Arc<Published<Sites>>,
 ) -> Result<Vec<Vec<Listener>>, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -133,7 +150,7 @@ fn listeners(
         Some(server_config(certificates))
     };
     let mut workers = Vec::with_capacity(count);
-    for _ in 0..count {
+    for worker in 0..count {
         let mut sockets = Vec::new();
         for address in &settings.http {
             sockets.push(Listener::Tcp(bind::tcp(*address, count > 1)?));
@@ -141,6 +158,12 @@ fn listeners(
         if let Some(tls) = &tls {
             for address in &settings.https {
                 sockets.push(Listener::Tls(bind::tcp(*address, count > 1)?, Arc::clone(tls)));
+                if settings.http3 {
+                    let socket = bind::udp(*address, count > 1)?;
+                    let own = format!("{address} {worker}");
+                    let config = endpoint_config(&own, identity);
+                    sockets.push(Listener::Quic(socket, Arc::clone(tls), config));
+                }
             }
         }
         workers.push(sockets);

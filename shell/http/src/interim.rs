@@ -23,8 +23,8 @@ const OCTETS_MAX: usize = 8 << 10;
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Interim {
-    status: StatusCode,
-    fields: HeaderMap,
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
 }
 
 /// The end at which they are put in: an extension of a request whose sender reads the other end.

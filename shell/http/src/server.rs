@@ -20,6 +20,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use popnet_terms::Trip;
+use quinn::EndpointConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::Body;
 use crate::h1::Connection;
 pub use crate::h1::{Head, Output};
+use crate::h3;
 use crate::stall::Stall;
 use crate::trip::Parting;
 
@@ -74,6 +76,8 @@ pub enum Listener {
     Tcp(std::net::TcpListener),
     /// TLS, then HTTP/2 or HTTP/1.1 by ALPN.
     Tls(std::net::TcpListener, Arc<rustls::ServerConfig>),
+    /// HTTP/3 over QUIC, with the certificates of TLS.
+    Quic(std::net::UdpSocket, Arc<rustls::ServerConfig>, EndpointConfig),
     /// HTTP/1.1 inside a node.
     Unix(std::os::unix::net::UnixListener),
 }
@@ -152,9 +156,10 @@ impl Server {
         let mut threads = Vec::with_capacity(workers.len());
         for (number, listeners) in workers.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let sockets = {
+            let ways = {
                 let _inside = runtime.enter();
-                listeners.into_iter().map(Socket::of).collect::<io::Result<Vec<_>>>()?
+                let open = |listener| Way::of(listener, &limits);
+                listeners.into_iter().map(open).collect::<io::Result<Vec<_>>>()?
             };
             let worker = Worker {
                 limits,
@@ -163,7 +168,7 @@ impl Server {
                 places: Arc::new(Semaphore::new(limits.connections)),
             };
             let thread = thread::Builder::new().name(format!("{name}-{number}"));
-            threads.push(thread.spawn(move || runtime.block_on(worker.run(sockets)))?);
+            threads.push(thread.spawn(move || runtime.block_on(worker.run(ways)))?);
         }
         Ok(Self { workers: threads })
     }
@@ -186,20 +191,30 @@ enum Socket {
     Unix(UnixListener),
 }
 
-impl Socket {
-    fn of(listener: Listener) -> io::Result<Self> {
+/// What a worker listens at.
+enum Way {
+    Socket(Socket),
+    Quic(quinn::Endpoint),
+}
+
+impl Way {
+    fn of(listener: Listener, limits: &Limits) -> io::Result<Self> {
         match listener {
             Listener::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
-                Ok(Self::Tcp(TcpListener::from_std(socket)?))
+                Ok(Self::Socket(Socket::Tcp(TcpListener::from_std(socket)?)))
             }
             Listener::Tls(socket, config) => {
                 socket.set_nonblocking(true)?;
-                Ok(Self::Tls(TcpListener::from_std(socket)?, TlsAcceptor::from(config)))
+                let acceptor = TlsAcceptor::from(config);
+                Ok(Self::Socket(Socket::Tls(TcpListener::from_std(socket)?, acceptor)))
+            }
+            Listener::Quic(socket, tls, config) => {
+                h3::open(socket, &tls, config, limits).map(Self::Quic)
             }
             Listener::Unix(socket) => {
                 socket.set_nonblocking(true)?;
-                Ok(Self::Unix(UnixListener::from_std(socket)?))
+                Ok(Self::Socket(Socket::Unix(UnixListener::from_std(socket)?)))
             }
         }
     }
@@ -224,12 +239,21 @@ impl<S> Clone for Worker<S> {
 }
 
 impl<S: Service> Worker<S> {
-    async fn run(self, sockets: Vec<Socket>) {
+    async fn run(self, ways: Vec<Way>) {
         let mut accepting = JoinSet::new();
-        for socket in sockets {
-            accepting.spawn(self.clone().accept(socket));
+        for way in ways {
+            let worker = self.clone();
+            match way {
+                Way::Socket(socket) => accepting.spawn(worker.accept(socket)),
+                Way::Quic(endpoint) => accepting.spawn(worker.door(endpoint).run()),
+            };
         }
         while accepting.join_next().await.is_some() {}
+    }
+
+    fn door(self, endpoint: quinn::Endpoint) -> h3::Door<S> {
+        let Self { limits, service, shutdown, places } = self;
+        h3::Door { endpoint, limits, service, shutdown, places }
     }
 
     async fn accept(self, socket: Socket) {

@@ -90,7 +90,7 @@ impl Endpoint {
         let other = |source| BindError::Other { what: format!("{address}/udp"), source };
         let server = server_config(identity).map_err(other)?;
         let own = socket.local_addr().map_err(other)?;
-        let config = endpoint_config(own, identity);
+        let config = endpoint_config(&own.to_string(), identity);
         let mut inner = quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
             .map_err(other)?;
         inner.set_default_client_config(client_config(identity).map_err(other)?);
@@ -293,8 +293,9 @@ impl Connection {
 /// Makes an endpoint at `own` know the connections of the one before it: after a kill and a
 /// restart, peers that go on sending are told at once that nobody remembers them (stateless reset,
 /// RFC 9000 10.3), instead of finding out by silence.
-fn endpoint_config(own: SocketAddr, identity: &Identity) -> EndpointConfig {
-    // A key for each port: with one for all, whoever sees a connection of one port could have it
+#[must_use]
+pub fn endpoint_config(own: &str, identity: &Identity) -> EndpointConfig {
+    // A key for each socket: with one for all, whoever sees a connection of one port could have it
     // ended by asking at another (RFC 9000 21.11).
     let reset = identity.derive(&format!("popnet quic reset {own}"));
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));

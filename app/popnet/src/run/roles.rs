@@ -210,6 +210,7 @@ fn webcache_settings(me: &Me, node: &Node) -> popnet_webcache::Settings {
     popnet_webcache::Settings {
         http: node.listens(Service::Http),
         https,
+        http3: node.serves_http3(),
         certificates,
         workers: node.workers.http,
         memory: node.memory.map_or(MEMORY, |memory| memory.0),

@@ -78,8 +78,11 @@ fn twice(checker: &mut Checker<'_>, name: &NodeName, node: &Node) {
             let message = format!("{name} listens twice on {socket}");
             let found = checker.error("E0406", message, &path, At::Value);
             found.label = format!("for {} and {}", other.name(), service.name());
-            found.help =
-                format!("give one of them another port in {}", path_of(name).key("listen"));
+            let listen = path_of(name).key("listen");
+            found.help = format!("give one of them another port in {listen}");
+            if carrier == Carrier::Udp && [other, service].contains(&Service::Https) {
+                found.help += ", or serve no HTTP/3 there: http3 = false";
+            }
             break;
         }
     }
@@ -112,6 +115,9 @@ fn services(network: &Network, node: &Node) -> Vec<(Service, Carrier)> {
                 services.push((Service::Http, Carrier::Tcp));
                 if network.sites.values().any(|site| site.tls.is_some()) {
                     services.push((Service::Https, Carrier::Tcp));
+                    if node.serves_http3() {
+                        services.push((Service::Https, Carrier::Udp));
+                    }
                 }
             }
             Role::Webserver => services.push((Service::Store, Carrier::Tcp)),

@@ -132,6 +132,9 @@ pub struct Listen {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "sockets")]
     pub https: Vec<SocketAddr>,
+    /// Whether HTTP/3 is served, too: by UDP, at the ports of HTTPS. Unset: yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http3: Option<bool>,
     /// The disk tier, for caches of the same POP; usually 7604.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "sockets")]
@@ -229,6 +232,12 @@ impl Service {
 }
 
 impl Node {
+    /// Whether HTTP/3 is served where HTTPS is.
+    #[must_use]
+    pub fn serves_http3(&self) -> bool {
+        self.listen.http3.unwrap_or(true)
+    }
+
     /// Where the node listens for `service`: what it says, else its addresses and the usual port.
     #[must_use]
     pub fn listens(&self, service: Service) -> Vec<SocketAddr> {

@@ -169,6 +169,7 @@ impl World {
         let settings = Settings {
             http: vec![http],
             https: vec![https],
+            http3: true,
             certificates: vec![Certificate { name: "lab".into(), chain, key }],
             workers: Some(2),
             memory,
