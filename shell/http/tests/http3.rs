@@ -72,6 +72,12 @@ impl Service for Mirror {
                 let data = Frame::data(Bytes::from_static(b"data"));
                 return stream(vec![Ok(data), Ok(Frame::trailers(fields))]);
             }
+            "/sized" => {
+                let mut response = stream(vec![Ok(Frame::data(Bytes::from_static(b"sized")))]);
+                let headers = response.headers_mut();
+                headers.insert("content-length", HeaderValue::from_static("5"));
+                return response;
+            }
             "/broken" => {
                 return stream(vec![Ok(Frame::data(Bytes::from_static(b"data"))), Err(failure())]);
             }
@@ -425,8 +431,10 @@ async fn a_client_that_is_not_ours() {
     assert_eq!(octets, b"GET https://a.test/a?b []");
     let (_, octets, _) = exchange(&mut sender, "POST", "/c", &[b"fi", b"ve"]).await;
     assert_eq!(octets, b"POST https://a.test/c [five]");
-    let (_, octets, _) = exchange(&mut sender, "HEAD", "/a", &[]).await;
-    assert_eq!(octets, b"");
+    let (response, octets, _) = exchange(&mut sender, "HEAD", "/sized", &[]).await;
+    assert!(octets.is_empty() && !response.headers().contains_key("content-length"));
+    let (response, octets, _) = exchange(&mut sender, "GET", "/sized", &[]).await;
+    assert_eq!((octets.len(), &response.headers()["content-length"]), (5, &"5".parse().unwrap()));
     let (_, octets, trailers) = exchange(&mut sender, "GET", "/trailed", &[]).await;
     assert_eq!(octets, b"data");
     assert_eq!(trailers.unwrap()["x-sum"], "7");

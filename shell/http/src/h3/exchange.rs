@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use quinn::{RecvStream, SendStream};
 use tokio::time::timeout;
@@ -185,7 +185,12 @@ impl Out {
     }
 
     async fn response(&mut self, response: Response<Body>, bare: bool) -> Result<(), Broken> {
-        let (head, mut body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        if bare {
+            // A server may leave it out of an answer to HEAD (RFC 9110 8.6), and clients are about
+            // that hold it against the content that does not come.
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         self.frame(HEADERS, head::response(head.status, &head.headers).into()).await?;
         if bare || !may_have_content(head.status) {
             return Ok(());
