@@ -126,7 +126,8 @@ async fn pages_over_http3() {
     assert_eq!((response.status().as_u16(), octets.len()), (206, 10));
     let head = Request::head("https://a.test/p").body(()).unwrap();
     let (response, octets) = ask(&mut sender, head, b"").await;
-    assert_eq!((field(&response, "content-length"), octets.len()), ("100000", 0));
+    assert_eq!((response.status().as_u16(), octets.len()), (200, 0));
+    assert!(!response.headers().contains_key("content-length"), "clients hold it against us");
     assert_eq!(world.asked(), 1);
     let sent = vec![b's'; 300_000];
     let post = Request::post("https://a.test/q").header("content-length", "300000");
