@@ -93,7 +93,7 @@ impl Lab {
         let choice =
             choose(&self.board.view(self.now), self.rules.site("www.test").unwrap(), &question);
         let scores = choice.candidates.iter().map(|c| c.score.as_ref().unwrap());
-        let rungs = scores.map(|score| (score.rtt_source, score.rtt.0 / 1_000)).collect();
+        let rungs = scores.map(|score| (score.rtt_source, (score.rtt.0 + 500) / 1_000)).collect();
         (choice, rungs)
     }
 }

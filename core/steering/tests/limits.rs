@@ -251,7 +251,8 @@ fn spread_and_the_thumb_move_the_score() {
     let clients = |policy: &str, site: &str| {
         let mut lab = Lab::new("", site, policy);
         lab.all(Health::Up, 0);
-        lab.latency(NOWHERE, "a", 20, 30);
+        // In the table, spreads have four binary digits.
+        lab.latency(NOWHERE, "a", 20, 32);
         lab.latency(NOWHERE, "b", 40, 0);
         lab.latency(NOWHERE, "c", 90, 0);
         lab.ask(NOWHERE)
@@ -259,7 +260,7 @@ fn spread_and_the_thumb_move_the_score() {
     assert_eq!(named(&clients("", ""))[0], "a");
     let steady = clients("score = { spread = 1.0 }", "");
     assert_eq!(named(&steady)[0], "b");
-    assert_eq!(steady.candidates[0].score.as_ref().unwrap().latency, Micros(50_000));
+    assert_eq!(steady.candidates[0].score.as_ref().unwrap().latency, Micros(52_000));
     let thumb = clients("", "bias_ms = { c = 80, a = -5 }");
     assert_eq!(named(&thumb)[0], "c");
     let bias = |at: usize| thumb.candidates[at].score.as_ref().unwrap().bias();

@@ -158,15 +158,15 @@ wrk with 64 connections; hits come from the memory tier. Nobody writes a log her
 ";
 
 const STEERING: &str = "\
-One site and eight POPs that have each measured every one of 100,000 client units; the quickest of
+One site and eight POPs that have each measured every one of a million client units; the quickest of
 seven rounds. A choice is made at a client unit's first question under a new view and then kept by
 the worker that made it (ADR 8): what a kept one costs is the difference between the rows `static`
 and `steered` above. Nothing is compiled ahead, so an input that changes costs the view after it,
 and the choices that somebody asks for.
 
-A measurement keeps its time, its publisher's start and number and how it was made, by which it is
-ordered and grows old, in 32 octets with the client unit's own 8 (ADR 13). Steering model figure
-for that: 64 octets beyond the key for a unit with eight POPs, a quarter of what is kept.
+A measurement lies in 8 octets, and 8 more name its unit and count its measurements (ADR 19); the
+octets below are resident memory after all were taken in one by one, gaps and keys included.
+Steering model figure: 64 octets beyond the key for a unit with eight POPs.
 
 ";
 

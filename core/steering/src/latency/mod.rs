@@ -5,8 +5,10 @@
 
 mod groups;
 mod kept;
+mod packed;
 mod part;
 mod row;
+mod settled;
 mod speakers;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::groups::Groups;
-use self::part::Part;
+use self::part::{OfUnit, Part};
 use self::row::{Key, Row};
 use self::speakers::Speakers;
 use crate::atlas::Place;
@@ -28,8 +30,9 @@ use crate::confidence::{Ageing, HALF};
 /// Parts of the table, and files of a kept one.
 pub(crate) const PARTS: u16 = 256;
 
-/// Rows kept: at 32 octets each, 640 MB. More are refused until others expire.
-const ROWS_MAX: usize = 20_000_000;
+/// Rows kept: ten million units that eight POPs have measured, at 8 octets each. More are refused
+/// until others expire.
+const ROWS_MAX: usize = 80_000_000;
 
 /// Neighbours looked at: more do not move a median much, and a query must not wait for them.
 const SIBLINGS_MAX: usize = 32;
@@ -99,9 +102,7 @@ impl Table {
     /// The POPs that have tried to measure `client`, with or without an answer, and may still be
     /// believed by half.
     pub(crate) fn tried(&self, client: IpNet, ageing: Ageing, now: Timestamp) -> Vec<&PopId> {
-        let key = Key::of(client);
-        let Some(part) = self.parts.get(part_of(client)) else { return Vec::new() };
-        let rows = part.unit(key, &self.speakers);
+        let rows = self.unit(Key::of(client)).unwrap_or_default();
         let sure = |row: &&Row| ageing.confidence(now.since(row.at())) >= HALF;
         let pop = |row: &Row| self.speakers.get(row.speaker).map(|speaker| &speaker.pop);
         rows.iter().filter(sure).filter_map(pop).collect()
@@ -123,17 +124,9 @@ impl Table {
             |net: &IpNet| family.contains(net) && net.prefix_len() < client.prefix_len();
         let around = announced.filter(is_within).unwrap_or(family);
         let (first, last) = Key::span(around);
-        let mut keys: Vec<Key> = Vec::with_capacity(SIBLINGS_MAX);
-        for row in part.within(first, last) {
-            if keys.last() == Some(&row.key) || row.key.length() < around.prefix_len() {
-                continue;
-            }
-            if keys.len() == SIBLINGS_MAX {
-                break;
-            }
-            keys.push(row.key);
-        }
-        self.medians(&keys, ageing, now)
+        let beside =
+            part.newest(first, last, &self.speakers, |row| row.key.length() >= around.prefix_len());
+        self.medians(beside.take(SIBLINGS_MAX), ageing, now)
     }
 
     /// What each POP has measured in a network, in one country or everywhere: the median.
@@ -144,7 +137,8 @@ impl Table {
         ageing: Ageing,
         now: Timestamp,
     ) -> Vec<Known> {
-        self.medians(&self.groups.of(asn, country), ageing, now)
+        let keys = self.groups.of(asn, country);
+        self.medians(keys.iter().filter_map(|key| self.unit(*key)), ageing, now)
     }
 
     /// Some units with what each POP has measured for them: what a model of distances rests on.
@@ -158,8 +152,7 @@ impl Table {
     }
 
     fn known_of(&self, key: Key, ageing: Ageing, now: Timestamp) -> Vec<Known> {
-        let Some(part) = self.parts.get(part_of(key.net())) else { return Vec::new() };
-        let rows = part.unit(key, &self.speakers);
+        let rows = self.unit(key).unwrap_or_default();
         let mut known: Vec<Known> =
             rows.iter().filter_map(|row| self.believed(row, ageing, now)).collect();
         // Several probes of one POP: the most believed speaks, then the nearest.
@@ -171,12 +164,22 @@ impl Table {
         known
     }
 
-    fn medians(&self, keys: &[Key], ageing: Ageing, now: Timestamp) -> Vec<Known> {
+    fn unit(&self, key: Key) -> Option<OfUnit> {
+        let part = self.parts.get(part_of(key.net()))?;
+        Some(part.unit(key, &self.speakers))
+    }
+
+    /// The median of each POP in `units`.
+    fn medians(
+        &self,
+        units: impl Iterator<Item = OfUnit>,
+        ageing: Ageing,
+        now: Timestamp,
+    ) -> Vec<Known> {
         // By speaker first, so that the names of POPs are looked at once a speaker and not a row.
         let mut said: Vec<(u16, Vec<(Row, u16)>)> = Vec::new();
-        for key in keys {
-            let Some(part) = self.parts.get(part_of(key.net())) else { continue };
-            for row in part.unit(*key, &self.speakers) {
+        for unit in units {
+            for row in unit {
                 let confidence = ageing.confidence(now.since(row.at()));
                 if confidence == 0 || row.rtt().is_none() {
                     continue;
@@ -342,18 +345,19 @@ impl Book {
             let known = speakers.get(row.speaker).is_some_and(|speaker| keep(&speaker.pop));
             known && now.since(row.at()) <= ageing.expire
         };
-        if !slot.rows().all(alive) {
+        let all_live = slot.rows().all(|row| alive(&row));
+        if slot.is_loose() || !all_live {
             let (rows, units) = (slot.len(), slot.units());
             let part = Arc::make_mut(slot);
             part.settle(speakers, alive);
             self.table.rows = (self.table.rows + part.len()).saturating_sub(rows);
             self.table.units = (self.table.units + part.units()).saturating_sub(units);
-            if let Some(changed) = self.changed.get_mut(at) {
+            if let Some(changed) = self.changed.get_mut(at).filter(|_| !all_live) {
                 *changed = true;
             }
         }
         for row in slot.rows() {
-            self.sweep.groups.add(row);
+            self.sweep.groups.add(&row);
             self.sweep.hear(row.speaker);
         }
     }
@@ -417,11 +421,11 @@ impl Book {
         }
         rows.sort_by_key(|row| (row.key, row.speaker));
         let taken = rows.len();
-        let old = std::mem::replace(slot, Arc::new(Part::of(rows)));
+        let old = std::mem::replace(slot, Arc::new(Part::of(&rows)));
         if old.len() > 0 {
             let part = Arc::make_mut(slot);
             for row in old.rows() {
-                part.insert(*row, &self.table.speakers);
+                part.insert(row, &self.table.speakers);
             }
         }
         self.table.rows = (self.table.rows + slot.len()).saturating_sub(old.len());
@@ -512,7 +516,7 @@ mod tests {
 
     fn exact(book: &Book, client: &str) -> Vec<u32> {
         let known = book.table().exact(client.parse().unwrap(), ageing(), Timestamp(0));
-        known.iter().map(|known| known.rtt.0 / 1_000).collect()
+        known.iter().map(|known| (known.rtt.0 + 500) / 1_000).collect()
     }
 
     #[test]

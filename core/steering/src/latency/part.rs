@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::row::{Key, Row};
+use super::settled::Settled;
 use super::speakers::Speakers;
 
 /// New rows before they are laid among the others: so many are copied when a view is published
@@ -19,15 +20,40 @@ pub(crate) type OfUnit = SmallVec<[Row; 4]>;
 
 /// Rows in order of their unit, then of their speaker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Spread", from = "Spread")]
 pub(crate) struct Part {
-    settled: Arc<Vec<Row>>,
+    settled: Arc<Settled>,
     fresh: BTreeMap<(Key, u16), Row>,
+}
+
+/// A part as a board is kept: row by row.
+#[derive(Serialize, Deserialize)]
+struct Spread {
+    settled: Vec<Row>,
+    fresh: BTreeMap<(Key, u16), Row>,
+}
+
+impl From<Part> for Spread {
+    fn from(part: Part) -> Self {
+        Self { settled: part.settled.within(Key::FIRST, Key::LAST).collect(), fresh: part.fresh }
+    }
+}
+
+impl From<Spread> for Part {
+    fn from(Spread { settled, fresh }: Spread) -> Self {
+        Self { settled: Arc::new(Settled::of(&settled)), fresh }
+    }
 }
 
 impl Part {
     /// A part with these rows, which are in order.
-    pub(crate) fn of(rows: Vec<Row>) -> Self {
-        Self { settled: Arc::new(rows), fresh: BTreeMap::new() }
+    pub(crate) fn of(rows: &[Row]) -> Self {
+        Self { settled: Arc::new(Settled::of(rows)), fresh: BTreeMap::new() }
+    }
+
+    /// Whether new rows lie apart from the others.
+    pub(crate) fn is_loose(&self) -> bool {
+        !self.fresh.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -42,11 +68,7 @@ impl Part {
 
     /// The newest row of each node on `key`, in order of their speakers.
     pub(crate) fn unit(&self, key: Key, speakers: &Speakers) -> OfUnit {
-        let mut rows = OfUnit::new();
-        for row in self.within(key, key) {
-            keep_newest(&mut rows, row, speakers);
-        }
-        rows
+        self.newest(key, key, speakers, |_| true).next().unwrap_or_default()
     }
 
     /// What `node` said on `key` last.
@@ -71,33 +93,42 @@ impl Part {
     /// Lays the new rows among the others, without those that `keep` refuses or that are
     /// superseded.
     pub(crate) fn settle(&mut self, speakers: &Speakers, keep: impl Fn(&Row) -> bool) {
-        let mut settled: Vec<Row> = Vec::with_capacity(self.len());
-        let mut unit = OfUnit::new();
-        let all = self.within(Key::FIRST, Key::LAST);
-        for row in all.filter(|row| keep(row)) {
-            if unit.first().is_some_and(|first| first.key != row.key) {
-                settled.extend(unit.drain(..));
+        let settled = Settled::gather(|| self.newest(Key::FIRST, Key::LAST, speakers, &keep));
+        *self = Self { settled: Arc::new(settled), fresh: BTreeMap::new() };
+    }
+
+    /// Of each unit from `first` to `last` the rows that `keep` takes, the newest of each node, in
+    /// order of speakers.
+    pub(crate) fn newest(
+        &self,
+        first: Key,
+        last: Key,
+        speakers: &Speakers,
+        keep: impl Fn(&Row) -> bool,
+    ) -> impl Iterator<Item = OfUnit> {
+        let mut rows = self.within(first, last).filter(move |row| keep(row)).peekable();
+        std::iter::from_fn(move || {
+            let key = rows.peek()?.key;
+            let mut unit = OfUnit::new();
+            while let Some(row) = rows.next_if(|row| row.key == key) {
+                keep_newest(&mut unit, row, speakers);
             }
-            keep_newest(&mut unit, row, speakers);
-        }
-        settled.extend(unit);
-        settled.sort_by_key(|row| (row.key, row.speaker));
-        *self = Self::of(settled);
+            unit.sort_by_key(|row| row.speaker);
+            Some(unit)
+        })
     }
 
     /// Every row, also those that are superseded.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row> {
         self.within(Key::FIRST, Key::LAST)
     }
 
     /// The rows of the units from `first` to `last`, in order of the unit. Of two with one
     /// speaker the settled one comes first: it is the older.
-    pub(crate) fn within(&self, first: Key, last: Key) -> impl Iterator<Item = &Row> {
-        let start = self.settled.partition_point(|row| row.key < first);
-        let settled = self.settled.get(start..).unwrap_or_default().iter();
-        let mut settled = settled.take_while(move |row| row.key <= last).peekable();
+    pub(crate) fn within(&self, first: Key, last: Key) -> impl Iterator<Item = Row> {
+        let mut settled = self.settled.within(first, last).peekable();
         let mut fresh =
-            self.fresh.range((first, 0)..=(last, u16::MAX)).map(|(_, row)| row).peekable();
+            self.fresh.range((first, 0)..=(last, u16::MAX)).map(|(_, row)| *row).peekable();
         std::iter::from_fn(move || match (settled.peek(), fresh.peek()) {
             (Some(old), Some(new)) if old.key <= new.key => settled.next(),
             (Some(_), None) => settled.next(),
@@ -108,13 +139,13 @@ impl Part {
 }
 
 /// Puts `row` among those of its unit, one a node: a later boot wins, in one boot the later word.
-fn keep_newest(rows: &mut OfUnit, row: &Row, speakers: &Speakers) {
+fn keep_newest(rows: &mut OfUnit, row: Row, speakers: &Speakers) {
     for old in rows.iter_mut() {
         let Some(boots) = speakers.same_node(old.speaker, row.speaker) else { continue };
         if boots.then(old.seq.cmp(&row.seq)).is_lt() || (boots.is_eq() && old.seq == row.seq) {
-            *old = *row;
+            *old = row;
         }
         return;
     }
-    rows.push(*row);
+    rows.push(row);
 }

@@ -1,4 +1,4 @@
-//! One POP's measurement of one client unit, in 32 octets: a table has millions.
+//! One POP's measurement of one client unit.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -105,8 +105,9 @@ fn start_of(net: IpNet) -> u64 {
 #[serde(into = "[u8; ROW_OCTETS]", try_from = "[u8; ROW_OCTETS]")]
 pub(crate) struct Row {
     pub(crate) key: Key,
-    /// When, in seconds since 1970 by this server's clock.
+    /// When, in even seconds since 1970 by this server's clock.
     pub(crate) at: u32,
+    /// The number of the word; of one that lies still, what its speaker's words went as far as.
     pub(crate) seq: u32,
     /// In microseconds; [`Row::SILENT`]: nothing answered.
     rtt: u32,
@@ -118,7 +119,7 @@ pub(crate) struct Row {
     pub(crate) speaker: u16,
     /// Loss in thousandths, and how it was measured.
     loss: u16,
-    /// Spread in tenths of milliseconds, and how many packets it rests on.
+    /// Spread in tenths of milliseconds, above four bits that say nothing any more.
     spread: u16,
 }
 
@@ -146,7 +147,7 @@ impl Row {
 
     pub(crate) fn new(finding: &Latency, at: Timestamp, seq: u64, speaker: u16) -> Self {
         let tenths = u16::try_from(finding.spread.0 / 100).unwrap_or(u16::MAX).min(0xfff);
-        Self {
+        let row = Self {
             key: Key::of(finding.client),
             at: u32::try_from(at.unix_seconds()).unwrap_or(0),
             seq: u32::try_from(seq).unwrap_or(u32::MAX),
@@ -155,13 +156,43 @@ impl Row {
             country: [0; 2],
             speaker,
             loss: (finding.loss.min(1_000) << 4) | method_code(finding.method),
-            spread: (tenths << 4) | finding.samples.min(15),
+            spread: tenths << 4,
+        };
+        row.rounded()
+    }
+
+    /// A row of no unit and no place, from what its packed form says.
+    pub(super) fn unpacked(
+        at: u32,
+        seq: u32,
+        rtt: Option<u32>,
+        speaker: u16,
+        loss: u32,
+        method: u32,
+        spread_tenths: u32,
+    ) -> Self {
+        let short = |value: u32| u16::try_from(value).unwrap_or(0);
+        Self {
+            key: Key::FIRST,
+            at,
+            seq,
+            rtt: rtt.unwrap_or(Self::SILENT),
+            asn: 0,
+            country: [0; 2],
+            speaker,
+            loss: short(loss << 4 | method),
+            spread: short(spread_tenths << 4),
         }
     }
 
     /// The round trip, when anything answered.
     pub(crate) fn rtt(&self) -> Option<Micros> {
         (self.rtt != Self::SILENT).then_some(Micros(self.rtt))
+    }
+
+    /// The same words on the unit of `key`, which is in the network and country `place`.
+    pub(super) fn on(self, key: Key, (asn, country): (u32, [u8; 2])) -> Self {
+        Self { key, asn, country, ..self }
     }
 
     /// The same words under another number of their speaker.
@@ -175,7 +206,17 @@ impl Row {
     }
 
     pub(crate) fn spread(&self) -> Micros {
-        Micros(u32::from(self.spread >> 4) * 100)
+        Micros(self.spread_tenths() * 100)
+    }
+
+    /// In tenths of milliseconds.
+    pub(super) fn spread_tenths(&self) -> u32 {
+        u32::from(self.spread >> 4)
+    }
+
+    /// How it was measured, as it is kept.
+    pub(super) fn method_code(&self) -> u32 {
+        u32::from(self.loss & 0xf)
     }
 
     pub(crate) fn method(&self) -> Option<Method> {
@@ -213,7 +254,8 @@ impl Row {
             loss: u16::from_le_bytes(take(&mut rest)?),
             spread: u16::from_le_bytes(take(&mut rest)?),
         };
-        (row.key.is_sound() && row.loss() <= 1_000 && row.method().is_some()).then_some(row)
+        let is_sound = row.key.is_sound() && row.loss() <= 1_000 && row.method().is_some();
+        is_sound.then(|| row.rounded())
     }
 }
 
@@ -291,7 +333,7 @@ mod tests {
         assert_eq!(Row::from_octets(octets), Some(row));
         assert_eq!(
             (row.rtt(), row.loss(), row.spread()),
-            (Some(Micros(12_345)), 333, Micros(1_700))
+            (Some(Micros(12_344)), 332, Micros(1_600))
         );
         assert_eq!(row.at(), Timestamp(1_700_000_000_000_000));
         assert_eq!(Row::from_octets(&[0xff; ROW_OCTETS]), None);
