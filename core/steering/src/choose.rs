@@ -48,7 +48,7 @@ pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
         Entry::new(&asker, rules, question.family, view.verdict(&target.id), target, distance)
     });
     let entries: Vec<Entry<'_>> = entries.collect();
-    let (pool, fallback) = pool(rules, &entries);
+    let (pool, fallback) = pool(rules, &entries, question.family);
     let is_level = matches!(fallback, Some(Because::BrownOut | Because::FallbackAll));
     let mut ranked = if is_level { level(client, &pool) } else { rank(rules, client, &pool) };
     let is_drawn = ranked.order.len() > 1 && (is_level || rules.preset != Preset::FailoverOrder);
@@ -110,6 +110,8 @@ impl<'a> Entry<'a> {
         let score = score(rules, target, distance, verdict, standing);
         let (class, removal) = match asker.classify(target, verdict) {
             (class, removal) if class == Class::Barred => (class, removal),
+            // It stands alone in its answer, as an alias.
+            (class, removal) if class == Class::Backup && is_by_name(target) => (class, removal),
             _ if addresses.is_empty() && family != Family::Any => {
                 (Class::Unaddressable, Some(unaddressable(target, family)))
             }
@@ -141,10 +143,14 @@ fn addresses(target: &Target, verdict: Option<&Verdict>, family: Family) -> Vec<
 /// Addresses of one target in an answer: two targets with so many stay well below 512 octets.
 const ADDRESSES_MAX: usize = 8;
 
+/// Whether the target is configured by name, so that no address of it is known.
+fn is_by_name(target: &Target) -> bool {
+    target.nodes.iter().all(|machine| machine.addresses.is_empty())
+}
+
 fn unaddressable(target: &Target, family: Family) -> Removal {
-    let named = target.nodes.iter().all(|machine| machine.addresses.is_empty());
     let detail = match family {
-        _ if named => "configured by name, not by address",
+        _ if is_by_name(target) => "configured by name, not by address",
         Family::V4 => "no IPv4 address",
         Family::V6 => "no IPv6 address",
         Family::Any => "no address",
@@ -154,7 +160,11 @@ fn unaddressable(target: &Target, family: Family) -> Removal {
 }
 
 /// Those among whom the answer is chosen, with the last resort where one is needed.
-fn pool<'a>(rules: &SiteRules, entries: &'a [Entry<'a>]) -> (Vec<Runner<'a>>, Option<Because>) {
+fn pool<'a>(
+    rules: &SiteRules,
+    entries: &'a [Entry<'a>],
+    family: Family,
+) -> (Vec<Runner<'a>>, Option<Because>) {
     // A backup of the family does not make up for it: the other family has better.
     let mut regular = entries.iter().filter(|entry| !entry.target.is_backup).map(|e| e.class);
     let lacking = regular.clone().any(|class| class == Class::Unaddressable);
@@ -163,7 +173,17 @@ fn pool<'a>(rules: &SiteRules, entries: &'a [Entry<'a>]) -> (Vec<Runner<'a>>, Op
     }
     let has = |class| entries.iter().any(|entry| entry.class == class);
     match resort(rules, has) {
-        Ok((classes, because)) => (having(entries, classes), because),
+        Ok((classes, because)) => {
+            let mut pool = having(entries, classes);
+            // A name would have to stand alone; addresses may share the work.
+            let has_address = |runner: &Runner<'_>| {
+                entries.get(runner.index).is_some_and(|entry| !entry.addresses.is_empty())
+            };
+            if family != Family::Any && pool.iter().any(has_address) {
+                pool.retain(has_address);
+            }
+            (pool, because)
+        }
         Err(because) => (Vec::new(), Some(because)),
     }
 }
@@ -235,12 +255,14 @@ impl Contest<'_> {
     fn answer_set(&self, last_resort: bool) -> Vec<Chosen> {
         let Some(first) = self.ranked.order.first() else { return Vec::new() };
         let limit = u64::from(first.score.points.0) * 13 / 10;
+        let is_alias = self.entries.get(first.index).is_some_and(|e| e.addresses.is_empty());
         let good = |at: usize, runner: &Runner<'_>| {
             let healthy = last_resort || self.class(runner) == Some(Class::Fit);
             let near = at < self.ranked.tie || u64::from(runner.score.points.0) <= limit;
             match self.question.client {
                 // A POP tries origins one after the other: the far one is better than none.
                 Client::Pop(_) => true,
+                Client::Unit(_) if is_alias => false,
                 Client::Unit(_) => healthy && near && self.rules.preset != Preset::FailoverOrder,
             }
         };

@@ -107,15 +107,21 @@ pub(crate) fn for_unit(
     let question = |family| Question { client: Client::Unit(unit), family, bound: bound.clone() };
     let choice = choose(view, &site.answered, &question(family));
     if !choice.targets.is_empty() {
-        return Steered::new(choice, None);
+        let alias = alias(table, &choice);
+        return Steered::new(choice, alias);
     }
     // Nothing has such an address; but a server that is configured by name may have one.
     let any = choose(view, &site.answered, &question(Family::Any));
-    let first = any.targets.first().filter(|chosen| chosen.addresses.is_empty());
-    match first.and_then(|chosen| host(table, &chosen.target)) {
-        Some(host) => Steered::new(any, Some(host.clone())),
+    match alias(table, &any) {
+        Some(host) => Steered::new(any, Some(host)),
         None => Steered::new(choice, None),
     }
+}
+
+/// The name of what was chosen, where it has no address in the configuration.
+fn alias(table: &Table, choice: &Choice) -> Option<Name> {
+    let first = choice.targets.first().filter(|chosen| chosen.addresses.is_empty())?;
+    host(table, &first.target).cloned()
 }
 
 /// Chooses the addresses in a service record: those that the same clients get for A and AAAA.

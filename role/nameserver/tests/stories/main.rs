@@ -10,6 +10,7 @@ mod logging;
 mod names;
 mod past;
 mod resolver;
+mod resorts;
 mod steering;
 mod taps;
 mod transports;
