@@ -8,10 +8,12 @@
     reason = "a helper that fails is a test that fails"
 )]
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use popnet_config::network::Network;
 use popnet_steering::{
     Atlas, Bindings, Board, Choice, Client, Family, Input, Question, Replay, Rules, Start, View,
     choose, in_force,
@@ -169,25 +171,34 @@ struct Life {
     view: View,
 }
 
+/// The configuration of the first or the second epoch, read once.
+fn network(second: bool) -> &'static Network {
+    static BOTH: LazyLock<[Network; 2]> = LazyLock::new(|| {
+        [false, true]
+            .map(|second| popnet_config::load(&text(second), "popnet.toml").unwrap().network)
+    });
+    &BOTH[usize::from(second)]
+}
+
 impl Life {
     fn begin(now: Timestamp) -> Self {
-        let network = popnet_config::load(&text(false), "popnet.toml").unwrap().network;
+        let network = network(false);
         let mut board = Board::new();
-        board.configure(&network, in_force(Epoch(1)), now);
+        board.configure(network, in_force(Epoch(1)), now);
         let view = board.view(now);
-        let rules = Rules::compile(&network);
+        let rules = Rules::compile(network);
         let bindings = Bindings::default();
         Self { board, bindings, rules, epoch: Epoch(1), second: false, view }
     }
 
     fn take(&mut self, input: &Input) {
         match input {
-            Input::Configured { at, epoch, text } => {
-                let network = popnet_config::load(text, "popnet.toml").unwrap().network;
-                self.board.configure(&network, in_force(*epoch), *at);
-                self.rules = Rules::compile(&network);
-                self.epoch = *epoch;
+            Input::Configured { at, epoch, .. } => {
                 self.second = *epoch == Epoch(2);
+                let network = network(self.second);
+                self.board.configure(network, in_force(*epoch), *at);
+                self.rules = Rules::compile(network);
+                self.epoch = *epoch;
             }
             Input::Heard { at, report } => drop(self.board.record(report, *at)),
             Input::Path { pop, rtt } => self.board.record_path(pop, *rtt),
@@ -281,13 +292,30 @@ fn whatever_came_the_past_says_the_same_again() {
     assert!(inputs > 1_000, "{inputs} inputs are no test");
 }
 
-/// The same for a million histories: `cargo test --release -p popnet-steering --test replay --
-/// --ignored`.
+/// The same for a million histories, on every core: `cargo test --release -p popnet-steering --test
+/// replay -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes: a measurement for a release build"]
 fn a_million_histories() {
-    let inputs: usize = (1_000..1_001_000).map(one_history).sum();
-    println!("1,000,000 histories with {inputs} inputs after the cut");
+    const STRETCH: u64 = 10_000;
+    let next = AtomicU64::new(0);
+    let inputs = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                loop {
+                    let stretch = next.fetch_add(1, Ordering::Relaxed);
+                    let seeds = 1_000 + stretch * STRETCH..1_000 + (stretch + 1) * STRETCH;
+                    if seeds.end > 1_001_000 {
+                        return;
+                    }
+                    inputs.fetch_add(seeds.map(one_history).sum(), Ordering::Relaxed);
+                    println!("{stretch} of 100 stretches are done or under way");
+                }
+            });
+        }
+    });
+    println!("1,000,000 histories with {inputs:?} inputs after the cut");
 }
 
 /// Reports in any order, some of them twice, leave the same answers (N12).
