@@ -57,6 +57,9 @@ const DOWN_MAX_NS: i64 = 4_000_000;
 /// The longest time between two steps that counts as one: the probe was away.
 const HELD_MAX: Duration = Duration::from_mins(10);
 
+/// All of the price.
+const WHOLE: u16 = 1_000;
+
 /// Parts of a thousand by which the aim goes at most in a day: first the larger, then ever less,
 /// down to the smaller, so that days which differ do not carry it to and fro.
 const LEARN_FIRST: i64 = 200;
@@ -71,7 +74,7 @@ impl Pricer {
     /// The share of the price that a byte more costs, in thousandths.
     pub(crate) fn price(&self) -> u16 {
         // Until there is an aim all of the price counts, as it would without a bill.
-        if self.aim == 0 { 1_000 } else { self.price }
+        if self.aim == 0 { WHOLE } else { self.price }
     }
 
     /// What is aimed at in bits a second; `None`: that is not known yet.
@@ -136,6 +139,8 @@ impl Pricer {
         }
         let aim = match self.aim() {
             None => {
+                // What counted until now is where the price starts from.
+                self.price = WHOLE;
                 let meter = Meter { bill: self.day, top: std::mem::take(&mut self.top) };
                 meter.billed(&by_day(billing)) / 1_000 * FIRST_AIM
             }

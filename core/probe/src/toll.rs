@@ -304,6 +304,25 @@ main = { address = "192.0.2.9" }
     }
 
     #[test]
+    fn the_price_starts_where_it_was() {
+        let mut toll = toll();
+        live(&mut toll, 1, 1..2);
+        let mut prices = Vec::new();
+        for second in 10_000..11_000 {
+            for name in ["edge1.fra1", "edge2.fra1"] {
+                let sent = 10_000_000_000 + (second - 10_000) * 250_000;
+                let now = Timestamp(i64::try_from(second).unwrap() * 1_000_000);
+                toll.sent(&Subject::Node(name.into()), sent, now);
+            }
+            prices.push(traffic(&toll).price);
+        }
+        assert!(traffic(&toll).aim > 0);
+        let jump = prices.windows(2).map(|two| two[0].abs_diff(two[1])).max();
+        assert!(jump < Some(500), "{jump:?}");
+        assert_eq!((prices[0], prices.last().copied()), (1_000, Some(0)));
+    }
+
+    #[test]
     fn what_is_kept_outlives_a_restart() {
         let mut before = toll();
         live(&mut before, 1, 1..4);

@@ -258,6 +258,51 @@ async fn measurements_survive_a_restart() {
     again.stop().await;
 }
 
+/// N13 at the size that the issue of steering names: `cargo test --release -p popnet-nameserver --test
+/// stories -- --ignored --nocapture ten_million`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes two gigabytes and minutes: a measurement for a release build"]
+async fn ten_million_units_are_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = crate::common::start(NETWORK, folder.path()).await;
+    let probes = two_probes(&server, 80, 10).await;
+    until(async || serves(&server, "192.0.2.21")).await;
+    let (dns, probe) = (server.dns, server.probe);
+    let latencies = server.context.role_dir(Role::Nameserver).join("latencies");
+    server.stop().await;
+    drop(probes);
+    // Who is far from where the POPs' names sort: the west is nearer to everybody.
+    let network = crate::common::held(&crate::common::place(NETWORK, dns, probe), 1, folder.path());
+    let now = popnet_runtime::clock::now();
+    let mut board = popnet_steering::Board::new();
+    board.configure(&network.network, None, now);
+    for (publisher, ms) in [("probe1.fra1", 80), ("probe1.iad1", 10)] {
+        for n in 0..10_000_000_u32 {
+            let client = std::net::Ipv4Addr::from((n + (1 << 16)) << 8);
+            let finding = latency(&format!("{client}/24"), ms);
+            let samples = vec![Sample { at: now, finding }];
+            let seq = u64::from(n) + 1;
+            let publisher = NodeName::new(publisher);
+            let report = Report { publisher, boot: 9, seq, epoch: Epoch(1), sent: now, samples };
+            board.record(&report, now);
+        }
+    }
+    let kind = popnet_runtime::files::Kind { name: *b"LATY", version: 1 };
+    let parts = board.changed_latencies(usize::from(popnet_steering::Board::LATENCY_PARTS));
+    drop(board);
+    for (number, octets) in parts {
+        let path = latencies.join(number.to_string());
+        popnet_runtime::files::write_framed(&path, kind, &octets).unwrap();
+    }
+    let begun = Instant::now();
+    let again = crate::common::start_on(NETWORK, folder.path(), dns, probe).await;
+    println!("started after {:?}", begun.elapsed());
+    let near = || again.addresses("static.acme.test", Some("101.7.7.0/24")) == [ip("192.0.2.21")];
+    until(async || near()).await;
+    println!("answered by what was measured after {:?}", begun.elapsed());
+    again.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wishes_go_to_probes_and_strangers_are_turned_away() {
     let folder = tempfile::tempdir().unwrap();
