@@ -260,11 +260,12 @@ fn latencies(octets: &[u8]) {
     let now = Timestamp(1_700_049_600_000_000);
     let mut board = Board::new();
     board.configure(&NETWORK, None, now);
-    if board.restore_latencies(octets).is_some_and(|rows| rows > 0) {
+    let _ = board.restore_latencies(1, octets);
+    if board.restore_latencies(Board::LATENCY_VERSION, octets).is_some_and(|rows| rows > 0) {
         board.forget(now);
         let parts = board.changed_latencies(usize::from(Board::LATENCY_PARTS));
         for (_, part) in parts {
-            assert!(board.restore_latencies(&part).is_some());
+            assert!(board.restore_latencies(Board::LATENCY_VERSION, &part).is_some());
         }
     }
     if let Ok(atlas) = Atlas::read(Some(octets.to_vec()), Some(octets.to_vec())) {

@@ -91,6 +91,9 @@ impl Board {
     /// How many parts the latencies are kept in.
     pub const LATENCY_PARTS: u16 = crate::latency::PARTS;
 
+    /// The form in which parts of the latencies are given out; older ones are taken over.
+    pub const LATENCY_VERSION: u16 = crate::latency::VERSION;
+
     /// An empty board, which knows of nothing until [`Board::configure`].
     #[must_use]
     pub fn new() -> Self {
@@ -251,11 +254,11 @@ impl Board {
         self.latency.changed(most)
     }
 
-    /// Takes a part over that [`Board::changed_latencies`] gave; says how many rows it had.
-    /// `None`: the octets are none of ours.
-    pub fn restore_latencies(&mut self, octets: &[u8]) -> Option<usize> {
+    /// Takes a part over that [`Board::changed_latencies`] gave in the form of `version`; says how
+    /// many rows it had. `None`: the octets are none of ours.
+    pub fn restore_latencies(&mut self, version: u16, octets: &[u8]) -> Option<usize> {
         let pops: Vec<PopId> = self.plan.publishers.iter().map(NodeName::pop).collect();
-        self.latency.restore(octets, |pop| pops.contains(pop))
+        self.latency.restore(version, octets, |pop| pops.contains(pop))
     }
 
     /// Learns anew how distance on the globe becomes time, from what is measured. Once an hour is

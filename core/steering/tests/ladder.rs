@@ -173,7 +173,10 @@ fn ten_million_rows() {
     println!("{octets} octets written in {:?}", start.elapsed());
     let mut second = Lab::new();
     let start = Instant::now();
-    let rows: usize = parts.iter().map(|(_, o)| second.board.restore_latencies(o).unwrap()).sum();
+    let rows: usize = parts
+        .iter()
+        .map(|(_, o)| second.board.restore_latencies(Board::LATENCY_VERSION, o).unwrap())
+        .sum();
     println!("{rows} rows taken over in {:?}", start.elapsed());
     let start = Instant::now();
     let (_, rungs) = second.ask("1.2.3.0/24");

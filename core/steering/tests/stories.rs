@@ -441,7 +441,10 @@ fn a_restart_forgets_nothing() {
     lab.board.configure(&lab.network, None, lab.now);
     let recorded = lab.board.import(&kept);
     assert_eq!((recorded.old, recorded.foreign), (0, 0));
-    let rows: usize = parts.iter().filter_map(|(_, o)| lab.board.restore_latencies(o)).sum();
+    let rows: usize = parts
+        .iter()
+        .filter_map(|(_, o)| lab.board.restore_latencies(Board::LATENCY_VERSION, o))
+        .sum();
     assert_eq!(rows, 3);
     assert_eq!(lab.ask("www.test"), before);
 }

@@ -90,7 +90,7 @@ impl Server {
         self.board.import(&kept);
         self.disk = kept;
         for octets in self.parts.values() {
-            self.board.restore_latencies(octets);
+            self.board.restore_latencies(Board::LATENCY_VERSION, octets);
         }
         self.board.use_atlas(self.atlas.clone());
         self.fit(now);

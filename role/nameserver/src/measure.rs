@@ -599,8 +599,8 @@ impl BoardDesk {
     /// Takes over what the last run kept.
     fn restore(&mut self) {
         self.board.import(&state::load(&state::path(&self.folder)));
-        for octets in state::parts(&self.folder) {
-            if self.board.restore_latencies(&octets).is_none() {
+        for (version, octets) in state::parts(&self.folder) {
+            if self.board.restore_latencies(version, &octets).is_none() {
                 tracing::warn!("a part of the kept latencies does not decode");
             }
         }

@@ -3,13 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use popnet_runtime::files::{Kind, create_private_dir, read_framed, write_framed};
+use popnet_runtime::files::{
+    Damage, FileError, Kind, create_private_dir, read_framed, write_framed,
+};
 use popnet_steering::Board;
 use popnet_terms::Timestamp;
 use popnet_wire::probing::Report;
 
 const KIND: Kind = Kind { name: *b"BORD", version: 1 };
-const PART: Kind = Kind { name: *b"LATY", version: 1 };
+const PART: Kind = Kind { name: *b"LATY", version: Board::LATENCY_VERSION };
 
 /// The file's name in the role's folder.
 const FILE: &str = "measurements";
@@ -50,16 +52,28 @@ pub(crate) fn save(path: &Path, reports: &[(Timestamp, Report)]) {
     }
 }
 
-/// The kept parts of the latencies, as their octets; damaged ones are left out.
-pub(crate) fn parts(role_dir: &Path) -> impl Iterator<Item = Vec<u8>> {
+/// The kept parts of the latencies: the version of each, and its octets; damaged ones are left out.
+pub(crate) fn parts(role_dir: &Path) -> impl Iterator<Item = (u16, Vec<u8>)> {
     let folder = role_dir.join(LATENCIES);
     (0..Board::LATENCY_PARTS).filter_map(move |number| {
-        let path = folder.join(number.to_string());
-        read_framed(&path, PART).unwrap_or_else(|error| {
+        read_part(&folder.join(number.to_string())).unwrap_or_else(|error| {
             tracing::warn!(%error, "latencies are lost; probes will bring new ones");
             None
         })
     })
+}
+
+fn read_part(path: &Path) -> Result<Option<(u16, Vec<u8>)>, FileError> {
+    let read = |version| {
+        let octets = read_framed(path, Kind { version, ..PART })?;
+        Ok(octets.map(|octets| (version, octets)))
+    };
+    match read(PART.version) {
+        Err(FileError::Damaged { damage: Damage::Version(older), .. }) if older < PART.version => {
+            read(older)
+        }
+        read => read,
+    }
 }
 
 pub(crate) fn save_parts(role_dir: &Path, parts: &[(u16, Vec<u8>)]) {
@@ -97,9 +111,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(parts(folder.path()).count(), 0);
         save_parts(folder.path(), &[(0, vec![1]), (255, vec![2, 3])]);
-        assert_eq!(parts(folder.path()).collect::<Vec<_>>(), [vec![1], vec![2, 3]]);
+        assert_eq!(parts(folder.path()).collect::<Vec<_>>(), [(2, vec![1]), (2, vec![2, 3])]);
+        let older = Kind { version: 1, ..PART };
+        write_framed(&folder.path().join(LATENCIES).join("7"), older, &[9]).unwrap();
+        assert!(parts(folder.path()).any(|part| part == (1, vec![9])));
+        std::fs::remove_file(folder.path().join(LATENCIES).join("7")).unwrap();
         std::fs::write(folder.path().join(LATENCIES).join("0"), b"junk").unwrap();
-        assert_eq!(parts(folder.path()).collect::<Vec<_>>(), [vec![2, 3]]);
+        assert_eq!(parts(folder.path()).collect::<Vec<_>>(), [(2, vec![2, 3])]);
     }
 
     #[test]

@@ -30,6 +30,9 @@ use crate::confidence::{Ageing, HALF};
 /// Parts of the table, and files of a kept one.
 pub(crate) const PARTS: u16 = 256;
 
+/// The form in which a part is kept; the first is still read.
+pub(crate) const VERSION: u16 = 2;
+
 /// Rows kept: ten million units that eight POPs have measured, at 8 octets each. More are refused
 /// until others expire.
 const ROWS_MAX: usize = 80_000_000;
@@ -370,49 +373,74 @@ impl Book {
 
     /// Up to `most` parts that changed, each as octets to be kept under its number.
     pub(crate) fn changed(&mut self, most: usize) -> Vec<(u16, Vec<u8>)> {
-        let all = (0..PARTS).zip(self.table.parts.iter().zip(&mut self.changed));
+        let Table { parts, speakers, rows, .. } = &mut self.table;
+        let all = (0..PARTS).zip(parts.iter_mut().zip(&mut self.changed));
         let changed = all.filter(|(_, (_, changed))| **changed).take(most);
         changed
             .map(|(number, (part, changed))| {
                 *changed = false;
-                (number, kept::write(part, &self.table.speakers))
+                if part.is_loose() {
+                    let before = part.len();
+                    Arc::make_mut(part).settle(speakers, |_| true);
+                    *rows = (*rows + part.len()).saturating_sub(before);
+                }
+                (number, kept::write(part.settled(), speakers))
             })
             .collect()
     }
 
     /// Takes a kept part over; what is known already is kept when it is newer. `None`: the octets
-    /// are no part.
+    /// are no part in the form of `version`.
     pub(crate) fn restore(
         &mut self,
+        version: u16,
         octets: &[u8],
         keep: impl Fn(&PopId) -> bool,
     ) -> Option<usize> {
-        let (speakers, rows) = kept::read(octets)?;
+        if version == 1 {
+            let (named, rows) = kept::read_rows(octets)?;
+            let numbers = self.numbers(&named, keep);
+            return Some(self.lay(renumbered(rows, &numbers)));
+        }
+        let (named, settled) = kept::read(octets)?;
+        let numbers = self.numbers(&named, keep);
+        let known: Vec<u16> = numbers.iter().copied().flatten().collect();
+        if known.len() == numbers.len()
+            && let Some(at) = part_of_all(settled.keys())
+            && let Some(slot) = self.table.parts.get_mut(at).filter(|slot| slot.len() == 0)
+            && self.table.rows + settled.len() <= ROWS_MAX
+        {
+            *slot = Arc::new(Part::still(settled.said_by(&known)));
+            known.iter().for_each(|speaker| self.sweep.hear(*speaker));
+            self.table.rows += slot.len();
+            self.table.units += slot.units();
+            return Some(slot.len());
+        }
+        let rows = settled.within(Key::FIRST, Key::LAST);
+        Some(self.lay(renumbered(rows, &numbers)))
+    }
+
+    /// The table's numbers of those who are named, where they are kept.
+    fn numbers(&mut self, named: &kept::Named, keep: impl Fn(&PopId) -> bool) -> Vec<Option<u16>> {
         let number = |(node, boot): &(NodeName, u64)| {
             let word = Word { publisher: node, boot: *boot, seq: 0, at: Timestamp(0) };
             keep(&node.pop()).then(|| speaker_of(&mut self.table.speakers, word)).flatten()
         };
-        let numbers: Vec<Option<u16>> = speakers.iter().map(number).collect();
-        let renumbered = |row: Row| {
-            let number = numbers.get(usize::from(row.speaker)).copied().flatten()?;
-            Some(row.said_by(number))
-        };
-        let mut rows = rows.filter_map(renumbered).peekable();
-        let Some(first) = rows.peek().map(|row| row.key) else { return Some(0) };
+        named.iter().map(number).collect()
+    }
+
+    /// Lays kept rows into the part of the first. Rows that belong to another part were not written
+    /// by us.
+    fn lay(&mut self, rows: impl Iterator<Item = Row>) -> usize {
+        let mut rows = rows.peekable();
+        let Some(first) = rows.peek().map(|row| row.key) else { return 0 };
         let (at, mut last) = (part_of(first.net()), first);
-        // Rows that belong to another part were not written by us.
         let is_its = |row: &Row| {
             let is_beside = row.key.is_beside(last);
             last = row.key;
             is_beside || part_of(row.key.net()) == at
         };
-        let mut kept = Vec::with_capacity(octets.len() / row::ROW_OCTETS);
-        kept.extend(rows.filter(is_its));
-        Some(self.lay(at, kept))
-    }
-
-    /// Lays kept rows into the part at `at`.
-    fn lay(&mut self, at: usize, mut rows: Vec<Row>) -> usize {
+        let mut rows: Vec<Row> = rows.filter(is_its).collect();
         let Some(slot) = self.table.parts.get_mut(at) else { return 0 };
         let room = ROWS_MAX.saturating_sub(self.table.rows);
         rows.truncate(room);
@@ -432,6 +460,29 @@ impl Book {
         self.table.units = (self.table.units + slot.units()).saturating_sub(old.units());
         taken
     }
+}
+
+/// `rows` by the table's numbers of their speakers; those of speakers without one are left out.
+fn renumbered(
+    rows: impl Iterator<Item = Row>,
+    numbers: &[Option<u16>],
+) -> impl Iterator<Item = Row> {
+    rows.filter_map(|row| {
+        let number = numbers.get(usize::from(row.speaker)).copied().flatten()?;
+        Some(row.said_by(number))
+    })
+}
+
+/// The part to which all of `keys` belong; `None`: there are none, or they belong to several.
+fn part_of_all(mut keys: impl Iterator<Item = Key>) -> Option<usize> {
+    let mut last = keys.next()?;
+    let at = part_of(last.net());
+    let is_its = |key: Key| {
+        let is_beside = key.is_beside(last);
+        last = key;
+        is_beside || part_of(key.net()) == at
+    };
+    keys.all(is_its).then_some(at)
 }
 
 fn speaker_of(speakers: &mut Arc<Speakers>, word: Word<'_>) -> Option<u16> {
@@ -607,14 +658,16 @@ mod tests {
         let mut second = Book::default();
         say(&mut second, "10.0.0.0/24", "fra1", 77, (2, 1));
         for (_, octets) in &parts {
-            assert!(second.restore(octets, |pop| pop.as_str() != "nrt1").is_some());
+            assert!(second.restore(VERSION, octets, |pop| pop.as_str() != "nrt1").is_some());
         }
         assert_eq!(exact(&second, "10.1.7.0/24"), exact(&first, "10.1.7.0/24")[..2]);
         assert_eq!(exact(&second, "10.0.0.0/24")[0], 77, "what came since is newer");
         assert_eq!(second.table().units(), first.table().units());
         for cut in [0, 1, 40, 1_000] {
             let (_, octets) = &parts[0];
-            assert!(second.restore(&octets[..cut.min(octets.len() - 1)], |_| true).is_none());
+            assert!(
+                second.restore(VERSION, &octets[..cut.min(octets.len() - 1)], |_| true).is_none()
+            );
         }
     }
 }

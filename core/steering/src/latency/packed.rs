@@ -27,6 +27,18 @@ const SILENT: u32 = (1 << RTT_BITS) - 1;
 impl Packed {
     pub(super) const SPEAKER_BITS: u32 = 11;
 
+    pub(super) fn to_octets(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    /// `None`: no row with `speakers` before it has these octets.
+    pub(super) fn from_octets(octets: [u8; 8], speakers: usize) -> Option<Self> {
+        let packed = Self(u64::from_le_bytes(octets));
+        let row = packed.row(0, 0, 0);
+        let is_sound = packed.speaker() < speakers && row.loss() <= 1_000 && row.method().is_some();
+        is_sound.then_some(packed)
+    }
+
     /// The place of its speaker among those of the part.
     pub(super) fn speaker(self) -> usize {
         let above = RTT_BITS + AGE_BITS + LOSS_BITS + METHOD_BITS + SPREAD_BITS;

@@ -46,9 +46,19 @@ impl From<Spread> for Part {
 }
 
 impl Part {
+    /// A part of rows that lie still.
+    pub(super) fn still(settled: Settled) -> Self {
+        Self { settled: Arc::new(settled), fresh: BTreeMap::new() }
+    }
+
     /// A part with these rows, which are in order.
     pub(crate) fn of(rows: &[Row]) -> Self {
-        Self { settled: Arc::new(Settled::of(rows)), fresh: BTreeMap::new() }
+        Self::still(Settled::of(rows))
+    }
+
+    /// The rows that lie still.
+    pub(super) fn settled(&self) -> &Settled {
+        &self.settled
     }
 
     /// Whether new rows lie apart from the others.
@@ -62,6 +72,9 @@ impl Part {
 
     /// Units with rows.
     pub(crate) fn units(&self) -> usize {
+        if !self.is_loose() {
+            return self.settled.keys().count();
+        }
         let mut last = None;
         self.rows().filter(|row| last.replace(row.key) != Some(row.key)).count()
     }
@@ -94,7 +107,7 @@ impl Part {
     /// superseded.
     pub(crate) fn settle(&mut self, speakers: &Speakers, keep: impl Fn(&Row) -> bool) {
         let settled = Settled::gather(|| self.newest(Key::FIRST, Key::LAST, speakers, &keep));
-        *self = Self { settled: Arc::new(settled), fresh: BTreeMap::new() };
+        *self = Self::still(settled);
     }
 
     /// Of each unit from `first` to `last` the rows that `keep` takes, the newest of each node, in

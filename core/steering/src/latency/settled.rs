@@ -20,6 +20,9 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 /// Speakers of the rows: as many as [`Packed`] can name.
 const SPEAKERS_MAX: usize = 1 << Packed::SPEAKER_BITS;
 
+/// A network and a country.
+pub(super) type Place = (u32, [u8; 2]);
+
 /// Rows in order of their unit, then of their speaker.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
@@ -33,7 +36,7 @@ pub(super) struct Settled {
     /// The table's number of each speaker, and the highest number of its words.
     speakers: Vec<(u16, u32)>,
     /// Networks and countries, the first one unknown.
-    places: Vec<(u32, [u8; 2])>,
+    places: Vec<Place>,
     /// The place of each unit; empty when none is known.
     place_of: Vec<u16>,
 }
@@ -63,9 +66,72 @@ impl Settled {
         settled
     }
 
+    /// What was written down: `None` when it is not in order, or does not fit together.
+    pub(super) fn from_parts(
+        units: Vec<u64>,
+        place_of: Vec<u16>,
+        rows: Vec<Packed>,
+        newest: u32,
+        speakers: Vec<(u16, u32)>,
+        places: Vec<Place>,
+    ) -> Option<Self> {
+        let mut starts = Vec::with_capacity(units.len().div_ceil(STRIDE));
+        let (mut sum, mut last) = (0_usize, 0);
+        for (at, unit) in units.iter().enumerate() {
+            let key = *unit >> COUNT_BITS;
+            (key >= last && Key::try_from(key).is_ok()).then_some(())?;
+            last = key;
+            if at.is_multiple_of(STRIDE) {
+                starts.push(u32::try_from(sum).ok()?);
+            }
+            sum += count(*unit);
+        }
+        (sum == rows.len()).then_some(())?;
+        Some(Self { units, starts, rows, newest: newest & !1, speakers, places, place_of })
+    }
+
+    /// The same rows by speakers of other numbers: `numbers` of the places.
+    pub(super) fn said_by(mut self, numbers: &[u16]) -> Self {
+        for ((speaker, _), number) in self.speakers.iter_mut().zip(numbers) {
+            *speaker = *number;
+        }
+        self
+    }
+
+    pub(super) fn units(&self) -> &[u64] {
+        &self.units
+    }
+
+    pub(super) fn rows(&self) -> &[Packed] {
+        &self.rows
+    }
+
+    pub(super) fn place_of(&self) -> &[u16] {
+        &self.place_of
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    pub(super) fn newest(&self) -> u32 {
+        self.newest
+    }
+
+    /// The table's number of each speaker, and the highest number of its words.
+    pub(super) fn speakers(&self) -> &[(u16, u32)] {
+        &self.speakers
+    }
+
+    /// The keys of its units, each once, in order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        let units = self.units.chunk_by(|a, b| a >> COUNT_BITS == b >> COUNT_BITS);
+        units.filter_map(|unit| Key::try_from(unit.first()? >> COUNT_BITS).ok())
+    }
+
     fn push(&mut self, unit: &[Row]) {
         let Some(key) = unit.first().map(|row| u64::from(row.key)) else { return };
-        let place = self.places.binary_search(&place_of(unit)).ok();
+        let place = self.places.binary_search(&place_in(unit)).ok();
         let place = place.and_then(|place| u16::try_from(place).ok()).unwrap_or(0);
         for some in unit.chunks(usize::try_from(COUNT_MAX).unwrap_or(1)) {
             let start = self.rows.len();
@@ -116,12 +182,12 @@ impl Settled {
         usize::try_from(first).unwrap_or(0).saturating_add(rows)
     }
 
-    fn place(&self, at: usize) -> (u32, [u8; 2]) {
+    fn place(&self, at: usize) -> Place {
         let place = self.place_of.get(at).copied().unwrap_or(0);
         self.places.get(usize::from(place)).copied().unwrap_or_default()
     }
 
-    fn unpacked(&self, row: Packed, key: Key, place: (u32, [u8; 2])) -> Row {
+    fn unpacked(&self, row: Packed, key: Key, place: Place) -> Row {
         let speaker = self.speakers.get(row.speaker()).copied();
         let (speaker, seq) = speaker.unwrap_or((u16::MAX, u32::MAX));
         row.row(self.newest, speaker, seq).on(key, place)
@@ -139,14 +205,14 @@ struct Plan {
     rows: usize,
     newest: u32,
     speakers: Vec<(u16, u32)>,
-    places: BTreeSet<(u32, [u8; 2])>,
+    places: BTreeSet<Place>,
 }
 
 impl Plan {
     fn count(&mut self, unit: &[Row]) {
         self.entries += unit.len().div_ceil(usize::try_from(COUNT_MAX).unwrap_or(1));
         self.rows += unit.len();
-        let place = place_of(unit);
+        let place = place_in(unit);
         if place != Default::default() && self.places.len() < usize::from(u16::MAX) {
             self.places.insert(place);
         }
@@ -166,7 +232,7 @@ impl Plan {
 }
 
 /// Where the unit is, by its newest word.
-fn place_of(unit: &[Row]) -> (u32, [u8; 2]) {
+fn place_in(unit: &[Row]) -> Place {
     let newest = unit.iter().max_by_key(|row| row.at);
     newest.map(|row| (row.asn, row.country)).unwrap_or_default()
 }

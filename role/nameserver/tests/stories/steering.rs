@@ -272,7 +272,7 @@ async fn ten_million_units_are_back_after_a_restart() {
     server.stop().await;
     drop(probes);
     // Who is far from where the POPs' names sort: the west is nearer to everybody.
-    let network = crate::common::held(&crate::common::place(NETWORK, dns, probe), 1, folder.path());
+    let network = crate::common::held(&place(NETWORK, dns, probe), 1, folder.path());
     let now = popnet_runtime::clock::now();
     let mut board = popnet_steering::Board::new();
     board.configure(&network.network, None, now);
@@ -287,7 +287,10 @@ async fn ten_million_units_are_back_after_a_restart() {
             board.record(&report, now);
         }
     }
-    let kind = popnet_runtime::files::Kind { name: *b"LATY", version: 1 };
+    let kind = popnet_runtime::files::Kind {
+        name: *b"LATY",
+        version: popnet_steering::Board::LATENCY_VERSION,
+    };
     let parts = board.changed_latencies(usize::from(popnet_steering::Board::LATENCY_PARTS));
     drop(board);
     for (number, octets) in parts {
