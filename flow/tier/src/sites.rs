@@ -38,6 +38,11 @@ impl Sites {
         self.by_host.get(host).or(self.any.as_ref())
     }
 
+    /// The names of the certificates that its sites use; one that several use comes again.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_host.values().chain(&self.any).filter_map(|site| site.certificate.as_ref())
+    }
+
     /// The site with this very name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<SiteSheet>> {

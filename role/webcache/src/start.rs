@@ -14,7 +14,7 @@ use popnet_runtime::identity::Identity;
 use popnet_runtime::link::{Served, serve_local};
 use popnet_runtime::quic::endpoint_config;
 use popnet_runtime::ship::Shipper;
-use popnet_runtime::{Context, Published, Running, StartError, bind, clock, descriptors};
+use popnet_runtime::{Context, Published, Running, StartError, bind, clock, descriptors, issued};
 use popnet_tally::Trips;
 use popnet_terms::{CacheReason, Role};
 use popnet_tier::Tier;
@@ -23,6 +23,7 @@ use popnet_tier::sites::Sites;
 use popnet_wire::logging::CacheResult;
 use popnet_wire::sheet::Sheet;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::certificates::Certificates;
 use crate::control::Desk;
@@ -74,7 +75,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// A port or a folder cannot be used. A certificate that cannot be used is reported, and its sites
-/// have no HTTPS.
+/// have no HTTPS until it can.
 pub async fn start(
     context: Context,
     settings: Settings,
@@ -85,7 +86,11 @@ pub async fn start(
     create_private_dir(&role_dir).map_err(StartError::io(role_dir.display()))?;
     create_private_dir(&context.run_dir).map_err(StartError::io(context.run_dir.display()))?;
     let sites = Arc::new(Published::new(Arc::new(Sites::default())));
-    let listeners = listeners(&settings, &context.identity, &sites)?;
+    let shutdown = context.shutdown.clone();
+    let folder = issued::folder(&context.state_dir);
+    let (certificates, following) =
+        Certificates::new(&settings.certificates, folder, Arc::clone(&sites), shutdown);
+    let listeners = listeners(&settings, &context.identity, certificates)?;
     let shipper = directory.ship(&context, Role::Webcache)?;
     let name = format!("mem.{}", context.node.pop());
     let store = Store::new(&context, Arc::clone(&directory), Some(shipper.clone()));
@@ -109,7 +114,8 @@ pub async fn start(
     let control = Desk { tier, trips: Arc::clone(&front.trips) };
     let path = context.role_socket(Role::Webcache);
     let asked = serve_local(&path, Arc::new(control), context.shutdown.clone())?;
-    let cache = Cache { context, front, directory, shipper };
+    let following = (!settings.https.is_empty()).then(|| tokio::spawn(following));
+    let cache = Cache { context, front, directory, shipper, following };
     Ok(Running::new(Role::Webcache, tokio::spawn(cache.run(listeners, asked))))
 }
 
@@ -135,20 +141,13 @@ fn alternative(settings: &Settings) -> Option<HeaderValue> {
 fn listeners(
     settings: &Settings,
     identity: &Identity,
-    sites: &Arc<Published<Sites>>,
+    certificates: Certificates,
 ) -> Result<Vec<Vec<Listener>>, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = settings.workers.and_then(|count| usize::try_from(count).ok());
     let count = wanted.filter(|count| *count > 0).unwrap_or(cores);
-    let certificates = Certificates::load(&settings.certificates, Arc::clone(sites));
-    let tls = if settings.https.is_empty() {
-        None
-    } else if certificates.is_empty() {
-        tracing::error!("no usable certificate: HTTPS is not served");
-        None
-    } else {
-        Some(server_config(certificates))
-    };
+    // A certificate may come later: until then handshakes are refused.
+    let tls = (!settings.https.is_empty()).then(|| server_config(certificates));
     let mut workers = Vec::with_capacity(count);
     for worker in 0..count {
         let mut sockets = Vec::new();
@@ -176,10 +175,12 @@ struct Cache {
     front: Arc<Front>,
     directory: Arc<Directory>,
     shipper: Shipper,
+    /// Looks after the certificates.
+    following: Option<JoinHandle<()>>,
 }
 
 impl Cache {
-    async fn run(self, listeners: Vec<Vec<Listener>>, asked: Served) {
+    async fn run(mut self, listeners: Vec<Vec<Listener>>, asked: Served) {
         let shutdown = self.context.shutdown.clone();
         let measuring = tokio::spawn(Arc::clone(&self.front.load).measure(shutdown.clone()));
         let mut sheets = self.directory.sheet();
@@ -194,8 +195,11 @@ impl Cache {
             }
         }
         asked.wait().await;
-        // The measuring task ends with the same shutdown.
+        // These tasks end with the same shutdown.
         let _ = measuring.await;
+        if let Some(following) = self.following.take() {
+            let _ = following.await;
+        }
         self.shipper.drain(DRAIN).await;
     }
 

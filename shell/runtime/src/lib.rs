@@ -6,7 +6,8 @@
 //! - [`link`]: asks and replies over mutually authenticated TLS or a Unix socket.
 //! - [`quic`]: the same trust for measurements (datagrams) and logs (streams).
 //! - [`bind`]: ports, with the holder's name when one is taken.
-//! - [`files`], [`journal`], [`pidfile`]: what must survive or be found by other processes.
+//! - [`files`], [`journal`], [`issued`], [`pidfile`]: what must survive, or be found by other
+//!   processes.
 //! - [`publish`], [`clock`], [`backoff`], [`descriptors`], [`text`]: small tools.
 //!
 //! Nothing here knows what an answer, a cache or a probe is.
@@ -20,6 +21,7 @@ pub mod descriptors;
 pub mod files;
 mod holder;
 pub mod identity;
+pub mod issued;
 pub mod journal;
 pub mod link;
 pub mod pidfile;

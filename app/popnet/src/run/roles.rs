@@ -205,8 +205,9 @@ fn webcache_settings(me: &Me, node: &Node) -> popnet_webcache::Settings {
             key: me.base_dir.join(&files.key),
         })
         .collect();
-    // A node without a certificate has nothing to say on 443.
-    let https = if certificates.is_empty() { Vec::new() } else { node.listens(Service::Https) };
+    // A node without a certificate has nothing to say on 443, unless it is told to listen there.
+    let is_silent = certificates.is_empty() && node.listen.https.is_empty();
+    let https = if is_silent { Vec::new() } else { node.listens(Service::Https) };
     popnet_webcache::Settings {
         http: node.listens(Service::Http),
         https,

@@ -91,10 +91,9 @@ pub(crate) fn start(
     let hall = Arc::new(Hall::new(&held.network.dns.tcp));
     let shutdown = &context.shutdown;
     let mut tasks = Vec::new();
-    let keys = Arc::new(Keys::new(&held, &context.identity));
+    let (keys, following) = Keys::new(config, context);
     if listeners.is_encrypted() {
-        let keys = Arc::clone(&keys);
-        tasks.push(tokio::spawn(keys.follow(config.clone(), shutdown.clone())));
+        tasks.push(tokio::spawn(following));
     }
     let tls = keys::server_config(&keys, &[b"dot"], Some(Asking::new(shared)))?;
     let https = keys::server_config(&keys, &[b"h2", b"http/1.1"], None)?;

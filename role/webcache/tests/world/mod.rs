@@ -92,7 +92,7 @@ pub struct World {
     pub running: Option<Running>,
     pub run_dir: PathBuf,
     pub directory: Arc<Directory>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub fn site(name: &str) -> SiteSheet {
@@ -186,10 +186,24 @@ impl World {
             running: Some(running),
             run_dir,
             directory,
-            _folder: folder,
+            folder,
         };
         world.until_up().await;
         world
+    }
+
+    /// Renews the certificate of every site: another key, another name.
+    pub fn renew(&self, name: &str) -> rustls::pki_types::CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(self.folder.path().join("lab.pem"), made.cert.pem()).unwrap();
+        let key = made.signing_key.serialize_pem();
+        std::fs::write(self.folder.path().join("lab.key"), key).unwrap();
+        made.cert.der().clone()
+    }
+
+    /// The node's state folder.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
     }
 
     async fn until_up(&self) {
