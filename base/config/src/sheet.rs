@@ -51,10 +51,15 @@ impl Network {
         }
     }
 
-    /// The servers of `group` with ports filled in, in order of their keys.
+    /// The servers of `group` with ports filled in, in order of their keys; or its folder.
     #[must_use]
     pub fn origin_addresses(&self, group: &OriginGroupId) -> Vec<OriginAddress> {
-        let servers = self.origin_groups.get(group).map(|group| &group.servers);
+        let found = self.origin_groups.get(group);
+        if let Some(folder) = found.and_then(|found| found.directory.as_deref()) {
+            let id = OriginId { group: group.clone(), server: Arc::from("directory") };
+            return vec![OriginAddress { id, host: Arc::from(folder), port: 0, tls: false }];
+        }
+        let servers = found.map(|group| &group.servers);
         let address = |(key, server): (&String, &OriginServer)| {
             let (host, port) = server.endpoint()?;
             Some(OriginAddress {

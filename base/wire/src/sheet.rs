@@ -58,7 +58,7 @@ pub struct SiteSheet {
 pub struct OriginAddress {
     /// Which one.
     pub id: OriginId,
-    /// Hostname or address.
+    /// Hostname or address; or a folder of the asking node, which begins with `/` (hosted content).
     pub host: Arc<str>,
     /// Port.
     pub port: u16,

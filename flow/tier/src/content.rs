@@ -17,7 +17,10 @@ pub(crate) const PIECE: usize = 256 << 10;
 
 /// The octets `range` of what `reader` reads. What fits in one piece is read at once, so that the
 /// whole answer goes out in one write.
-pub(crate) async fn of(reader: impl Reader, range: Range<u64>) -> Result<Body, ShelfError> {
+///
+/// # Errors
+/// The octets cannot be read.
+pub async fn of(reader: impl Reader, range: Range<u64>) -> Result<Body, ShelfError> {
     let length = range.end.saturating_sub(range.start);
     if length == 0 {
         return Ok(Body::empty());

@@ -14,7 +14,7 @@
 //! Between tiers, fields named `popnet-*` carry what the outer tier logs: [`inside`].
 
 mod absence;
-mod content;
+pub mod content;
 pub mod control;
 mod dress;
 mod explain;

@@ -8,6 +8,7 @@
 
 pub mod disk;
 mod events;
+mod hosted;
 mod origins;
 mod serve;
 mod suspects;

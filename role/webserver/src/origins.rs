@@ -16,6 +16,7 @@ use popnet_wire::sheet::{OriginAddress, SiteSheet};
 use rustls::ClientConfig;
 
 use crate::events::Events;
+use crate::hosted;
 use crate::suspects::Suspects;
 
 /// How long an origin is waited for.
@@ -75,8 +76,11 @@ impl Origins {
         request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
         let asked_for_head = *request.method() == Method::HEAD;
-        let place = self.place(origin, &request);
-        match self.client.send(&place, request).await {
+        let answer = match hosted::folder(origin) {
+            Some(folder) => hosted::answer(folder, &request.map(drop)).await,
+            None => self.client.send(&self.place(origin, &request), request).await,
+        };
+        match answer {
             Ok(mut response) => {
                 if self.suspects.answered(&origin.id) {
                     self.events.origin_back(site, &origin.id);

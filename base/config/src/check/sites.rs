@@ -1,6 +1,8 @@
 //! Sites and origins: each can be answered, and has only keys that do something.
 
-use popnet_terms::{PopId, Role, SiteName};
+use std::path::{Component, Path};
+
+use popnet_terms::{OriginGroupId, PopId, Role, SiteName};
 
 use super::{At, Checker, listed};
 use crate::network::{CacheSettings, LastResort, Site, SiteKind};
@@ -17,10 +19,14 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     for (group, of) in &checker.network.origin_groups {
         let path = TreePath::of(["origin_groups", group.as_str(), "servers"]);
-        if of.servers.is_empty() {
+        if let Some(folder) = &of.directory {
+            directory(checker, group, folder);
+        } else if of.servers.is_empty() {
             let message = format!("origin group {group} has no server");
             let found = checker.error("E0422", message, &path, At::Key);
-            found.help = "add one, such as main = { address = \"203.0.113.1:80\" }".into();
+            found.help = "add one, such as main = { address = \"203.0.113.1:80\" }; or, for \
+                          content that we host, directory = \"/srv/www\" in the group"
+                .into();
         }
         for (key, server) in &of.servers {
             if server.endpoint().is_none() {
@@ -34,6 +40,36 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                     Some((_, host)) => format!("write \"{}\"", host.trim_end_matches('/')),
                     None => "write HOST, HOST:PORT, an IP address or [IPV6]:PORT".into(),
                 };
+            }
+        }
+    }
+}
+
+/// Hosted content lies in one folder and in nothing else, and only caches can send it.
+fn directory(checker: &mut Checker<'_>, group: &OriginGroupId, folder: &str) {
+    let network = checker.network;
+    let path = TreePath::of(["origin_groups", group.as_str(), "directory"]);
+    let plain = Path::new(folder)
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !folder.starts_with('/') || !plain || folder.contains('\0') {
+        let message = format!("{folder:?} is not the path of a folder");
+        let found = checker.error("E0481", message, &path, At::Value);
+        found.help = "write it from the root on, such as \"/srv/www/acme\"".into();
+    }
+    if network.origin_groups.get(group).is_some_and(|of| !of.servers.is_empty()) {
+        let message = format!("origin group {group} has servers and a folder");
+        let found = checker.error("E0482", message, &path, At::Key);
+        found.help = "keep one of them: a second group can have the other".into();
+    }
+    for (name, site) in &network.sites {
+        let direct = site.kind == SiteKind::Direct && site.origins == *group;
+        for (key, used) in [("origins", direct), ("backup", site.backup.as_ref() == Some(group))] {
+            if used {
+                let place = TreePath::of(["sites", name.as_str()]).key(key);
+                let message = format!("{group} is a folder, which no answer can name");
+                let found = checker.error("E0483", message, &place, At::Value);
+                found.help = "name a group of servers here, or write kind = \"cached\"".into();
             }
         }
     }

@@ -129,12 +129,17 @@ pub enum ClientIp {
     None,
 }
 
-/// A group of a customer's servers.
+/// Where a customer's content is: servers, or a folder that we host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OriginGroup {
     /// The servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub servers: BTreeMap<String, OriginServer>,
+    /// Hosted content in place of servers: a folder on every node with the role `webserver` that
+    /// serves the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
 }
 
 /// A customer's server.
