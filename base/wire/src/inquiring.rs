@@ -139,6 +139,8 @@ pub struct SiteMoves {
     pub units: u32,
     /// From where to where, the most first.
     pub moves: Vec<Move>,
+    /// What those units ask for, as far as they were heard lately; only shares of it mean anything.
+    pub demand: u64,
 }
 
 /// Clients who would move.
@@ -154,4 +156,6 @@ pub struct Move {
     pub because: Because,
     /// Why the old one is not taken, where it is removed.
     pub removed: Option<Removed>,
+    /// What these units ask for, of the site's.
+    pub demand: u64,
 }

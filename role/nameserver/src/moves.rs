@@ -2,7 +2,7 @@
 //! are known, over the same measurements.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
 use popnet_config::network::{PersistBy, PersistMode};
@@ -72,22 +72,28 @@ fn compare(shared: &Shared, now: &Side<'_>, then: &Side<'_>) -> Moves {
     let names: BTreeSet<&SiteName> = before.keys().chain(after.keys()).copied().collect();
     let most = (CHOICES_MAX / 2 / names.len().max(1)).clamp(1, UNITS_MAX);
     let units = now.view.units_among(most);
+    let demand = shared.demand.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let sites = names.into_iter().map(|name| {
         let (old, new) = (before.get(name).copied(), after.get(name).copied());
-        let mut counts: BTreeMap<Way, u32> = BTreeMap::new();
-        for unit in &units {
+        let mut counts: BTreeMap<Way, Count> = BTreeMap::new();
+        let mut all = Count::default();
+        // Those who ask most are looked at, measured or not.
+        let asking = demand.top(name, most / 2).into_iter();
+        let looked_at: BTreeSet<IpNet> = units.iter().copied().chain(asking).collect();
+        for unit in &looked_at {
+            let asked = demand.of(name, *unit).into();
+            all.add(asked);
             let held = old.and_then(|site| bound(shared, site, *unit));
             let old = old.map(|site| now.choose(site, *unit, held.as_ref()));
             let new = new.map(|site| then.choose(site, *unit, held.as_ref()));
             if let Some(way) = Way::between(old.as_ref(), new.as_ref()) {
-                *counts.entry(way).or_default() += 1;
+                counts.entry(way).or_default().add(asked);
             }
         }
-        let mut moves: Vec<Move> = counts.into_iter().map(|(way, units)| way.told(units)).collect();
-        moves.sort_by_key(|a| std::cmp::Reverse(a.units));
+        let mut moves: Vec<Move> = counts.into_iter().map(|(way, count)| way.told(count)).collect();
+        moves.sort_by_key(|a| std::cmp::Reverse((a.units, a.demand)));
         moves.truncate(MOVES_MAX);
-        let units = u32::try_from(units.len()).unwrap_or(u32::MAX);
-        SiteMoves { site: name.clone(), units, moves }
+        SiteMoves { site: name.clone(), units: all.units, moves, demand: all.demand }
     });
     Moves {
         sites: sites.collect(),
@@ -101,6 +107,20 @@ fn bound(shared: &Shared, site: &SiteEntry, unit: IpNet) -> Option<Held> {
     let persist = site.answered.persist.as_ref()?;
     let is_its = persist.mode == PersistMode::Bound && persist.by != Some(PersistBy::Resolver);
     is_its.then(|| shared.book.get(&site.name, unit)).flatten()
+}
+
+/// How many units, and what they ask for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    units: u32,
+    demand: u64,
+}
+
+impl Count {
+    fn add(&mut self, demand: u64) {
+        self.units += 1;
+        self.demand += demand;
+    }
 }
 
 /// From where to where, and why.
@@ -128,8 +148,8 @@ impl Way {
         Some(Self { from, to, because, removed: removed.map(|removal| removal.reason) })
     }
 
-    fn told(self, units: u32) -> Move {
+    fn told(self, Count { units, demand }: Count) -> Move {
         let Self { from, to, because, removed } = self;
-        Move { from, to, units, because, removed }
+        Move { from, to, units, because, removed, demand }
     }
 }

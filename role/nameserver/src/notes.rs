@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ipnet::IpNet;
 use popnet_answer::SiteIndex;
 use popnet_runtime::clock;
 use popnet_terms::{CustomerId, TargetId, Timestamp};
@@ -22,6 +23,9 @@ use crate::tap::{Batch, Copied, Tap};
 /// Numbers of decisions drawn at once.
 const BLOCK: u64 = 256;
 
+/// Askers remembered of a batch.
+const ASKED_MAX: usize = 4;
+
 /// One thread's notes.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
@@ -30,6 +34,8 @@ pub(crate) struct Notes {
     queries: u64,
     steered: u64,
     hits: Vec<(SiteIndex, u32)>,
+    /// Who asked for sites: the first few of a batch stand for all.
+    asked: Vec<(SiteIndex, IpNet)>,
     decisions: Vec<(CustomerId, Decision)>,
     /// How many decisions there were before the query that is answered now.
     before: usize,
@@ -66,8 +72,11 @@ impl Notes {
         self.before = self.decisions.len();
     }
 
-    /// A query for a site.
-    pub(crate) fn hit(&mut self, site: SiteIndex) {
+    /// A query of the clients of `unit` for a site.
+    pub(crate) fn hit(&mut self, site: SiteIndex, unit: IpNet) {
+        if self.asked.len() < ASKED_MAX {
+            self.asked.push((site, unit));
+        }
         match self.hits.iter_mut().find(|(known, _)| *known == site) {
             Some((_, count)) => *count += 1,
             None => self.hits.push((site, 1)),
@@ -132,6 +141,21 @@ impl Notes {
         self.needs.push(need);
     }
 
+    /// While another thread counts, this batch is not counted: what is counted is a sample.
+    fn hand_on_demand(&mut self, shared: &Shared, table: &Table) {
+        if self.asked.is_empty() {
+            return;
+        }
+        if let Ok(mut demand) = shared.demand.try_lock() {
+            for (index, unit) in &self.asked {
+                if let Some(site) = table.site(*index) {
+                    demand.note(&site.name, *unit, self.now);
+                }
+            }
+        }
+        self.asked.clear();
+    }
+
     /// Hands everything on. Never waits: what finds no room is counted and dropped.
     pub(crate) fn hand_on(&mut self, shared: &Shared, table: &Table) {
         self.leave_copies();
@@ -150,6 +174,7 @@ impl Notes {
                 counter.queries = counter.queries.saturating_add(u64::from(count));
             });
         }
+        self.hand_on_demand(shared, table);
         let mut decisions = self.decisions.drain(..).peekable();
         while let Some((customer, first)) = decisions.next() {
             let more = std::iter::from_fn(|| {

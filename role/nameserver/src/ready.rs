@@ -65,6 +65,8 @@ struct Kept {
 pub(crate) struct Chosen {
     /// The resolver's unit.
     pub(crate) unit: IpNet,
+    /// For whose clients it was chosen.
+    pub(crate) client: IpNet,
     /// The view's generation.
     pub(crate) view: u64,
     pub(crate) site: SiteIndex,
@@ -191,15 +193,16 @@ impl Ready {
 }
 
 impl Chosen {
-    /// For resolvers like `from`.
+    /// For resolvers like `from` and the clients of `client`.
     pub(crate) fn new(
         from: IpAddr,
+        client: IpNet,
         view: u64,
         site: SiteIndex,
         targets: Arc<[TargetId]>,
         story: Option<(CustomerId, Decision)>,
     ) -> Self {
-        Self { unit: client_unit(from), view, site, targets, story }
+        Self { unit: client_unit(from), client, view, site, targets, story }
     }
 }
 
@@ -252,7 +255,8 @@ mod tests {
             return true;
         }
         if ready.is_wanted(&query, 0, view.map(|_| from)) {
-            let chosen = view.map(|view| Chosen::new(from, view, 7, Arc::default(), None));
+            let chosen = view
+                .map(|view| Chosen::new(from, client_unit(from), view, 7, Arc::default(), None));
             ready.keep(&query, 0, from, (&answer, traits()), chosen);
         }
         false

@@ -230,7 +230,7 @@ impl<'a> Desk<'a> {
                 let story = self.choose_target(query, asker, site, &held, &mut notes.memo);
                 let Some(story) = story else { return (0, Due::Unique) };
                 let length = self.write_steered(&story, &found, form, out);
-                notes.hit(site);
+                notes.hit(site, story.unit);
                 notes.steered();
                 if self.shield.tap.is_some() {
                     notes.names(&story.steered.chosen);
@@ -300,10 +300,10 @@ impl<'a> Desk<'a> {
         let length = 2 + answer.len();
         notes.tally.count(transport, traits);
         notes.tally.count_ready();
-        if let Some(Chosen { site, story, targets, .. }) = chosen {
-            let (site, story) = (*site, story.clone());
+        if let Some(Chosen { client, site, story, targets, .. }) = chosen {
+            let (client, site, story) = (*client, *site, story.clone());
             let targets = self.shield.tap.as_ref().map(|_| Arc::clone(targets));
-            notes.hit(site);
+            notes.hit(site, client);
             notes.steered();
             if let Some(targets) = &targets {
                 notes.names(targets);
@@ -353,7 +353,7 @@ impl<'a> Desk<'a> {
                     (story.site.customer.clone(), decision)
                 });
                 let targets = Arc::clone(&story.steered.chosen);
-                Some(Chosen::new(from, self.view.generation, *site, targets, told))
+                Some(Chosen::new(from, story.unit, self.view.generation, *site, targets, told))
             }
             Due::Unique | Due::Nothing => None,
         };

@@ -9,7 +9,7 @@ use popnet_config::Held;
 use popnet_guard::Secrets;
 use popnet_runtime::ship::Shipper;
 use popnet_runtime::{Context, Published, StartError, clock};
-use popnet_steering::{Board, View};
+use popnet_steering::{Board, Demand, View};
 use popnet_terms::{NodeName, Role, Timestamp};
 use popnet_wire::counting::{DnsCounts, Group};
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Tally,
     pub(crate) shipper: Shipper,
     pub(crate) wishes: Wishes,
+    /// Who asks for what.
+    pub(crate) demand: Mutex<Demand>,
     /// Which clients stay where.
     pub(crate) book: Book,
     /// Zones that travel.
@@ -91,6 +93,7 @@ impl Shared {
             connections: Tally::default(),
             shipper,
             wishes,
+            demand: Mutex::default(),
             book: Book::new(),
             transfers: Transfers::new(context),
             signing: Signing::new(context),

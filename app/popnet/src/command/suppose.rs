@@ -5,7 +5,9 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use popnet_terms::{Micros, ScopeBecause, Span, TargetId, Timestamp, TtlBecause};
 use popnet_wire::control::Problem;
-use popnet_wire::inquiring::{Assumed, Assumption, Change, Explanation, Moves, Reasons, Rival};
+use popnet_wire::inquiring::{
+    Assumed, Assumption, Change, Explanation, Moves, Reasons, Rival, SiteMoves,
+};
 
 use super::explain::ms;
 use crate::output::table;
@@ -206,7 +208,7 @@ fn thousandth_text(value: u32) -> String {
 
 /// Who would move, one table for all sites.
 pub(super) fn moves_text(moves: &Moves) -> String {
-    if moves.units == 0 {
+    if moves.sites.iter().all(|site| site.units == 0) {
         return "  who would move is not known: this name server has measured no clients yet\n"
             .into();
     }
@@ -218,11 +220,15 @@ pub(super) fn moves_text(moves: &Moves) -> String {
         if moved == 0 {
             continue;
         }
-        rows.push(vec![site.site.to_string(), percent(moved, site.units), String::new()]);
+        let asked = site.moves.iter().map(|one| one.demand).sum();
+        let share = percent(moved.into(), site.units.into());
+        rows.push(vec![site.site.to_string(), share, of_demand(asked, site), String::new()]);
         for one in &site.moves {
             let why = one.removed.map_or(one.because.code(), |removed| removed.code());
             let way = format!("{} → {}", name(&one.from), name(&one.to));
-            rows.push(vec![format!("  {way}"), percent(one.units, site.units), why.to_owned()]);
+            let share = percent(one.units.into(), site.units.into());
+            let asked = of_demand(one.demand, site);
+            rows.push(vec![format!("  {way}"), share, asked, why.to_owned()]);
         }
     }
     let among = if moves.units < moves.known {
@@ -233,12 +239,17 @@ pub(super) fn moves_text(moves: &Moves) -> String {
     if rows.is_empty() {
         return format!("  nobody would move, of {among}\n");
     }
-    rows.insert(0, vec!["would move".into(), "share".into(), "why".into()]);
+    rows.insert(0, ["would move", "clients", "demand", "why"].map(String::from).into());
     format!("{}  counted among {among}\n", table(&rows))
 }
 
-fn percent(part: u32, whole: u32) -> String {
-    let tenths = u64::from(part) * 1_000 / u64::from(whole.max(1));
+/// The share of what is asked for; a dash where nobody was heard lately.
+fn of_demand(part: u64, site: &SiteMoves) -> String {
+    if site.demand == 0 { "-".into() } else { percent(part, site.demand) }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    let tenths = part.saturating_mul(1_000) / whole.max(1);
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 

@@ -339,8 +339,10 @@ fn moves() -> Moves {
         units: 12,
         because: Because::BestScore,
         removed: Some(Removed::Drained),
+        demand: 700,
     };
-    let site = SiteMoves { site: "www.example.test".into(), units: 40, moves: vec![one] };
+    let moves = vec![one];
+    let site = SiteMoves { site: "www.example.test".into(), units: 40, moves, demand: 900 };
     Moves { units: 40, known: 90, sites: vec![site] }
 }
 

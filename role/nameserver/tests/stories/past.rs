@@ -14,7 +14,10 @@ use popnet_wire::logging::Decision;
 use popnet_wire::probing::Health;
 
 use crate::common::{Server, held, place, start, start_as, start_on};
-use crate::steering::{CLIENT, NETWORK, Probe, health, latency, serves, two_probes, until};
+use crate::steering::{CLIENT, NETWORK, Probe, health, ip, latency, serves, two_probes, until};
+
+/// Clients elsewhere.
+const OTHER: &str = "203.0.113.0/24";
 
 fn inquiry() -> Inquiry {
     Inquiry {
@@ -185,8 +188,17 @@ async fn what_would_have_to_change_is_found_and_true() {
 async fn another_configuration_is_tried_over_what_is_measured() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(NETWORK, folder.path()).await;
-    let _probes = two_probes(&server, 80, 10).await;
+    let (mut fra, mut iad) = two_probes(&server, 80, 10).await;
+    fra.report(vec![latency(OTHER, 10)]);
+    iad.report(vec![latency(OTHER, 80)]);
     until(async || serves(&server, "192.0.2.21")).await;
+    let near = ip("192.0.2.11");
+    until(async || server.addresses("static.acme.test", Some(OTHER)) == [near]).await;
+    // The clients who would move ask three times as much as the others.
+    for n in 0..40 {
+        let client = if n % 4 == 0 { OTHER } else { CLIENT };
+        server.addresses("static.acme.test", Some(client));
+    }
     let text = place(NETWORK, server.dns, server.probe);
     let drained = format!("{text}[pops.iad1]\ndrain = true\n");
     let config = Some(drained.clone());
@@ -201,11 +213,13 @@ async fn another_configuration_is_tried_over_what_is_measured() {
         Ok(*moves)
     };
     let told = moves(drained).await.unwrap();
-    assert_eq!((told.units, told.known), (1, 1));
+    assert_eq!((told.units, told.known), (2, 2));
     let site = told.sites.iter().find(|site| site.site.as_str() == "static.acme.test").unwrap();
     let [one] = site.moves.as_slice() else { panic!("{site:?}") };
     assert_eq!((one.from.clone(), one.to.clone()), (Some(pop("iad1")), Some(pop("fra1"))));
-    assert_eq!((one.units, one.removed), (1, Some(Removed::Drained)));
+    assert_eq!((one.units, site.units, one.removed), (1, 2, Some(Removed::Drained)));
+    let percent = one.demand * 100 / site.demand;
+    assert!((60..90).contains(&percent), "{percent} % of the demand");
     let same = moves(text).await.unwrap();
     assert!(same.sites.iter().all(|site| site.moves.is_empty()), "{same:?}");
     let problem = moves("[network".to_owned()).await.unwrap_err();
