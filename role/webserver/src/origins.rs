@@ -76,9 +76,10 @@ impl Origins {
         request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
         let asked_for_head = *request.method() == Method::HEAD;
-        let answer = match hosted::folder(origin) {
-            Some(folder) => hosted::answer(folder, &request.map(drop)).await,
-            None => self.client.send(&self.place(origin, &request), request).await,
+        let answer = if hosted::is_folder(origin) {
+            hosted::answer(origin, &request.map(drop)).await
+        } else {
+            self.client.send(&self.place(origin, &request), request).await
         };
         match answer {
             Ok(mut response) => {
