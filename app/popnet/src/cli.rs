@@ -52,6 +52,8 @@ pub(crate) enum Command {
     /// Remove or expire content at every POP
     #[command(visible_alias = "flush")]
     Purge(PurgeArguments),
+    /// Bring a folder to a hosted site: seen whole or not at all, and purged
+    Publish(PublishArguments),
     /// Why did a resolver get a server, why is a URL not cached
     #[command(subcommand)]
     Explain(ExplainCommand),
@@ -276,6 +278,24 @@ pub(crate) struct PurgeArguments {
     pub(crate) yes: bool,
     /// Stop after showing what would be done
     #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PublishArguments {
+    /// The folder with all of the site's files
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The site
+    pub(crate) site: String,
+    /// Remove files of the site that are not in the folder
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Stop after showing what would be done
+    #[arg(long)]
     pub(crate) dry_run: bool,
 }
 

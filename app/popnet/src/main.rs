@@ -28,6 +28,7 @@ mod node_file;
 mod notify;
 mod output;
 mod place;
+mod publish;
 mod run;
 
 use std::process::ExitCode;

@@ -106,6 +106,10 @@ const CALM: &[Case] = &[
     case("purge site static.acme.test --yes --customer globex", 4),
     case("purge site app.globex.test --yes", 0),
     case("flush site static.acme.test --yes", 0),
+    // Publish. Nothing is hosted in the demo; publish.rs does it.
+    case("publish", 2),
+    case("publish NONE static.acme.test --yes", 4),
+    case("publish . nowhere.test --dry-run", 3),
     // Why.
     case("explain dns static.acme.test --from tokyo", 0),
     case("explain dns static.acme.test --type AAAA", 0),

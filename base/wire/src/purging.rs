@@ -1,9 +1,11 @@
 //! Purge: emptying content out of the caches, with a receipt from every node (A2, C7).
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
-use popnet_terms::{CustomerId, Micros, NodeName, SiteName, Timestamp};
+use popnet_terms::{CustomerId, Micros, NodeName, OriginGroupId, SiteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Number of a purge on its master; grows by one. Printed `f-0001`.
@@ -17,6 +19,22 @@ impl fmt::Display for PurgeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "f-{:04}", self.0)
     }
+}
+
+/// The tag of a hosted file, which its answers carry whatever the URL that named it: spelt with
+/// other percent-encoding, with a query or as its folder's page, it is the same file.
+#[must_use]
+pub fn file_tag(group: &OriginGroupId, relative: &Path) -> String {
+    let mut tag = format!("{group}:/");
+    for octet in relative.as_os_str().as_bytes() {
+        match octet {
+            b'/' | b'-' | b'.' | b'_' | b'~' => tag.push(char::from(*octet)),
+            plain if plain.is_ascii_alphanumeric() => tag.push(char::from(*plain)),
+            // Writing to a string cannot fail.
+            other => drop(write!(tag, "%{other:02X}")),
+        }
+    }
+    tag
 }
 
 /// An order as a person gives it.

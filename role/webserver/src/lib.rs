@@ -8,10 +8,10 @@
 
 pub mod disk;
 mod events;
+mod health;
 mod hosted;
 mod origins;
 mod serve;
-mod suspects;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The way to a site's origins: the order is the directory's (W3); one that fails before it has
 //! answered is passed over where asking twice does no harm.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
@@ -16,8 +16,8 @@ use popnet_wire::sheet::{OriginAddress, SiteSheet};
 use rustls::ClientConfig;
 
 use crate::events::Events;
+use crate::health::{Health, Refused};
 use crate::hosted;
-use crate::suspects::Suspects;
 
 /// How long an origin is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) struct Origins {
     directory: Arc<Directory>,
     client: Client,
     tls: Arc<ClientConfig>,
-    suspects: Suspects,
+    health: Mutex<Health>,
     events: Events,
 }
 
@@ -66,7 +66,11 @@ impl Origins {
             idle: patience.idle,
             ..client::Patience::default()
         });
-        Self { directory, client, tls, suspects: Suspects::default(), events }
+        Self { directory, client, tls, health: Mutex::default(), events }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(
@@ -76,22 +80,24 @@ impl Origins {
         request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
         let asked_for_head = *request.method() == Method::HEAD;
-        let answer = match hosted::folder(origin) {
-            Some(folder) => hosted::answer(folder, &request.map(drop)).await,
-            None => self.client.send(&self.place(origin, &request), request).await,
+        let answer = if hosted::is_folder(origin) {
+            hosted::answer(origin, &request.map(drop)).await
+        } else {
+            self.client.send(&self.place(origin, &request), request).await
         };
         match answer {
             Ok(mut response) => {
-                if self.suspects.answered(&origin.id) {
+                if self.health().answered(&origin.id, Instant::now()) {
                     self.events.origin_back(site, &origin.id);
                 }
                 mark(&mut response, origin, asked_for_head);
                 Ok(response)
             }
             Err(failure) => {
-                // A client that broke off its own request says nothing about the origin.
-                if failure.kind != FailureKind::Request
-                    && self.suspects.failed_now(&origin.id, Instant::now())
+                // A client that broke off its own request says nothing about the origin, nor does
+                // a limit of ours.
+                if !matches!(failure.kind, FailureKind::Request | FailureKind::Overload)
+                    && self.health().failed(&origin.id, &failure, Instant::now())
                 {
                     self.events.origin_failed(site, &origin.id, &failure);
                 }
@@ -122,9 +128,29 @@ impl Upstream for Origins {
         site: &Arc<SiteSheet>,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
-        let order = self.suspects.last(self.directory.origins(site).await, Instant::now());
+        let origins = self.directory.origins(site).await;
+        let order = {
+            let mut health = self.health();
+            origins.first().iter().for_each(|origin| health.earn(&origin.id.group));
+            health.order(origins, Instant::now())
+        };
         let mut last = Failure::new(FailureKind::NoServer, "", "the site has no origin");
+        let mut asked = false;
         for origin in order.iter().take(ATTEMPTS) {
+            let admitted = self.health().admit(&origin.id, !asked, Instant::now());
+            match admitted {
+                Ok(()) => asked = true,
+                Err(Refused::Out(why)) if !asked => {
+                    last = why;
+                    continue;
+                }
+                // What was found out by asking is the better word.
+                Err(Refused::Out(_)) => continue,
+                Err(Refused::Budget) => {
+                    last.detail.push_str("; no further origin: too many attempts failed lately");
+                    break;
+                }
+            }
             let again = copy_of(&request);
             match self.ask(site, origin, request).await {
                 Ok(response) => return Ok(response),

@@ -5,6 +5,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use popnet_http::body::Body;
@@ -17,6 +18,7 @@ use popnet_wire::purging::{PurgeKind, PurgeWhat};
 use popnet_wire::status::RoleStatus;
 use sha2::{Digest as _, Sha256};
 use support::{BIG, Node, Origin, SITE, authority, big, nobody, sheet};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const DISK: u64 = 64 << 20;
 
@@ -107,6 +109,50 @@ async fn no_origin_at_all_is_a_clean_error() {
     assert!(told.starts_with("disk.fra1"), "{told}");
     let none = Node::start(&folder.path().join("b"), sheet(&[]), DISK).await;
     assert!(none.get("/a").await.field("proxy-status").contains("destination_unavailable"));
+}
+
+#[tokio::test]
+async fn an_origin_that_only_fails_is_left_alone_and_comes_back_by_one_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = nobody().await;
+    let node = Node::start(folder.path(), sheet(&[at]), DISK).await;
+    for _ in 0..5 {
+        let told = node.get("/a").await;
+        assert!(!told.field("proxy-status").contains("not asked"), "{:?}", told.fields);
+    }
+    let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+    let asked = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let count = Arc::clone(&asked);
+    let origin = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tokio::spawn(async move {
+                // Long enough for others to come while this one is tried.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                let _ = stream.read(&mut [0; 4_096]).await;
+                let text = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nback";
+                let _ = stream.write_all(text.as_bytes()).await;
+            });
+        }
+    });
+    let refused = node.get("/a").await;
+    assert_eq!(refused.status, 502);
+    let told = refused.field("proxy-status");
+    assert!(told.contains("connection_refused") && told.contains("not asked: 5"), "{told}");
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 0);
+
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let trial = async { node.get("/trial").await };
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        node.get("/other").await
+    };
+    let (trial, other) = tokio::join!(trial, others);
+    assert_eq!((trial.status.as_u16(), trial.text()), (200, "back"));
+    assert!(other.field("proxy-status").contains("not asked"), "{:?}", other.fields);
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(node.get("/other").await.text(), "back");
+    origin.abort();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ pub struct Patience {
     pub idle_most: usize,
     /// Exchanges at once with one place.
     pub exchanges: usize,
+    /// Requests that wait for one of them to end; one more is refused at once.
+    pub waiting: usize,
 }
 
 impl Default for Patience {
@@ -55,6 +57,7 @@ impl Default for Patience {
             idle: Duration::from_secs(20),
             idle_most: 64,
             exchanges: 1_024,
+            waiting: 4_096,
         }
     }
 }
@@ -129,6 +132,7 @@ struct Shared {
 struct Pool {
     idle: Vec<Idle>,
     places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
 struct Idle {
@@ -183,8 +187,8 @@ impl Client {
     }
 
     async fn permit(&self, key: &str, next_hop: &str) -> Result<OwnedSemaphorePermit, Failure> {
-        let places = {
-            let most = self.shared.patience.exchanges;
+        let Patience { exchanges, waiting: most, connect, .. } = self.shared.patience;
+        let (places, waiting) = {
             let mut pools = self.shared.pools();
             if pools.len() >= POOLS_MAX {
                 // Places that were asked once and never again.
@@ -192,15 +196,22 @@ impl Client {
             }
             let pool = pools.entry(key.to_owned()).or_insert_with(|| Pool {
                 idle: Vec::new(),
-                places: Arc::new(Semaphore::new(most)),
+                places: Arc::new(Semaphore::new(exchanges)),
+                waiting: Arc::default(),
             });
-            Arc::clone(&pool.places)
+            (Arc::clone(&pool.places), Arc::clone(&pool.waiting))
         };
-        let wait = tokio::time::timeout(self.shared.patience.connect, places.acquire_owned());
-        match wait.await {
+        if let Ok(permit) = Arc::clone(&places).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let refused = |detail: String| Failure::new(FailureKind::Overload, next_hop, detail);
+        let Some(_turn) = Turn::take(waiting, most) else {
+            return Err(refused(format!("{exchanges} requests at once, {most} more are waiting")));
+        };
+        match tokio::time::timeout(connect, places.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => {
-                Err(Failure::new(FailureKind::Overload, next_hop, "too many requests at once"))
+                Err(refused(format!("{exchanges} requests at once, none ended in time")))
             }
         }
     }
@@ -269,6 +280,23 @@ impl Client {
             let kind = FailureKind::ConnectTimeout;
             Err(Failure::new(kind, next_hop, "no connection in time"))
         })
+    }
+}
+
+/// A place in a queue, given up when dropped.
+struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    fn take(waiting: Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let turn = Self(waiting);
+        (before < most).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -129,6 +129,33 @@ async fn each_failure_has_its_name() {
 }
 
 #[tokio::test]
+async fn a_place_has_so_many_requests_and_so_many_that_wait() {
+    let place = place(saying(b"", false).await);
+    let client = Client::new(Patience {
+        connect: Duration::from_millis(300),
+        first_octet: Duration::from_millis(600),
+        exchanges: 1,
+        waiting: 1,
+        ..Patience::default()
+    });
+    let after = async |wait: u64| {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let begun = Instant::now();
+        let failure = outcome(&client, &place).await.unwrap_err();
+        (failure.kind, failure.detail, begun.elapsed())
+    };
+    let (asks, waits, is_refused) = tokio::join!(after(0), after(50), after(100));
+    assert_eq!(asks.0, FailureKind::ResponseTimeout);
+    assert_eq!(waits.0, FailureKind::Overload);
+    assert_eq!(waits.1, "1 requests at once, none ended in time");
+    assert_eq!(is_refused.0, FailureKind::Overload);
+    assert_eq!(is_refused.1, "1 requests at once, 1 more are waiting");
+    assert!(is_refused.2 < Duration::from_millis(100), "{:?}", is_refused.2);
+    // Whoever gave up has left the queue.
+    assert_eq!(after(700).await.0, FailureKind::ResponseTimeout);
+}
+
+#[tokio::test]
 async fn a_word_that_names_no_transfer_coding_changes_nothing() {
     let client = impatient();
     for words in [

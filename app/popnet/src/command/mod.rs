@@ -11,6 +11,7 @@ mod import;
 mod key;
 pub(crate) mod map;
 mod probe;
+mod publish;
 mod purge;
 mod simulate;
 mod status;
@@ -52,6 +53,7 @@ pub(crate) fn execute(arguments: Arguments) -> Outcome {
         Command::Probe(command) => wait_for(probe::execute(&command, style)),
         Command::Status => wait_for(status::execute(context, style)),
         Command::Config(command) => wait_for(config::execute(command, context, style)),
+        Command::Publish(publish) => wait_for(publish::execute(publish, context, style)),
         Command::Purge(purge) => wait_for(purge::execute(purge, context, style)),
         Command::Explain(explain) => wait_for(explain::execute(explain, context, style)),
         Command::Dig(dig) => wait_for(dig::execute(&dig, context, style)),

@@ -12,8 +12,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use popnet_tier::shelf::{Reader, ShelfError};
 
-use super::path::opened;
-
 /// What a published folder's content lies in: a link that one rename puts another way.
 const CURRENT: &str = ".current";
 
@@ -48,22 +46,26 @@ pub(super) struct HostedFile {
     /// When it was changed, in seconds since 1970.
     pub(super) modified: i64,
     nanoseconds: i64,
+    /// It is of a release, which never changes.
+    is_released: bool,
 }
 
 impl HostedFile {
-    fn of(file: File) -> io::Result<Self> {
+    fn of(file: File, is_released: bool) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
             length: metadata.len(),
             modified: metadata.mtime(),
             nanoseconds: metadata.mtime_nsec(),
+            is_released,
             file: Arc::new(file),
         })
     }
 
     /// The tag of the content: the same on every node that has a faithful copy.
     pub(super) fn tag(&self, now: i64) -> String {
-        let weak = if self.modified > now - SETTLED { "W/" } else { "" };
+        let settled = self.is_released || self.modified <= now - SETTLED;
+        let weak = if settled { "" } else { "W/" };
         format!("{weak}\"{:x}.{:x}-{:x}\"", self.modified, self.nanoseconds, self.length)
     }
 
@@ -89,30 +91,31 @@ impl Reader for HostedFile {
     }
 }
 
-/// Finds what lies at `relative` in the content of `folder`.
-pub(super) fn open(folder: &Path, relative: &Path, is_folder: bool) -> Result<Found, NotFound> {
-    let root = content_of(folder).map_err(|error| NotFound::NoFolder(error.desc().to_owned()))?;
+/// Finds what lies at `path` in the content of `folder`; a folder's page is named as such.
+pub(super) fn open(folder: &Path, path: &Path, is_page: bool) -> Result<Found, NotFound> {
+    let (root, is_released) =
+        content_of(folder).map_err(|error| NotFound::NoFolder(error.desc().to_owned()))?;
     // A pipe must not hold us up, nor a terminal become ours.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = File::from(below(&root, &opened(relative, is_folder), flags).map_err(reason)?);
+    let file = File::from(below(&root, path, flags).map_err(reason)?);
     let broken = |error: io::Error| NotFound::Broken(error.to_string());
     let kind = file.metadata().map_err(broken)?.file_type();
     if kind.is_file() {
-        return Ok(Found::File(HostedFile::of(file).map_err(broken)?));
+        return Ok(Found::File(HostedFile::of(file, is_released).map_err(broken)?));
     }
-    if kind.is_dir() && !is_folder { Ok(Found::Folder) } else { Err(NotFound::Nothing) }
+    if kind.is_dir() && !is_page { Ok(Found::Folder) } else { Err(NotFound::Nothing) }
 }
 
 /// The folder that holds the content: the current release where there is one. Whoever has opened
-/// it sees one release until the end.
-fn content_of(folder: &Path) -> Result<OwnedFd, Errno> {
+/// it sees one release until the end. Says whether it is one.
+fn content_of(folder: &Path) -> Result<(OwnedFd, bool), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(folder, flags, nix::sys::stat::Mode::empty())?;
     match below(&root, Path::new(CURRENT), flags) {
-        Ok(current) => Ok(current),
+        Ok(current) => Ok((current, true)),
         // Only where there is no such link: one that leads nowhere must not show other content.
         Err(Errno::ENOENT) => match below(&root, Path::new(CURRENT), flags_of_link()) {
-            Err(Errno::ENOENT) => Ok(root),
+            Err(Errno::ENOENT) => Ok((root, false)),
             Ok(_) | Err(_) => Err(Errno::ENOENT),
         },
         Err(error) => Err(error),

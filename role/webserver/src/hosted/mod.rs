@@ -18,20 +18,24 @@ use popnet_field::range::{Asked, ContentRange, Part};
 use popnet_http::body::Body;
 use popnet_http::failure::{Failure, FailureKind};
 use popnet_runtime::clock;
+use popnet_terms::OriginGroupId;
 use popnet_tier::{content, page};
+use popnet_wire::purging::file_tag;
 use popnet_wire::sheet::OriginAddress;
 
 use self::file::{Found, HostedFile, NotFound};
 use self::path::Wanted;
 
-/// The folder that `origin` is, if it is one.
-pub(crate) fn folder(origin: &OriginAddress) -> Option<&Path> {
-    origin.host.starts_with('/').then(|| Path::new(&*origin.host))
+const SURROGATE_KEY: header::HeaderName = header::HeaderName::from_static("surrogate-key");
+
+/// Whether `origin` is a folder.
+pub(crate) fn is_folder(origin: &OriginAddress) -> bool {
+    origin.host.starts_with('/')
 }
 
-/// Answers `request` from `folder`.
+/// Answers `request` from the folder that `origin` is.
 pub(crate) async fn answer(
-    folder: &Path,
+    origin: &OriginAddress,
     request: &Request<()>,
 ) -> Result<Response<Body>, Failure> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -41,8 +45,11 @@ pub(crate) async fn answer(
         return Ok(refused);
     }
     let Some(wanted) = path::wanted(request.uri().path()) else { return Ok(nothing()) };
-    match open(folder, &wanted).await {
-        Ok(Found::File(file)) => send(request, &wanted, file).await,
+    match open(Path::new(&*origin.host), &wanted).await {
+        Ok(Found::File(file)) => {
+            let fields = describe(&origin.id.group, &wanted, &file);
+            send(request, fields, file).await
+        }
         Ok(Found::Folder) => Ok(with_slash(request)),
         Err(NotFound::Nothing) => Ok(nothing()),
         Err(NotFound::Forbidden) => {
@@ -54,9 +61,8 @@ pub(crate) async fn answer(
 }
 
 async fn open(folder: &Path, wanted: &Wanted) -> Result<Found, NotFound> {
-    let (folder, relative) = (folder.to_owned(), wanted.relative.clone());
-    let slash = wanted.is_folder;
-    tokio::task::spawn_blocking(move || file::open(&folder, &relative, slash))
+    let (folder, path, slash) = (folder.to_owned(), wanted.file(), wanted.is_folder);
+    tokio::task::spawn_blocking(move || file::open(&folder, &path, slash))
         .await
         .unwrap_or_else(|error| Err(NotFound::Broken(error.to_string())))
 }
@@ -83,10 +89,9 @@ fn with_slash(request: &Request<()>) -> Response<Body> {
 
 async fn send(
     request: &Request<()>,
-    wanted: &Wanted,
+    fields: HeaderMap,
     file: HostedFile,
 ) -> Result<Response<Body>, Failure> {
-    let fields = describe(wanted, &file);
     let asked = request.headers();
     let length = file.length;
     if !is_still(asked, &fields, file.modified) {
@@ -137,7 +142,7 @@ fn headed(status: StatusCode, fields: HeaderMap, body: Body) -> Response<Body> {
 }
 
 /// What is said of a file with every answer that is about its content.
-fn describe(wanted: &Wanted, file: &HostedFile) -> HeaderMap {
+fn describe(group: &OriginGroupId, wanted: &Wanted, file: &HostedFile) -> HeaderMap {
     let mut fields = HeaderMap::new();
     let now = clock::now().unix_seconds();
     let mut put = |name, text: String| {
@@ -151,12 +156,14 @@ fn describe(wanted: &Wanted, file: &HostedFile) -> HeaderMap {
     put(header::LAST_MODIFIED, date::print(file.modified.min(now)));
     put(header::DATE, date::print(now));
     put(header::ACCEPT_RANGES, "bytes".to_owned());
+    // What `popnet publish` purges by.
+    put(SURROGATE_KEY, file_tag(group, &wanted.file()));
     fields
 }
 
 /// By the name's ending; text is taken for UTF-8, which everything else today writes.
 fn content_type(wanted: &Wanted) -> String {
-    let guess = mime_guess::from_path(wanted.file_name()).first_raw();
+    let guess = mime_guess::from_path(wanted.file()).first_raw();
     match guess.unwrap_or("application/octet-stream") {
         text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
         other => other.to_owned(),

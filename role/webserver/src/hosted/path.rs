@@ -1,9 +1,9 @@
 //! From the path of a URL to a path below a folder. Whatever could mean something else to the file
 //! system than it says to a reader is no path: it names nothing.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Octets of the longest path: what Linux takes.
 const MOST: usize = 4_000;
@@ -24,16 +24,14 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The name of the file that is sent.
-    pub(super) fn file_name(&self) -> &OsStr {
-        let own = self.relative.file_name().filter(|_| !self.is_folder);
-        own.unwrap_or(OsStr::new(INDEX))
+    /// The file that is sent: of a folder its page.
+    pub(super) fn file(&self) -> PathBuf {
+        match (self.is_folder, self.relative.as_os_str() == ".") {
+            (true, true) => PathBuf::from(INDEX),
+            (true, false) => self.relative.join(INDEX),
+            (false, _) => self.relative.clone(),
+        }
     }
-}
-
-/// The file that is opened: of a folder its page.
-pub(super) fn opened(relative: &Path, is_folder: bool) -> PathBuf {
-    if is_folder { relative.join(INDEX) } else { relative.to_owned() }
 }
 
 /// Reads the path of a URL; `None`: it names no file that is served.
@@ -52,7 +50,7 @@ pub(super) fn wanted(path: &str) -> Option<Wanted> {
             if name.is_empty() || hidden || odd {
                 return None;
             }
-            relative.push(std::ffi::OsString::from_vec(name));
+            relative.push(OsString::from_vec(name));
         }
     }
     if relative.as_os_str().is_empty() {
