@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -63,6 +63,8 @@ impl Upstream for Origin {
         _request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        // An origin takes its time, and everybody else comes meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let pieces: Vec<Result<http_body::Frame<Bytes>, Failure>> = (0..self.content.len())
             .step_by(77_777)
             .map(|at| {
@@ -160,5 +162,41 @@ async fn large_content_is_the_same_at_every_turn() {
         let found = get(&tier, Some("bytes=1000001-9000002")).await;
         assert_eq!(found, (206, CacheResult::HitMemory, part));
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// Reads all of an answer beside `content`; whether it is the same.
+async fn is_same(mut body: Body, content: &Bytes) -> bool {
+    let mut at = 0;
+    while let Ok(Some(piece)) = body.next().await {
+        if content.get(at..at + piece.len()) != Some(&*piece) {
+            return false;
+        }
+        at += piece.len();
+    }
+    at == content.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_misses_are_one_question() {
+    const LENGTH: usize = 10_000_000;
+    let content: Bytes =
+        (0..LENGTH).map(|at| u8::try_from(at * 31 / 7 % 253).unwrap()).collect::<Vec<_>>().into();
+    for announced in [true, false] {
+        let (tier, asked) = tiers(&content, announced);
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..1_000 {
+            let (tier, content) = (Arc::clone(&tier), content.clone());
+            clients.spawn(async move {
+                let request = Request::get("http://a.test/large").body(Body::empty()).unwrap();
+                let answer = tier.serve(Ask { site: site(), request }).await;
+                let forwarded = answer.outcome.forwarded;
+                (forwarded, is_same(answer.response.into_body(), &content).await)
+            });
+        }
+        let all = clients.join_all().await;
+        assert!(all.iter().all(|(_, same)| *same), "announced {announced}");
+        assert_eq!(all.iter().filter(|(forwarded, _)| *forwarded).count(), 1);
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "announced {announced}");
     }
 }

@@ -91,20 +91,9 @@ impl Health {
     fn rank(&mut self, origin: &OriginId, now: Instant) -> u8 {
         match self.origins.get_mut(origin) {
             None => 0,
-            Some(State::Failing { out: Some(out), .. }) => {
-                if out.is_due(now) {
-                    0
-                } else {
-                    3
-                }
-            }
-            Some(State::Failing { at, .. }) => {
-                if now < *at + SUSPECT_FOR {
-                    2
-                } else {
-                    0
-                }
-            }
+            Some(State::Failing { out: Some(out), .. }) if !out.is_due(now) => 3,
+            Some(State::Failing { at, out: None, .. }) if now < *at + SUSPECT_FOR => 2,
+            Some(State::Failing { .. }) => 0,
             Some(State::Back { since, credit }) => {
                 *credit += share(now.saturating_duration_since(*since));
                 match credit.checked_sub(1_000) {
