@@ -275,6 +275,7 @@ fn kept() -> Vec<Seed> {
         ("kept_state", "framed.bin", frame(Kind { name: *b"BORD", version: 1 }, &reports)),
         ("kept_state", "purge.bin", purge),
         ("kept_state", "bill.bin", bill()),
+        ("kept_state", "latencies_packed.bin", latencies()),
         ("kept_state", "journal.bin", journal),
         (
             "stored_head",
@@ -483,6 +484,17 @@ fn report() -> Report {
         sent: NOON,
         samples: [up, down, latency].map(sample).into(),
     }
+}
+
+/// A part of the latencies as it is kept now; `latencies.bin` has the first form.
+fn latencies() -> Vec<u8> {
+    let text = include_str!("../../../../fuzz/src/network.toml");
+    let text = format!("{text}\n[probes.rtt]\nkind = \"latency\"\n");
+    let network = popnet_config::load(&text, "network.toml").unwrap().network;
+    let mut board = Board::new();
+    board.configure(&network, None, NOON);
+    assert_eq!(board.record(&report(), NOON).accepted, 1, "the client");
+    board.changed_latencies(1).remove(0).1
 }
 
 fn decision() -> Decision {
