@@ -6,11 +6,16 @@
 //! the one that its `Content-Range` tells. A range from the first octet on brings the whole, which
 //! answers every later range.
 //!
+//! In a large file it is not the few octets asked for that go forward, but the whole slices that
+//! they lie in: who reads on, or looks close by, finds them stored. A slice is one answer of the
+//! origin, and one request is answered from one part, so that a file which changes between two of
+//! them never mixes.
+//!
 //! Left out on purpose: putting parts together (3.4).
 
 use std::ops::Range;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use popnet_field::condition;
 use popnet_field::range::{Asked, ContentRange, Part};
 
@@ -21,7 +26,11 @@ use crate::vary::{Varies, varies};
 /// Octets of the largest part that is kept, and kept parts of one URL: beyond that the whole is the
 /// better thing to keep.
 const OCTETS_MAX: u64 = 8 << 20;
-pub(crate) const PARTS_MAX: u32 = 32;
+pub(crate) const PARTS_MAX: u32 = 128;
+
+/// Slices begin at multiples of this. What begins in the first one goes forward as it is: the file
+/// may be a small one.
+const SLICE: u64 = 1 << 20;
 
 /// The one range that a GET with the fields `request` asks for, unconditionally.
 fn asked(request: &HeaderMap) -> Option<Asked> {
@@ -37,6 +46,36 @@ pub fn is_wanted(request: &HeaderMap) -> bool {
         None | Some(Asked::From(0) | Asked::FromTo(0, _)) => false,
         Some(Asked::From(_) | Asked::FromTo(..) | Asked::Last(_)) => true,
     }
+}
+
+/// The slices of a large file that bring what a GET with these fields asks for, as its `Range`;
+/// `None` where that goes forward as it is.
+#[must_use]
+pub fn slices(request: &HeaderMap) -> Option<HeaderValue> {
+    let Asked::FromTo(first, last) = asked(request)? else { return None };
+    let start = first - first % SLICE;
+    let end = last.checked_add(SLICE - last % SLICE)?;
+    let range =
+        (start > 0 && end - start <= OCTETS_MAX).then(|| format!("bytes={start}-{}", end - 1));
+    range.and_then(|range| HeaderValue::try_from(range).ok())
+}
+
+/// Of a 206 with `fields` that brought more than `request` asks for: the octets of its content
+/// that were asked for, and the fields for these. `None` where they are not in it.
+#[must_use]
+pub fn cut(fields: &HeaderMap, request: &HeaderMap) -> Option<(Range<u64>, HeaderMap)> {
+    let ContentRange { part: Some(part), length: Some(length) } = told(fields)? else {
+        return None;
+    };
+    let Part::Octets(octets) = asked(request)?.within(length) else { return None };
+    if octets.start < part.start || octets.end > part.end {
+        return None;
+    }
+    let mut fields = fields.clone();
+    let said = ContentRange { part: Some(octets.clone()), length: Some(length) }.print();
+    fields.insert(header::CONTENT_RANGE, HeaderValue::try_from(said).ok()?);
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(octets.end - octets.start));
+    Some((octets.start - part.start..octets.end - part.start, fields))
 }
 
 /// Whether a 206 is the answer to its own request, and small enough to be kept.
@@ -132,6 +171,50 @@ mod tests {
         check("bytes 4-9/10", 5, "range: bytes=6-8", "no");
         check("bytes 5-9/*", 5, "range: bytes=6-8", "no");
         check("bytes 5-9/10\nvary: range", 5, "range: bytes=6-8", "no");
+    }
+
+    #[test]
+    fn whole_slices() {
+        let check = |range: &str, expected: &str| {
+            let found = slices(&fields(&format!("range: bytes={range}")));
+            let found = found.as_ref().map_or("", |value| value.to_str().unwrap());
+            assert_eq!(found, expected, "{range}");
+        };
+        check("1048576-1048576", "bytes=1048576-2097151");
+        check("2097151-2097151", "bytes=1048576-2097151");
+        check("2097151-2097152", "bytes=1048576-3145727");
+        check("1500000-9000000", "bytes=1048576-9437183");
+        check("1500000-9500000", "");
+        check("0-9", "");
+        check("1048575-1048576", "");
+        check("5000000-", "");
+        check("-5", "");
+        check("1500000-18446744073709551615", "");
+        check("18446744073709551614-18446744073709551615", "");
+        check("99999999999999999999-99999999999999999999", "");
+        assert_eq!(slices(&fields("range: bytes=1500000-1500001\nif-range: \"a\"")), None);
+    }
+
+    #[test]
+    fn cut_out_of_more() {
+        let check = |content_range: &str, range: &str, expected: Option<(Range<u64>, &str)>| {
+            let of = fields(&format!("etag: \"a\"\ncontent-range: {content_range}"));
+            let found = cut(&of, &fields(&format!("range: bytes={range}")));
+            let found = found.map(|(octets, fields)| {
+                assert_eq!(fields["content-length"], (octets.end - octets.start).to_string());
+                assert_eq!(fields["etag"], "\"a\"");
+                (octets, fields["content-range"].to_str().unwrap().to_owned())
+            });
+            let expected = expected.map(|(octets, said)| (octets, said.to_owned()));
+            assert_eq!(found, expected, "{content_range} {range}");
+        };
+        check("bytes 10-19/100", "12-14", Some((2..5, "bytes 12-14/100")));
+        check("bytes 10-19/20", "12-99", Some((2..10, "bytes 12-19/20")));
+        check("bytes 10-19/100", "12-20", None);
+        check("bytes 10-19/100", "9-12", None);
+        check("bytes 10-19/20", "30-40", None);
+        check("bytes 10-19/*", "12-14", None);
+        check("bytes */100", "12-14", None);
     }
 
     #[test]

@@ -47,6 +47,25 @@ pub async fn of(reader: impl Reader, range: Range<u64>) -> Result<Body, ShelfErr
     Ok(sized(pieces, Some(length)))
 }
 
+/// The octets `range` of `body`.
+pub(crate) fn cut(body: Body, range: Range<u64>) -> Body {
+    let length = range.end.saturating_sub(range.start);
+    let octets = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let pieces = stream::try_unfold((body, range), move |(mut body, mut range)| async move {
+        while let Some(mut piece) = body.next().await? {
+            let mut wanted = piece.split_off(octets(range.start).min(piece.len()));
+            range = range.start - piece.len() as u64..range.end - piece.len() as u64;
+            wanted.truncate(octets(range.end - range.start));
+            if !wanted.is_empty() {
+                range.end -= wanted.len() as u64;
+                return Ok(Some((wanted, (body, range))));
+            }
+        }
+        Ok(None)
+    });
+    sized(pieces, Some(length))
+}
+
 /// What a shelf's error is to a client.
 pub(crate) fn failure(error: &ShelfError) -> Failure {
     Failure::new(FailureKind::Internal, "shelf", error.to_string())
@@ -96,5 +115,30 @@ impl<S: Stream<Item = Result<Bytes, Failure>>> HttpBody for Counted<S> {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the pieces: what is cut out is what lies there, or the whole breaks off.
+        #[test]
+        fn cut_is_a_slice(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..9),
+            from in 0_u64..80,
+            length in 1_u64..80,
+        ) {
+            let whole = pieces.concat();
+            let came = stream::iter(pieces.into_iter().map(|piece| Ok(Bytes::from(piece))));
+            let body = cut(sized(came, None), from..from + length);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let got = runtime.block_on(body.collect(1_000)).ok();
+            let end = usize::try_from(from + length).unwrap();
+            let expected = whole.get(usize::try_from(from).unwrap()..end);
+            prop_assert_eq!(got.as_deref(), expected);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use popnet_cache::freshness;
+use popnet_cache::part;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
 use popnet_cache::storable::{Arrived, Kept, Plan, storable};
 use popnet_cache::stored::Stored;
@@ -16,6 +17,7 @@ use popnet_terms::{CacheReason, Timestamp};
 use popnet_wire::sheet::{SetCookie, SiteSheet};
 use tokio::sync::oneshot;
 
+use crate::content;
 use crate::dress;
 use crate::fill::Fill;
 use crate::flight::{Flight, Landing, Listed, Wanted};
@@ -60,6 +62,22 @@ pub(crate) enum What<R> {
     Shared(Landing<R>),
     /// A response for it alone, and why it is not stored.
     Own(Box<Response<Body>>, CacheReason),
+}
+
+impl<R> Brought<R> {
+    /// The same for who asked for less with the fields `wanted` than went forward: a part that is
+    /// for it alone is cut to that. `None`: this is not in it.
+    pub(crate) fn cut(mut self, wanted: &HeaderMap) -> Option<Self> {
+        if let What::Own(response, _) = &mut self.what
+            && response.status() == StatusCode::PARTIAL_CONTENT
+        {
+            let (octets, fields) = part::cut(response.headers(), wanted)?;
+            *response.headers_mut() = fields;
+            let whole = std::mem::replace(response.body_mut(), Body::empty());
+            *response.body_mut() = content::cut(whole, octets);
+        }
+        Some(self)
+    }
 }
 
 /// An answer's head with its times.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
@@ -79,15 +79,21 @@ struct Seeker {
     wanted: Wanted,
     /// It goes forward for the part that it asks for.
     part: bool,
+    /// The `Range` of the slices that bring this part, where these go forward in its place.
+    slices: Option<HeaderValue>,
 }
 
 impl Seeker {
     /// A fetch for everybody, to validate `base` where there is one.
     fn mission(&self, base: Option<Base>) -> Mission {
+        let mut wanted = self.wanted.clone();
+        if let Some(slices) = self.slices.as_ref().filter(|_| base.is_none()) {
+            wanted.fields.insert(header::RANGE, slices.clone());
+        }
         Mission {
             site: Arc::clone(&self.site),
             rule: self.rule,
-            wanted: self.wanted.clone(),
+            wanted,
             look_again: base.is_none(),
             as_asked: self.part && base.is_none(),
             base,
@@ -182,6 +188,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let seeker = Seeker {
             wish: Wish::of(&head.headers),
             part: part::is_wanted(&head.headers),
+            slices: part::slices(&head.headers).filter(|_| head.method == Method::GET),
             wanted: Wanted {
                 uri: head.uri,
                 method: head.method,
@@ -226,7 +233,11 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
     }
 
     async fn seek(self: &Arc<Self>, seeker: &Seeker) -> Answer {
-        for _ in 0..LOOKS_MAX {
+        for look in 0..LOOKS_MAX {
+            if look > 0 && seeker.slices.is_some() {
+                // They brought nothing that answers it: as it was asked for, then.
+                break;
+            }
             let entries = self.shelf.find(&seeker.key).await;
             let selected = entries.iter().find(|entry| entry.stored.selects(&seeker.wanted.fields));
             let Some(entry) = selected else {
@@ -328,8 +339,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let site = &seeker.site;
         let now = self.now();
         let mut outcome = Outcome::onward(CacheResult::Miss, reason, base.is_some());
-        let part =
-            seeker.wanted.fields.get(header::RANGE).filter(|_| seeker.part && base.is_none());
+        let range = seeker.slices.as_ref().or_else(|| seeker.wanted.fields.get(header::RANGE));
+        let part = range.filter(|_| seeker.part && base.is_none());
         let boarded = self.flights.board(&seeker.key, (&site.site, &site.customer), part, |fill| {
             fill.stored.selects(&seeker.wanted.fields)
                 && fill.is_open_to_all()
@@ -337,7 +348,11 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         });
         match boarded {
             Boarded::First(flight) => {
-                let brought = self.launch(flight, seeker.mission(base)).await.ok()?;
+                let is_sliced = base.is_none() && seeker.slices.is_some();
+                let mut brought = self.launch(flight, seeker.mission(base)).await.ok()?;
+                if is_sliced {
+                    brought = brought.cut(&seeker.wanted.fields)?;
+                }
                 self.brought(seeker, brought, outcome).await
             }
             Boarded::With(flight) => {

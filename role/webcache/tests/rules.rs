@@ -212,3 +212,56 @@ async fn many_who_want_one_part_share_its_fetch_and_no_other() {
     }
     assert_eq!(world.asked(), 2, "one fetch for each part");
 }
+
+/// A server of a file of 3 MiB and 10 octets, `fields` with every part.
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
+fn large(fields: &'static str) -> impl Fn(&world::Seen) -> Reaction {
+    const LENGTH: usize = (3 << 20) + 10;
+    move |seen| {
+        let content: Vec<u8> = (0..LENGTH).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let Some(range) = seen.field("range") else { return Reaction::ok(fields, content) };
+        let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let first: usize = first.parse().unwrap();
+        let end = LENGTH.min(last.parse::<usize>().unwrap() + 1);
+        if first >= LENGTH {
+            let told = format!("content-length: 0\r\ncontent-range: bytes */{LENGTH}");
+            return Reaction::status("416 Range Not Satisfiable", &told);
+        }
+        let told = format!("{fields}\r\ncontent-range: bytes {first}-{}/{LENGTH}", end - 1);
+        let mut reaction = Reaction::ok(&told, content[first..end].to_vec());
+        reaction.head = reaction.head.replace("200 OK", "206 Partial Content");
+        reaction
+    }
+}
+
+#[tokio::test]
+async fn of_a_large_file_whole_slices_go_forward() {
+    for (fields, asked) in
+        [("etag: \"a\"\r\ncache-control: max-age=60", 1), ("cache-control: no-store", 3)]
+    {
+        let world = World::new(64 << 20, large(fields)).await;
+        for (first, last) in
+            [(1_500_000, 1_500_009), (1_048_576, 2_097_151), (1_500_005, 1_500_005)]
+        {
+            let got = world.get("/f", &format!("Range: bytes={first}-{last}\r\n")).await;
+            let told = format!("bytes {first}-{last}/3145738");
+            assert_eq!(
+                (got.status, got.field("content-range")),
+                (206, Some(told.as_str())),
+                "{fields}"
+            );
+            let expected: Vec<u8> =
+                (first..=last).map(|at: u64| u8::try_from(at % 251).unwrap()).collect();
+            assert!(got.content == expected, "{fields} {first}");
+            assert_eq!(world.last_seen().field("range"), Some("bytes=1048576-2097151"));
+        }
+        assert_eq!(world.asked(), asked, "{fields}");
+        // The end of the file lies in the slice; what is asked for, behind it.
+        let tail = world.get("/f", "Range: bytes=3145730-3145999\r\n").await;
+        assert_eq!(tail.field("content-range"), Some("bytes 3145730-3145737/3145738"), "{fields}");
+        let before = world.asked();
+        let gone = world.get("/f", "Range: bytes=3145738-3145739\r\n").await;
+        assert_eq!((gone.status, gone.content.len()), (416, 0), "{fields}");
+        assert!(world.asked() <= before + 2, "{fields}: no more than once for each question");
+    }
+}

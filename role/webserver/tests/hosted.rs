@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -217,4 +217,61 @@ async fn a_release_is_seen_whole() {
     // A link that leads nowhere is no folder with other content.
     fs::remove_dir_all(www.join(".releases")).unwrap();
     assert_ne!(node.get("/a.txt").await.status, 200);
+}
+
+#[tokio::test]
+async fn ten_gigabytes_looked_into_at_random() {
+    const LENGTH: u64 = 10 << 30;
+    const SLICE: u64 = 1 << 20;
+    let at = tempfile::tempdir().unwrap();
+    let www = at.path().join("www");
+    put(&www, "film.bin", b"");
+    let film = File::options().write(true).open(www.join("film.bin")).unwrap();
+    film.set_len(LENGTH).unwrap();
+    let places: Vec<u64> = (1..=40).map(|number| number * 262_144_007 % (LENGTH - 99)).collect();
+    for place in &places {
+        film.write_all_at(format!("{place:020}").as_bytes(), *place).unwrap();
+    }
+    age(&www.join("film.bin"), 3_600);
+    let mut sheet = hosted(&www);
+    for site in &mut sheet.sites {
+        site.cache.default_ttl = popnet_terms::Seconds(60);
+        site.cache.max_object = LENGTH * 2;
+    }
+    let node = Node::start(at.path(), sheet, DISK).await;
+    let look = async |from: u64, to: u64| {
+        let range = format!("bytes={from}-{to}");
+        ask(&node, "GET", "/film.bin", &[("range", &range)]).await
+    };
+    for place in &places {
+        let got = look(*place, place + 19).await;
+        let told = format!("bytes {place}-{}/{LENGTH}", place + 19);
+        assert_eq!((got.status.as_u16(), got.field("content-range")), (206, told.as_str()));
+        assert_eq!(got.field("content-length"), "20");
+        assert_eq!(got.text(), format!("{place:020}"));
+        // No more than a place that lies across two slices needs.
+        let asked = got.field("popnet-origin");
+        let octets: u64 = asked.rsplit_once("bytes=").unwrap().1.parse().unwrap();
+        assert!(octets <= 2 * SLICE, "{asked}");
+    }
+    // Close by it is there already.
+    let place = places[7] - places[7] % SLICE;
+    let late = std::time::Instant::now() + Duration::from_secs(5);
+    let near = loop {
+        let near = look(place + 5, place + 1_000_000).await;
+        if near.field("popnet-cache").starts_with("hit_disk") {
+            break near;
+        }
+        assert!(std::time::Instant::now() < late, "{:?}", near.fields);
+    };
+    assert_eq!(near.field("popnet-origin"), "");
+    assert_eq!(near.body.unwrap().len(), 999_996);
+    // Behind the end, in a slice that begins before it, and in one that does not.
+    let gone = look(LENGTH, LENGTH + 9).await;
+    assert_eq!(gone.field("content-range"), format!("bytes */{LENGTH}"));
+    film.set_len(LENGTH - 100).unwrap();
+    age(&www.join("film.bin"), 60);
+    let gone = look(LENGTH - 50, LENGTH - 40).await;
+    let told = format!("bytes */{}", LENGTH - 100);
+    assert_eq!((gone.status.as_u16(), gone.field("content-range")), (416, told.as_str()));
 }
