@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, header};
 use popnet_field::cache_control::CacheControl;
 use popnet_terms::{CacheReason, Seconds, Timestamp};
-use popnet_wire::sheet::{SetCookie, SiteSheet};
+use popnet_wire::sheet::{PathRule, SetCookie, SiteSheet};
 
 use crate::freshness;
 use crate::key::matches;
@@ -25,13 +25,19 @@ impl Rule {
     /// The rule for `path` (a query after it is not looked at): the first that matches counts.
     #[must_use]
     pub fn of(site: &SiteSheet, path: &str) -> Self {
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let found = site.paths.iter().find(|rule| matches(&rule.path, path));
+        let found = Self::deciding(site, path).map(|(_, rule)| rule);
         Self {
             bypass: found.is_some_and(|rule| rule.bypass),
             set_cookie: found.and_then(|rule| rule.set_cookie).unwrap_or(site.cache.set_cookie),
             default_ttl: found.and_then(|rule| rule.default_ttl).unwrap_or(site.cache.default_ttl),
         }
+    }
+
+    /// The entry of the site's `rules` that counts for `path`, with its place from 0.
+    #[must_use]
+    pub fn deciding<'a>(site: &'a SiteSheet, path: &str) -> Option<(usize, &'a PathRule)> {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        site.paths.iter().enumerate().find(|(_, rule)| matches(&rule.path, path))
     }
 }
 
@@ -169,7 +175,6 @@ fn wanted_besides_age(wish: &Wish) -> bool {
 mod tests {
     use super::*;
     use crate::testing::{at, fields, site, stored};
-    use popnet_wire::sheet::PathRule;
 
     const SECONDS: i64 = 30;
 
@@ -243,6 +248,8 @@ mod tests {
         assert!(Rule::of(&site, "/a?x").bypass);
         assert!(!Rule::of(&site, "/ab").bypass);
         assert_eq!(Rule::of(&site, "/b/c").default_ttl, Seconds(9));
+        assert_eq!(Rule::deciding(&site, "/b/c?x").map(|(at, _)| at), Some(1));
+        assert_eq!(Rule::deciding(&site, "/c"), None);
         let rule = Rule::of(&site, "/c");
         assert_eq!(is_cacheable_request(&Method::GET, false, rule), Ok(()));
         let refused = Err(CacheReason::ReqMethod);

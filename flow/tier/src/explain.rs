@@ -8,7 +8,7 @@ use popnet_cache::reuse::{Rule, Verdict, is_cacheable_request, reuse};
 use popnet_cache::stored::Stored;
 use popnet_terms::CacheReason;
 use popnet_wire::explaining::{ExplainUrl, UrlStory};
-use popnet_wire::sheet::SiteSheet;
+use popnet_wire::sheet::{PathRule, SetCookie, SiteSheet};
 
 use crate::shelf::Shelf;
 use crate::tier::{Tier, wish_of};
@@ -40,13 +40,12 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let key = Key::of(&url.scheme, &url.host, &url.path, &site.cache);
         story.key = key.as_str().into();
         check(&mut story, "host", &format!("site {}", site.site));
+        check(&mut story, "rules", &deciding(Rule::deciding(site, &url.path)));
         if let Err(reason) = is_cacheable_request(&Method::GET, false, rule) {
-            check(&mut story, "rules", "a path rule says bypass");
             story.verdict = "forward".into();
             story.reason = reason;
             return story;
         }
-        check(&mut story, "rules", "passes");
         check(&mut story, "key", key.as_str());
         self.judge(&mut story, &key, &fields, site, rule).await;
         story
@@ -104,6 +103,26 @@ fn describe(stored: &Stored) -> String {
     format!("{}, {length} octets{variant}", stored.status)
 }
 
+/// Which path rule counts, counted from 0 as in the configuration's messages, and what it changes.
+fn deciding(found: Option<(usize, &PathRule)>) -> String {
+    let Some((at, rule)) = found else { return "no path rule matches".to_owned() };
+    let mut says = Vec::new();
+    if rule.bypass {
+        says.push("bypass".to_owned());
+    }
+    match rule.set_cookie {
+        Some(SetCookie::Bypass) => says.push("set_cookie bypass".to_owned()),
+        Some(SetCookie::Strip) => says.push("set_cookie strip".to_owned()),
+        Some(SetCookie::Obey) => says.push("set_cookie obey".to_owned()),
+        None => {}
+    }
+    if let Some(ttl) = rule.default_ttl {
+        says.push(format!("default_ttl {} s", ttl.0));
+    }
+    let says = if says.is_empty() { "nothing".to_owned() } else { says.join(", ") };
+    format!("rules[{at}] {} says {says}", rule.path)
+}
+
 fn check(story: &mut UrlStory, name: &str, found: &str) {
     story.checks.push((name.into(), Arc::from(found)));
 }
@@ -118,4 +137,26 @@ fn fields(url: &ExplainUrl) -> HeaderMap {
         }
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use popnet_terms::Seconds;
+
+    use super::*;
+
+    #[test]
+    fn the_rule_that_counts_is_named() {
+        let rule = PathRule {
+            path: "/api/*".into(),
+            bypass: true,
+            set_cookie: Some(SetCookie::Strip),
+            default_ttl: Some(Seconds(60)),
+        };
+        let text = "rules[1] /api/* says bypass, set_cookie strip, default_ttl 60 s";
+        assert_eq!(deciding(Some((1, &rule))), text);
+        let empty = PathRule { bypass: false, set_cookie: None, default_ttl: None, ..rule };
+        assert_eq!(deciding(Some((0, &empty))), "rules[0] /api/* says nothing");
+        assert_eq!(deciding(None), "no path rule matches");
+    }
 }
