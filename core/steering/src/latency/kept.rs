@@ -1,5 +1,5 @@
-//! A part of the table on disk. Each part says for itself who its speakers are, so that parts may be
-//! written at different times.
+//! A part of the table on disk. Each part says for itself who its speakers are, so that parts may
+//! be written at different times.
 //!
 //! The second form is packed as it lies in memory. The first had 32 octets a row; it is read, and
 //! written no more.
