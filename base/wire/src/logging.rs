@@ -253,7 +253,7 @@ pub struct Candidate {
     /// Who.
     pub target: TargetId,
     /// Why it was removed, if it was.
-    pub removed: Option<Removal>,
+    pub removed: Option<Box<Removal>>,
     /// Its score, also where it was removed but could have been scored: what it would have had.
     pub score: Option<Score>,
 }

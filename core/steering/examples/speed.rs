@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net};
 use popnet_config::network::Network;
-use popnet_steering::{Board, Client, Family, Question, Rules, choose};
+use popnet_steering::{Board, Client, Family, Lineup, Question, Rules};
 use popnet_terms::{Micros, NodeName, ProbeId, Timestamp};
 use popnet_wire::probing::{
     Cause, Finding, Health, Latency, Method, Report, Sample, Service, Subject,
@@ -56,6 +56,7 @@ fn main() {
     print("octets a unit that eight POPs have measured", "octets", octets as f64);
 
     let view = board.view(NOW);
+    let lineup = Lineup::new(&view, site);
     let asked =
         |n: u32| Question { client: Client::Unit(unit(n)), family: Family::V4, bound: None };
     let known: Vec<Question> = (0..ASKING).map(asked).collect();
@@ -64,12 +65,26 @@ fn main() {
     for (what, questions) in [("measured", &known), ("a sibling's word", &unknown)] {
         let micros = quickest(|| {
             for question in questions {
-                black_box(choose(&view, site, question));
+                black_box(lineup.pick(&view, site, question));
             }
             questions.len()
         });
         print(&format!("a choice among eight, {what}"), "us", micros);
+        let micros = quickest(|| {
+            for question in questions {
+                black_box(lineup.choose(&view, site, question));
+            }
+            questions.len()
+        });
+        print(&format!("the same with all that was weighed, {what}"), "us", micros);
     }
+    let micros = quickest(|| {
+        for _ in 0..1_000 {
+            black_box(Lineup::new(&view, site));
+        }
+        1_000
+    });
+    print("a line-up of eight, once a view and site", "us", micros);
     let micros = quickest(|| {
         for n in 0..100 {
             let news = latency(n * 997, 0, seq);

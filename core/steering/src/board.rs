@@ -271,7 +271,8 @@ impl Board {
                 continue;
             };
             for known in known {
-                let Some(to) = self.plan.places.get(&known.pop) else { continue };
+                let pop = table.pop(known.pop);
+                let Some(to) = pop.and_then(|pop| self.plan.places.get(pop)) else { continue };
                 let pair = Pair { km: geo::kilometres(&from, to), rtt: known.rtt };
                 pairs.entry(to.region.clone()).or_default().push(pair);
             }

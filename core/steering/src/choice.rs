@@ -1,11 +1,13 @@
 //! What is asked of steering, and what it says.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_terms::{Because, Micros, PopId, ScopeBecause, Seconds, TargetId, TtlBecause};
 use popnet_wire::logging::Candidate;
+use smallvec::SmallVec;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,12 +52,12 @@ pub struct Question {
     pub bound: Option<TargetId>,
 }
 
-/// The answer.
+/// What an answer says, and why.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
+pub struct Pick {
     /// Best first; empty when the site has nothing to name (then `because` is
     /// [`Because::StaticRecord`], or [`Because::NoAddressOfFamily`]).
-    pub targets: Vec<Chosen>,
+    pub targets: SmallVec<[Chosen; 2]>,
     /// Time to live; never 0.
     pub ttl: Seconds,
     /// Why so long.
@@ -69,13 +71,29 @@ pub struct Choice {
     pub because: Because,
     /// From the first to the next best, in microseconds-equivalent.
     pub margin: Option<Micros>,
-    /// Every candidate with its reason and score, in order of its name.
-    pub candidates: Arc<[Candidate]>,
     /// A latency that matters here is not known well: ask the probes ([`crate::Board::needs`]).
     pub needs_measurement: bool,
 }
 
-impl Choice {
+/// A pick, and all that was weighed for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// What was picked.
+    pub pick: Pick,
+    /// Every candidate with its reason and score, in order of its name.
+    pub candidates: Arc<[Candidate]>,
+}
+
+/// Whoever has a choice reads what it says as that of its pick.
+impl Deref for Choice {
+    type Target = Pick;
+
+    fn deref(&self) -> &Pick {
+        &self.pick
+    }
+}
+
+impl Pick {
     /// Every address of the answer, best first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.targets.iter().flat_map(|chosen| chosen.addresses.iter().copied())
@@ -89,5 +107,5 @@ pub struct Chosen {
     pub target: TargetId,
     /// Its addresses of the family asked for. Empty only for [`Family::Any`] and an origin that
     /// is configured by name.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
 }

@@ -2,19 +2,21 @@
 //! set (steering model, sections 6 to 8). How each target may be used is said in `standing.rs`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use popnet_config::network::Preset;
 use popnet_terms::{Because, Micros, Removed, ScopeBecause, Seconds, TtlBecause};
-use popnet_wire::logging::{Candidate, Removal, Score};
+use popnet_wire::logging::{Candidate, Removal};
 use smallvec::SmallVec;
 
-use crate::choice::{Choice, Chosen, Client, Family, Question};
+use crate::choice::{Choice, Chosen, Client, Family, Pick, Question};
 use crate::distance::{Distance, distances};
-use crate::rank::{Ranked, Runner, client_hash, level, rank};
+use crate::lineup::{Lineup, Stand};
+use crate::rank::{Ranked, Runner, Runners, client_hash, level, rank};
 use crate::rules::{SiteRules, Target};
-use crate::score::score;
-use crate::standing::{Asker, Class, resort, withheld};
-use crate::view::{Verdict, View};
+use crate::score::Points;
+use crate::standing::{Asker, Class, resort};
+use crate::view::View;
 
 /// Whom an answer to `question` names, and why.
 ///
@@ -40,43 +42,70 @@ use crate::view::{Verdict, View};
 /// ```
 #[must_use]
 pub fn choose(view: &View, rules: &SiteRules, question: &Question) -> Choice {
-    let distances = distances(view, rules, &question.client);
-    let client = client_hash(rules, &question.client);
-    let asker = Asker::new(view, rules, question, client);
-    let measured = rules.targets.iter().zip(&distances);
-    let entries = measured.map(|(target, distance)| {
-        Entry::new(&asker, rules, question.family, view.verdict(&target.id), target, distance)
-    });
-    let entries: Vec<Entry<'_>> = entries.collect();
-    let (pool, fallback) = pool(rules, &entries, question.family);
-    let is_level = matches!(fallback, Some(Because::BrownOut | Because::FallbackAll));
-    let mut ranked = if is_level { level(client, &pool) } else { rank(rules, client, &pool) };
-    let is_drawn = ranked.order.len() > 1 && (is_level || rules.preset != Preset::FailoverOrder);
-    let is_by_client = is_drawn || asker.tells_regions_apart;
-    let persisted = bind(&mut ranked, &entries, question);
-    let because = match (fallback, persisted) {
-        (_, true) => Because::Persisted,
-        (Some(fallback), false) => fallback,
-        (None, false) if is_shed(rules, client, &entries) => Because::ShedTo,
-        (None, false) if ranked.order.len() == 1 => Because::OnlyCandidate,
-        (None, false) if ranked.tie > 1 => Because::TieWithin,
-        (None, false) => Because::BestScore,
-    };
-    let hours = rules.targets.iter().filter_map(|target| target.limits.next_change(view.at));
-    let next_change = hours.min();
-    let contest = Contest { rules, question, entries: &entries, ranked: &ranked, next_change };
-    let (ttl, ttl_because) = contest.ttl(fallback.is_some(), client);
-    let (scope, scope_because) = contest.scope(is_by_client);
-    Choice {
-        targets: contest.answer_set(fallback.is_some()),
-        ttl,
-        ttl_because,
-        scope,
-        scope_because,
-        because,
-        margin: contest.margin(),
-        needs_measurement: contest.needs_measurement(),
-        candidates: entries.into_iter().map(Entry::into_candidate).collect(),
+    Lineup::new(view, rules).choose(view, rules, question)
+}
+
+impl Lineup {
+    /// Whom an answer to `question` names, and why. `view` and `rules` are those that the line-up
+    /// was made of.
+    #[must_use]
+    pub fn choose(&self, view: &View, rules: &SiteRules, question: &Question) -> Choice {
+        let told = |entries: &[Entry<'_>]| entries.iter().map(Entry::candidate).collect();
+        let (pick, candidates) = self.decide(view, rules, question, told);
+        Choice { pick, candidates }
+    }
+
+    /// The same without what is told of the candidates, for those who make choices by the
+    /// hundred thousand.
+    #[must_use]
+    pub fn pick(&self, view: &View, rules: &SiteRules, question: &Question) -> Pick {
+        self.decide(view, rules, question, |_| ()).0
+    }
+
+    /// The decision, and what `tell` makes of all who took part.
+    fn decide<T>(
+        &self,
+        view: &View,
+        rules: &SiteRules,
+        question: &Question,
+        tell: impl FnOnce(&[Entry<'_>]) -> T,
+    ) -> (Pick, T) {
+        let distances = distances(view, rules, self, &question.client);
+        let client = client_hash(rules, &question.client);
+        let asker = Asker::new(view, rules, self, question, client);
+        let mut entries = Entries::new();
+        for ((target, stand), distance) in rules.targets.iter().zip(&self.stands).zip(&distances) {
+            entries.push(Entry::new(&asker, rules, question.family, target, stand, distance));
+        }
+        let (pool, fallback) = pool(rules, &entries, question.family);
+        let is_level = matches!(fallback, Some(Because::BrownOut | Because::FallbackAll));
+        let mut ranked = if is_level { level(client, &pool) } else { rank(rules, client, &pool) };
+        let is_drawn =
+            ranked.order.len() > 1 && (is_level || rules.preset != Preset::FailoverOrder);
+        let is_by_client = is_drawn || self.tells_regions_apart;
+        let persisted = bind(&mut ranked, &entries, question);
+        let because = match (fallback, persisted) {
+            (_, true) => Because::Persisted,
+            (Some(fallback), false) => fallback,
+            (None, false) if is_shed(rules, client, &entries) => Because::ShedTo,
+            (None, false) if ranked.order.len() == 1 => Because::OnlyCandidate,
+            (None, false) if ranked.tie > 1 => Because::TieWithin,
+            (None, false) => Because::BestScore,
+        };
+        let contest = Contest { rules, question, lineup: self, entries: &entries, ranked: &ranked };
+        let (ttl, ttl_because) = contest.ttl(fallback.is_some(), client);
+        let (scope, scope_because) = contest.scope(is_by_client);
+        let pick = Pick {
+            targets: contest.answer_set(fallback.is_some()),
+            ttl,
+            ttl_because,
+            scope,
+            scope_because,
+            because,
+            margin: contest.margin(),
+            needs_measurement: contest.needs_measurement(),
+        };
+        (pick, tell(&entries))
     }
 }
 
@@ -86,28 +115,31 @@ const LAST_RESORT_TTL: Seconds = Seconds(10);
 /// A target in the funnel.
 struct Entry<'a> {
     target: &'a Target,
-    distance: &'a Distance,
+    stand: &'a Stand,
+    distance: &'a Distance<'a>,
     class: Class,
-    removal: Option<Removal>,
-    score: Score,
-    addresses: Vec<IpAddr>,
-    /// What it sheds, in thousandths.
-    shed: u16,
-    ramp: u16,
+    removal: Option<Box<Removal>>,
+    points: Points,
+    /// Of the family that is asked for.
+    addresses: &'a Arc<[IpAddr]>,
 }
+
+/// Every target: eight without asking for memory.
+type Entries<'a> = SmallVec<[Entry<'a>; 8]>;
 
 impl<'a> Entry<'a> {
     fn new(
         asker: &Asker<'_>,
         rules: &SiteRules,
         family: Family,
-        verdict: Option<&Verdict>,
         target: &'a Target,
-        distance: &'a Distance,
+        stand: &'a Stand,
+        distance: &'a Distance<'a>,
     ) -> Self {
-        let addresses = addresses(target, verdict, family);
+        let addresses = stand.addresses.of_family(family);
+        let verdict = stand.verdict.as_deref();
         let standing = verdict.map(|verdict| asker.standing(verdict));
-        let score = score(rules, target, distance, verdict, standing);
+        let points = Points::new(rules, &stand.burden, distance, standing);
         let (class, removal) = match asker.classify(target, verdict) {
             (class, removal) if class == Class::Barred => (class, removal),
             // It stands alone in its answer, as an alias.
@@ -117,38 +149,34 @@ impl<'a> Entry<'a> {
             }
             usable => usable,
         };
-        let shed = verdict.map_or(0, |verdict| verdict.shed.max(withheld(target, verdict)));
-        let ramp = verdict.map_or(1_000, |verdict| verdict.ramp);
-        Self { target, distance, class, removal, score, addresses, shed, ramp }
+        Self { target, stand, distance, class, removal, points, addresses }
     }
 
     fn runner(&'a self, index: usize) -> Runner<'a> {
-        Runner { index, target: self.target, score: &self.score, ramp: self.ramp }
+        Runner {
+            index,
+            target: self.target,
+            points: &self.points,
+            source: self.distance.source,
+            ramp: self.stand.ramp,
+        }
     }
 
-    fn into_candidate(self) -> Candidate {
-        Candidate { target: self.target.id.clone(), removed: self.removal, score: Some(self.score) }
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            target: self.target.id.clone(),
+            removed: self.removal.clone(),
+            score: Some(self.points.told(self.distance)),
+        }
     }
 }
-
-/// The target's addresses of `family`, without machines that are out of service. Of several
-/// machines all are named: a resolver takes them in turn.
-fn addresses(target: &Target, verdict: Option<&Verdict>, family: Family) -> Vec<IpAddr> {
-    let out = |node| verdict.is_some_and(|verdict| verdict.out.contains(node));
-    let nodes = target.nodes.iter().filter(|machine| !machine.node.as_ref().is_some_and(out));
-    let all = nodes.flat_map(|machine| machine.addresses.iter().copied());
-    all.filter(|address| family.admits(*address)).take(ADDRESSES_MAX).collect()
-}
-
-/// Addresses of one target in an answer: two targets with so many stay well below 512 octets.
-const ADDRESSES_MAX: usize = 8;
 
 /// Whether the target is configured by name, so that no address of it is known.
 fn is_by_name(target: &Target) -> bool {
-    target.nodes.iter().all(|machine| machine.addresses.is_empty())
+    target.addresses.of_family(Family::Any).is_empty()
 }
 
-fn unaddressable(target: &Target, family: Family) -> Removal {
+fn unaddressable(target: &Target, family: Family) -> Box<Removal> {
     let detail = match family {
         _ if is_by_name(target) => "configured by name, not by address",
         Family::V4 => "no IPv4 address",
@@ -156,7 +184,7 @@ fn unaddressable(target: &Target, family: Family) -> Removal {
         Family::Any => "no address",
     };
     let (reason, age, seen_by) = (Removed::NoAddressOfFamily, None, Vec::new());
-    Removal { reason, detail: detail.into(), age, seen_by }
+    Box::new(Removal { reason, detail: detail.into(), age, seen_by })
 }
 
 /// Those among whom the answer is chosen, with the last resort where one is needed.
@@ -164,12 +192,12 @@ fn pool<'a>(
     rules: &SiteRules,
     entries: &'a [Entry<'a>],
     family: Family,
-) -> (Vec<Runner<'a>>, Option<Because>) {
+) -> (Runners<'a>, Option<Because>) {
     // A backup of the family does not make up for it: the other family has better.
     let mut regular = entries.iter().filter(|entry| !entry.target.is_backup).map(|e| e.class);
     let lacking = regular.clone().any(|class| class == Class::Unaddressable);
     if lacking && regular.all(|class| matches!(class, Class::Unaddressable | Class::Barred)) {
-        return (Vec::new(), Some(Because::NoAddressOfFamily));
+        return (Runners::new(), Some(Because::NoAddressOfFamily));
     }
     let has = |class| entries.iter().any(|entry| entry.class == class);
     match resort(rules, has) {
@@ -180,15 +208,15 @@ fn pool<'a>(
                 entries.get(runner.index).is_some_and(|entry| !entry.addresses.is_empty())
             };
             if family != Family::Any && pool.iter().any(has_address) {
-                pool.retain(has_address);
+                pool.retain(|runner| has_address(runner));
             }
             (pool, because)
         }
-        Err(because) => (Vec::new(), Some(because)),
+        Err(because) => (Runners::new(), Some(because)),
     }
 }
 
-fn having<'a>(entries: &'a [Entry<'a>], wanted: &[Class]) -> Vec<Runner<'a>> {
+fn having<'a>(entries: &'a [Entry<'a>], wanted: &[Class]) -> Runners<'a> {
     let left = entries.iter().enumerate().filter(|(_, entry)| wanted.contains(&entry.class));
     left.map(|(index, entry)| entry.runner(index)).collect()
 }
@@ -240,25 +268,24 @@ fn apart<'e>(good: &[&'e Entry<'e>], most: usize) -> SmallVec<[&'e Entry<'e>; 4]
 }
 
 /// What is left to say once the order is known.
-struct Contest<'a> {
+struct Contest<'a, 'r> {
     rules: &'a SiteRules,
     question: &'a Question,
+    lineup: &'a Lineup,
     entries: &'a [Entry<'a>],
-    ranked: &'a Ranked<'a>,
-    /// Seconds until the hours of a target begin or end.
-    next_change: Option<u32>,
+    ranked: &'r Ranked<'a>,
 }
 
-impl Contest<'_> {
+impl Contest<'_, '_> {
     /// The first, and others that are nearly as good: each is another POP or server, so that no
     /// one failure takes them all.
-    fn answer_set(&self, last_resort: bool) -> Vec<Chosen> {
-        let Some(first) = self.ranked.order.first() else { return Vec::new() };
-        let limit = u64::from(first.score.points.0) * 13 / 10;
+    fn answer_set(&self, last_resort: bool) -> SmallVec<[Chosen; 2]> {
+        let Some(first) = self.ranked.order.first() else { return SmallVec::new() };
+        let limit = u64::from(first.points.sum.0) * 13 / 10;
         let is_alias = self.entries.get(first.index).is_some_and(|e| e.addresses.is_empty());
         let good = |at: usize, runner: &Runner<'_>| {
             let healthy = last_resort || self.class(runner) == Some(Class::Fit);
-            let near = at < self.ranked.tie || u64::from(runner.score.points.0) <= limit;
+            let near = at < self.ranked.tie || u64::from(runner.points.sum.0) <= limit;
             match self.question.client {
                 // A POP tries origins one after the other: the far one is better than none.
                 Client::Pop(_) => true,
@@ -273,7 +300,7 @@ impl Contest<'_> {
         let named = apart(&good, self.rules.answers_max);
         let chosen = |entry: &Entry<'_>| Chosen {
             target: entry.target.id.clone(),
-            addresses: entry.addresses.clone(),
+            addresses: Arc::clone(entry.addresses),
         };
         named.into_iter().map(chosen).collect()
     }
@@ -281,7 +308,7 @@ impl Contest<'_> {
     /// Long while everything is well known, short while it is not. Up to a tenth is taken off by
     /// client, so that not all ask again at once.
     fn ttl(&self, last_resort: bool, client: u64) -> (Seconds, TtlBecause) {
-        let longest = self.next_change.map_or(self.rules.ttl_max, |seconds| {
+        let longest = self.lineup.next_change.map_or(self.rules.ttl_max, |seconds| {
             Seconds(seconds.clamp(self.rules.ttl_min.0, self.rules.ttl_max.0))
         });
         let shortest = self.rules.ttl_min;
@@ -320,8 +347,8 @@ impl Contest<'_> {
     /// counts here that one unit's own case alone has brought about.
     fn scope(&self, is_by_client: bool) -> (u8, ScopeBecause) {
         let rules = self.rules;
-        let sheds = || self.entries.iter().any(|entry| entry.shed > 0);
-        let tells_apart = is_by_client || rules.is_by_place() || rules.binds() || sheds();
+        let sheds = || self.entries.iter().any(|entry| entry.stand.shed > 0);
+        let tells_apart = is_by_client || self.lineup.is_by_place || rules.binds() || sheds();
         match &self.question.client {
             Client::Unit(unit) if tells_apart => (unit.prefix_len(), ScopeBecause::ByClient),
             Client::Unit(_) | Client::Pop(_) => (0, ScopeBecause::SameForAll),
@@ -334,8 +361,8 @@ impl Contest<'_> {
             Preset::FailoverOrder | Preset::Weighted | Preset::Spread => return None,
         }
         let (first, rest) = self.ranked.order.split_first()?;
-        let next = rest.iter().map(|runner| runner.score.points).min()?;
-        Some(Micros(next.0.saturating_sub(first.score.points.0)))
+        let next = rest.iter().map(|runner| runner.points.sum).min()?;
+        Some(Micros(next.0.saturating_sub(first.points.sum.0)))
     }
 
     fn needs_measurement(&self) -> bool {
@@ -358,7 +385,7 @@ impl Contest<'_> {
 
     /// Whether clients are told apart by what a target sheds.
     fn is_shedding(&self) -> bool {
-        self.addressable().nth(1).is_some() && self.addressable().any(|entry| entry.shed > 0)
+        self.addressable().nth(1).is_some() && self.addressable().any(|entry| entry.stand.shed > 0)
     }
 
     fn addressable(&self) -> impl Iterator<Item = &Entry<'_>> {

@@ -50,12 +50,14 @@ impl Ageing {
         if age > self.expire {
             return 0;
         }
-        let past = (age - self.fresh).as_micros();
-        let half_life = self.half_life.as_micros().max(1);
+        // Fits for half a million years.
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let past = micros(age - self.fresh);
+        let half_life = micros(self.half_life).max(1);
         let halvings = u32::try_from(past / half_life).unwrap_or(u32::MAX);
-        let start = 1_000_u128.checked_shr(halvings).unwrap_or(0);
+        let start = 1_000_u64.checked_shr(halvings).unwrap_or(0);
         let end = start / 2;
-        let value = start - (start - end) * (past % half_life) / half_life;
+        let value = start - (start - end).saturating_mul(past % half_life) / half_life;
         u16::try_from(value).unwrap_or(0)
     }
 }

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use crate::atlas::Place;
 use crate::choice::Client;
 use crate::confidence::HALF;
-use crate::latency::Known;
+use crate::latency::{AllKnown, Known};
+use crate::lineup::{Lineup, Stand};
 use crate::rules::{SiteRules, Target};
 use crate::view::View;
 
@@ -23,8 +24,8 @@ const DEFAULT_RTT: Micros = Micros(100_000);
 const GLOBE_CONFIDENCE: u16 = 400;
 
 /// How far a target is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Distance {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Distance<'a> {
     pub(crate) rtt: Micros,
     pub(crate) spread: Micros,
     pub(crate) loss: u16,
@@ -34,13 +35,25 @@ pub(crate) struct Distance {
     pub(crate) confidence: u16,
     /// Through whom, where no probe at the target itself has spoken: its round trip to the client
     /// and the rest to the target, added up.
-    pub(crate) via: Option<PopId>,
+    pub(crate) via: Option<&'a PopId>,
     /// What the round trip may be at best. Through somebody else it is known only to lie between
     /// the difference of the two ways and their sum.
     pub(crate) least: Micros,
 }
 
-impl Distance {
+impl Distance<'_> {
+    /// Of a target of which nothing is known.
+    const UNKNOWN: Self = Self {
+        rtt: DEFAULT_RTT,
+        spread: Micros(0),
+        loss: 0,
+        source: RttSource::Default,
+        age: None,
+        confidence: 0,
+        via: None,
+        least: DEFAULT_RTT,
+    };
+
     pub(crate) fn certain(rtt: Micros, source: RttSource, age: Option<Seconds>) -> Self {
         Self {
             rtt,
@@ -66,22 +79,39 @@ impl Distance {
     }
 }
 
+/// The distances of a site's targets.
+pub(crate) type Distances<'a> = SmallVec<[Distance<'a>; 8]>;
+
 /// The distances of a site's targets, in their order. A target of which nothing is known counts
 /// as far as the farthest: not knowing must not win.
-pub(crate) fn distances(view: &View, rules: &SiteRules, client: &Client) -> Vec<Distance> {
-    let around = Around::new(view, client);
-    let known: Vec<Option<Distance>> =
-        rules.targets.iter().map(|target| around.distance(rules.preset, target)).collect();
-    let farthest = known.iter().flatten().map(|distance| distance.rtt).max();
-    let rtt = farthest.unwrap_or(DEFAULT_RTT).max(DEFAULT_RTT);
-    let default = Distance { confidence: 0, ..Distance::certain(rtt, RttSource::Default, None) };
-    let known = known.into_iter().map(|distance| distance.unwrap_or_else(|| default.clone()));
-    let known = rules.targets.iter().zip(known);
-    known.map(|(target, distance)| supposed(view, &target.id, distance)).collect()
+pub(crate) fn distances<'a>(
+    view: &'a View,
+    rules: &SiteRules,
+    lineup: &Lineup,
+    client: &Client,
+) -> Distances<'a> {
+    let around = Around { view, client, exact: OnceCell::new(), near: OnceCell::new() };
+    let mut all = Distances::new();
+    for (target, stand) in rules.targets.iter().zip(&lineup.stands) {
+        let known = around.distance(rules.preset, Goal { target, stand });
+        all.push(known.unwrap_or(Distance::UNKNOWN));
+    }
+    if all.contains(&Distance::UNKNOWN) {
+        let farthest = all.iter().map(|distance| distance.rtt).max().unwrap_or(DEFAULT_RTT);
+        for distance in all.iter_mut().filter(|distance| **distance == Distance::UNKNOWN) {
+            (distance.rtt, distance.least) = (farthest, farthest);
+        }
+    }
+    if !view.ways.is_empty() {
+        for (target, distance) in rules.targets.iter().zip(&mut all) {
+            *distance = supposed(view, &target.id, *distance);
+        }
+    }
+    all
 }
 
 /// `distance`, or what of it is supposed to be otherwise.
-fn supposed(view: &View, target: &TargetId, distance: Distance) -> Distance {
+fn supposed<'a>(view: &View, target: &TargetId, distance: Distance<'a>) -> Distance<'a> {
     let Some(way) = view.ways.get(target) else { return distance };
     let loss = way.loss.unwrap_or(distance.loss);
     match way.rtt {
@@ -90,11 +120,28 @@ fn supposed(view: &View, target: &TargetId, distance: Distance) -> Distance {
     }
 }
 
+/// A target whose distance is asked for.
+#[derive(Clone, Copy)]
+struct Goal<'g> {
+    target: &'g Target,
+    stand: &'g Stand,
+}
+
+impl Goal<'_> {
+    /// The time to connect from the POP of `known`, and no time from the target itself.
+    fn rest(self, view: &View, known: &Known) -> Option<Micros> {
+        if self.stand.own == Some(known.pop) {
+            return Some(Micros(0));
+        }
+        Some(self.stand.way(view, self.target, known.pop)?.0)
+    }
+}
+
 /// What is known around one client.
-struct Around<'a> {
+struct Around<'a, 'c> {
     view: &'a View,
-    client: &'a Client,
-    exact: OnceCell<Vec<Known>>,
+    client: &'c Client,
+    exact: OnceCell<AllKnown>,
     near: OnceCell<Near>,
 }
 
@@ -102,9 +149,9 @@ struct Around<'a> {
 struct Near {
     unit: IpNet,
     place: Option<Place>,
-    siblings: OnceCell<Vec<Known>>,
-    in_country: OnceCell<Vec<Known>>,
-    network: OnceCell<Vec<Known>>,
+    siblings: OnceCell<AllKnown>,
+    in_country: OnceCell<AllKnown>,
+    network: OnceCell<AllKnown>,
 }
 
 impl Near {
@@ -123,50 +170,46 @@ impl Near {
             Some(place) if place.asn != 0 && place.country != [0; 2] => {
                 view.network(place.asn, Some(place.country))
             }
-            Some(_) | None => Vec::new(),
+            Some(_) | None => AllKnown::new(),
         })
     }
 
     fn network(&self, view: &View) -> &[Known] {
         self.network.get_or_init(|| match &self.place {
             Some(place) if place.asn != 0 => view.network(place.asn, None),
-            Some(_) | None => Vec::new(),
+            Some(_) | None => AllKnown::new(),
         })
     }
 }
 
-impl<'a> Around<'a> {
-    fn new(view: &'a View, client: &'a Client) -> Self {
-        Self { view, client, exact: OnceCell::new(), near: OnceCell::new() }
-    }
-
-    fn distance(&self, preset: Preset, target: &Target) -> Option<Distance> {
+impl<'a> Around<'a, '_> {
+    fn distance(&self, preset: Preset, goal: Goal<'_>) -> Option<Distance<'a>> {
         match (preset, self.client) {
-            (Preset::GeoOnly, _) => self.by_place(target),
-            (Preset::SumNs, Client::Unit(_)) => self.by_name_server(target),
-            (_, Client::Pop(pop)) => self.of_pop(pop, target),
-            (_, Client::Unit(unit)) => self.of_unit(*unit, target),
+            (Preset::GeoOnly, _) => self.by_place(goal.target),
+            (Preset::SumNs, Client::Unit(_)) => self.by_name_server(goal.target),
+            (_, Client::Pop(pop)) => self.of_pop(pop, goal.target),
+            (_, Client::Unit(unit)) => self.of_unit(*unit, goal),
         }
     }
 
     /// The first rung of the ladder that is believed by half, else what all of them say together.
-    fn of_unit(&self, unit: IpNet, target: &Target) -> Option<Distance> {
+    fn of_unit(&self, unit: IpNet, goal: Goal<'_>) -> Option<Distance<'a>> {
         let exact = self.exact.get_or_init(|| self.view.exact(unit));
-        let measured = self.through(exact, target, RttSource::Measured);
+        let measured = self.through(exact, goal, RttSource::Measured);
         if measured.as_ref().is_some_and(Distance::is_sure) {
             return measured;
         }
         let near = self.near(unit);
         // Looked at one by one: the lower rungs cost more, and are seldom reached.
-        let rungs: [&dyn Fn() -> Option<Distance>; 6] = [
-            &|| self.through(near.siblings(self.view), target, RttSource::SiblingPrefix),
-            &|| self.through(near.in_country(self.view), target, RttSource::AsnCountryMedian),
-            &|| self.through(near.network(self.view), target, RttSource::AsnMedian),
-            &|| self.by_estimate(exact, target),
-            &|| self.by_estimate(near.siblings(self.view), target),
-            &|| self.on_the_globe(near.place.as_ref(), target),
+        let rungs: [&dyn Fn() -> Option<Distance<'a>>; 6] = [
+            &|| self.through(near.siblings(self.view), goal, RttSource::SiblingPrefix),
+            &|| self.through(near.in_country(self.view), goal, RttSource::AsnCountryMedian),
+            &|| self.through(near.network(self.view), goal, RttSource::AsnMedian),
+            &|| self.by_estimate(exact, goal),
+            &|| self.by_estimate(near.siblings(self.view), goal),
+            &|| self.on_the_globe(near.place.as_ref(), goal.target),
         ];
-        let mut doubtful: SmallVec<[Distance; 2]> = measured.into_iter().collect();
+        let mut doubtful: SmallVec<[Distance<'a>; 2]> = measured.into_iter().collect();
         for distance in rungs.iter().filter_map(|rung| rung()) {
             if distance.confidence >= HALF {
                 return Some(distance);
@@ -182,37 +225,32 @@ impl<'a> Around<'a> {
 
     /// `min over p of R(p, client) + R(p, target)`. A POP's own probe speaks for it alone where
     /// it has a word: it has measured the very path that the sum only bounds.
-    fn through(&self, known: &[Known], target: &Target, source: RttSource) -> Option<Distance> {
-        let own = known.iter().find(|known| is_pop(&target.id, &known.pop));
+    fn through(&self, known: &[Known], goal: Goal<'_>, source: RttSource) -> Option<Distance<'a>> {
+        let own = goal.stand.own.and_then(|own| known.iter().find(|known| known.pop == own));
         if let Some(own) = own.filter(|own| own.confidence >= HALF) {
-            return Some(self.distance_of(own, Micros(0), source, target));
+            return Some(self.distance_of(own, Micros(0), source, goal));
         }
         let sums = known.iter().filter_map(|known| {
-            let rest = if is_pop(&target.id, &known.pop) {
-                Micros(0)
-            } else {
-                self.view.connect(&known.pop, &target.id)?.0
-            };
+            let rest = goal.rest(self.view, known)?;
             Some((known.rtt.0.saturating_add(rest.0), rest, known))
         });
         // Believed values first, then the least sum; names settle the rest.
-        let best =
-            sums.min_by_key(|(sum, _, known)| (known.confidence < HALF, *sum, known.pop.clone()));
-        best.map(|(_, rest, known)| self.distance_of(known, rest, source, target))
+        let best = sums.min_by_key(|(sum, _, known)| (known.confidence < HALF, *sum, known.pop));
+        best.map(|(_, rest, known)| self.distance_of(known, rest, source, goal))
     }
 
     /// A measured leg to the client and a guessed one to the target.
-    fn by_estimate(&self, known: &[Known], target: &Target) -> Option<Distance> {
+    fn by_estimate(&self, known: &[Known], goal: Goal<'_>) -> Option<Distance<'a>> {
         let sums = known.iter().filter_map(|known| {
-            let rest = target.estimates.get(&known.pop)?;
+            let rest = goal.target.estimates.get(self.view.pop(known.pop)?)?;
             Some((known.rtt.0.saturating_add(rest.0), rest, known))
         });
-        let (_, rest, known) = sums.min_by_key(|(sum, _, known)| (*sum, known.pop.clone()))?;
-        Some(self.distance_of(known, *rest, RttSource::GeoEstimate, target))
+        let (_, rest, known) = sums.min_by_key(|(sum, _, known)| (*sum, known.pop))?;
+        Some(self.distance_of(known, *rest, RttSource::GeoEstimate, goal))
     }
 
     /// From a POP of ours: what its probe measures, else the distance on the globe.
-    fn of_pop(&self, pop: &PopId, target: &Target) -> Option<Distance> {
+    fn of_pop(&self, pop: &PopId, target: &Target) -> Option<Distance<'a>> {
         if let Some((rtt, age)) = self.view.connect(pop, &target.id) {
             return Some(Distance::certain(rtt, RttSource::Measured, Some(age)));
         }
@@ -222,7 +260,7 @@ impl<'a> Around<'a> {
 
     /// The globe alone: where the operator's databases see the client, else where the POP nearest
     /// to it is.
-    fn by_place(&self, target: &Target) -> Option<Distance> {
+    fn by_place(&self, target: &Target) -> Option<Distance<'a>> {
         let place = match self.client {
             Client::Pop(pop) => pop.clone(),
             Client::Unit(unit) => {
@@ -232,7 +270,8 @@ impl<'a> Around<'a> {
                 }
                 let exact = self.exact.get_or_init(|| self.view.exact(*unit));
                 let known = if exact.is_empty() { near.siblings(self.view) } else { exact };
-                known.iter().min_by_key(|known| (known.rtt, known.pop.clone()))?.pop.clone()
+                let nearest = known.iter().min_by_key(|known| (known.rtt, known.pop))?;
+                self.view.pop(nearest.pop)?.clone()
             }
         };
         let rtt = *target.estimates.get(&place)?;
@@ -240,7 +279,7 @@ impl<'a> Around<'a> {
     }
 
     /// From the client's place to the target's.
-    fn on_the_globe(&self, place: Option<&Place>, target: &Target) -> Option<Distance> {
+    fn on_the_globe(&self, place: Option<&Place>, target: &Target) -> Option<Distance<'a>> {
         let (from, to) = (place?.location.as_ref()?, target.location.as_ref()?);
         let rtt = self.view.model(to.region.as_deref()).estimate(from, to);
         let guess = Distance::certain(rtt, RttSource::GeoEstimate, None);
@@ -248,7 +287,7 @@ impl<'a> Around<'a> {
     }
 
     /// N22 read literally: name server to probe, and probe to target.
-    fn by_name_server(&self, target: &Target) -> Option<Distance> {
+    fn by_name_server(&self, target: &Target) -> Option<Distance<'a>> {
         let sums = self.view.to_probes.iter().filter_map(|(pop, rtt)| {
             let (rest, age) = if is_pop(&target.id, pop) {
                 (Micros(0), Seconds(0))
@@ -258,7 +297,7 @@ impl<'a> Around<'a> {
             Some((rtt.0.saturating_add(rest.0), age, pop))
         });
         let (sum, age, pop) = sums.min()?;
-        let via = (!is_pop(&target.id, pop)).then(|| pop.clone());
+        let via = (!is_pop(&target.id, pop)).then_some(pop);
         let certain = Distance::certain(Micros(sum), RttSource::Measured, Some(age));
         Some(Distance { via, ..certain })
     }
@@ -269,8 +308,9 @@ impl<'a> Around<'a> {
         known: &Known,
         rest: Micros,
         source: RttSource,
-        target: &Target,
-    ) -> Distance {
+        goal: Goal<'_>,
+    ) -> Distance<'a> {
+        let is_own = goal.stand.own == Some(known.pop);
         Distance {
             rtt: Micros(known.rtt.0.saturating_add(rest.0)),
             spread: known.spread,
@@ -278,7 +318,7 @@ impl<'a> Around<'a> {
             source,
             age: Some(self.view.age(known.at)),
             confidence: known.confidence,
-            via: (!is_pop(&target.id, &known.pop)).then(|| known.pop.clone()),
+            via: if is_own { None } else { self.view.pop(known.pop) },
             least: Micros(known.rtt.0.abs_diff(rest.0)),
         }
     }
@@ -286,13 +326,13 @@ impl<'a> Around<'a> {
 
 /// The mean of several doubtful distances, each counted as far as it is believed. The words are
 /// those of the one believed most.
-fn blend(rungs: &[Distance]) -> Option<Distance> {
+fn blend<'a>(rungs: &[Distance<'a>]) -> Option<Distance<'a>> {
     let most = rungs.iter().max_by_key(|rung| (rung.confidence, std::cmp::Reverse(rung.rtt)))?;
     let weight: u64 = rungs.iter().map(|rung| u64::from(rung.confidence)).sum();
     let sum: u64 =
         rungs.iter().map(|rung| u64::from(rung.rtt.0) * u64::from(rung.confidence)).sum();
     let rtt = sum.checked_div(weight).unwrap_or_else(|| most.rtt.0.into());
-    Some(Distance { rtt: Micros(u32::try_from(rtt).unwrap_or(u32::MAX)), ..most.clone() })
+    Some(Distance { rtt: Micros(u32::try_from(rtt).unwrap_or(u32::MAX)), ..*most })
 }
 
 fn is_pop(target: &TargetId, pop: &PopId) -> bool {

@@ -8,8 +8,10 @@
 //!   next [`View`], which costs little and is published whole.
 //! - Reader's side: [`choose()`] goes through the stages addressable → healthy → measured → scored
 //!   → tie → answer set → last resort, and keeps for each loser the reason (N2, N3, N5, N6).
+//! - [`Lineup`] keeps what of a choice is the same for all who ask under one view.
 //! - [`Rules::compile`] turns the configuration into integers once a version.
 
+mod addresses;
 mod assess;
 mod assume;
 mod atlas;
@@ -26,6 +28,7 @@ mod guard;
 mod health;
 mod latency;
 mod limits;
+mod lineup;
 mod lossy;
 mod plan;
 mod prices;
@@ -41,10 +44,11 @@ mod view;
 pub use atlas::{Atlas, AtlasError, Place};
 pub use bindings::{Bindings, Bound, Held, ROWS_MAX, Took};
 pub use board::{Board, Recorded};
-pub use choice::{Choice, Chosen, Client, Family, Question};
+pub use choice::{Choice, Chosen, Client, Family, Pick, Question};
 pub use choose::choose;
 pub use demand::Demand;
 pub use digest::{Ledger, Missing};
+pub use lineup::Lineup;
 pub use replay::{Input, Replay, ReplayError, Start, in_force};
 pub use rival::rivals;
 pub use rules::{Rules, SiteRules, Target, TargetNode};

@@ -5,27 +5,33 @@
 
 use popnet_config::network::Preset;
 use popnet_terms::RttSource;
-use popnet_wire::logging::Score;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::choice::Client;
 use crate::rules::{SiteRules, Target};
+use crate::score::Points;
 
 /// A candidate that may be named.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runner<'a> {
-    /// Its place among the site's targets.
+    /// Its place among the site's targets, which is that of its name.
     pub(crate) index: usize,
     pub(crate) target: &'a Target,
-    pub(crate) score: &'a Score,
+    pub(crate) points: &'a Points,
+    /// How its distance is known.
+    pub(crate) source: RttSource,
     /// The share of its weight that it has after it came back, in thousandths.
     pub(crate) ramp: u16,
 }
 
+/// Several of them: eight without asking for memory.
+pub(crate) type Runners<'a> = SmallVec<[Runner<'a>; 8]>;
+
 /// The candidates in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Ranked<'a> {
-    pub(crate) order: Vec<Runner<'a>>,
+    pub(crate) order: Runners<'a>,
     /// How many at the front share the clients among them.
     pub(crate) tie: usize,
 }
@@ -74,51 +80,43 @@ const SHED_SALT: u64 = 0x7368_6564;
 
 /// The configured order.
 fn in_order<'a>(runners: &[Runner<'a>]) -> Ranked<'a> {
-    let mut order = runners.to_vec();
-    order.sort_by(|a, b| (a.target.order, &a.target.id).cmp(&(b.target.order, &b.target.id)));
+    let mut order = Runners::from_slice(runners);
+    order.sort_unstable_by_key(|runner| (runner.target.order, runner.index));
     Ranked { order, tie: 1 }
 }
 
 /// Everybody shares, by configured weight.
 fn shared<'a>(client: u64, runners: &[Runner<'a>], weight: impl Fn(&Target) -> u64) -> Ranked<'a> {
     let weight = |r: &Runner<'a>| u128::from(weight(r.target)) * back(r);
-    let draws = runners.iter().map(|r| (Draw::new(client, r.target, weight(r)), *r));
-    let order = drawn(draws.collect());
+    let order = drawn(client, runners.iter().map(|r| (weight(r), *r)).collect());
     Ranked { tie: order.len(), order }
 }
 
 /// The lowest score; who is within the band shares.
 fn fastest<'a>(rules: &SiteRules, client: u64, runners: &[Runner<'a>]) -> Ranked<'a> {
-    if runners.iter().all(|r| r.score.rtt_source == RttSource::Default) {
+    if runners.iter().all(|r| r.source == RttSource::Default) {
         return unmeasured(runners);
     }
-    banded(rules, client, runners, |runner| u64::from(runner.score.points.0))
+    banded(rules, client, runners, |runner| u64::from(runner.points.sum.0))
 }
 
 /// Nothing is known of this client: score without distance, then price, then name.
 fn unmeasured<'a>(runners: &[Runner<'a>]) -> Ranked<'a> {
-    let mut order = runners.to_vec();
-    order.sort_by(|a, b| {
-        let key = |r: &Runner<'a>| (whole_ms(r.score.points.0.into()), r.target.cost);
-        key(a).cmp(&key(b)).then_with(|| a.target.id.cmp(&b.target.id))
-    });
+    let mut order = Runners::from_slice(runners);
+    order.sort_unstable_by_key(|r| (whole_ms(r.points.sum.0.into()), r.target.cost, r.index));
     Ranked { order, tie: 1 }
 }
 
 /// Among those within the band of the fastest, price aside, the cheapest; equal prices share.
 fn cheapest<'a>(rules: &SiteRules, client: u64, runners: &[Runner<'a>]) -> Ranked<'a> {
-    let free = |r: &Runner<'a>| u64::from(r.score.points.0.saturating_sub(r.score.cost.0));
+    let free = |r: &Runner<'a>| u64::from(r.points.sum.0.saturating_sub(r.points.cost.0));
     let best = runners.iter().map(free).min().unwrap_or(0);
     let near = |r: &&Runner<'a>| free(r) <= best.saturating_add(band(rules, best));
     let lowest = runners.iter().filter(near).map(|r| r.target.cost).min();
-    let (cheap, rest): (Vec<Runner<'a>>, Vec<Runner<'a>>) =
+    let (cheap, mut rest): (Runners<'a>, Runners<'a>) =
         runners.iter().copied().partition(|r| near(&r) && Some(r.target.cost) == lowest);
     let mut ranked = banded(rules, client, &cheap, free);
-    let mut rest = rest;
-    rest.sort_by(|a, b| {
-        let key = |r: &Runner<'a>| (!near(&r), r.target.cost, whole_ms(free(r)));
-        key(a).cmp(&key(b)).then_with(|| a.target.id.cmp(&b.target.id))
-    });
+    rest.sort_unstable_by_key(|r| (!near(&r), r.target.cost, whole_ms(free(r)), r.index));
     ranked.order.extend(rest);
     ranked
 }
@@ -132,23 +130,23 @@ fn banded<'a>(
     let score = |runner: &Runner<'a>| whole_ms(key(runner)) * 1_000;
     let best = runners.iter().map(score).min().unwrap_or(0);
     let band = band(rules, best);
-    let mut draws = Vec::new();
-    let mut rest = Vec::new();
+    let mut shares = Shares::new();
+    let mut rest: SmallVec<[(u64, Runner<'a>); 8]> = SmallVec::new();
     for runner in runners {
         let behind = score(runner) - best;
         if behind == 0 || behind < band {
             // One more than the rest of the band: with a band of 0 equals still share.
             let weight = u128::from(runner.target.capacity) * u128::from(band - behind + 1);
             let weight = weight * back(runner);
-            draws.push((Draw::new(client, runner.target, weight), *runner));
+            shares.push((weight, *runner));
         } else {
-            rest.push(*runner);
+            rest.push((behind, *runner));
         }
     }
-    rest.sort_by(|a, b| score(a).cmp(&score(b)).then_with(|| a.target.id.cmp(&b.target.id)));
-    let mut order = drawn(draws);
+    rest.sort_unstable_by_key(|(behind, runner)| (*behind, runner.index));
+    let mut order = drawn(client, shares);
     let tie = order.len();
-    order.extend(rest);
+    order.extend(rest.into_iter().map(|(_, runner)| runner));
     Ranked { order, tie }
 }
 
@@ -161,6 +159,9 @@ fn band(rules: &SiteRules, best: u64) -> u64 {
 fn whole_ms(micros: u64) -> u64 {
     (micros + 500) / 1_000
 }
+
+/// Weights and those who have them.
+type Shares<'a> = SmallVec<[(u128, Runner<'a>); 4]>;
 
 /// A target's draw for one client: the least `-log2(hash) / weight` wins.
 #[derive(Clone, Copy, Debug)]
@@ -190,9 +191,17 @@ fn back(runner: &Runner<'_>) -> u128 {
     runner.ramp.clamp(1, 1_000).into()
 }
 
-fn drawn<'a>(mut draws: Vec<(Draw, Runner<'a>)>) -> Vec<Runner<'a>> {
-    draws
-        .sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.target.id.cmp(&other.target.id)));
+/// Those who share, by their draws. One alone need not draw.
+fn drawn<'a>(client: u64, shares: Shares<'a>) -> Runners<'a> {
+    if let [(_, only)] = shares.as_slice() {
+        return Runners::from_slice(&[*only]);
+    }
+    let draw =
+        |(weight, runner): (u128, Runner<'a>)| (Draw::new(client, runner.target, weight), runner);
+    let mut draws: SmallVec<[(Draw, Runner<'a>); 4]> = shares.into_iter().map(draw).collect();
+    draws.sort_unstable_by(|(a, one), (b, other)| {
+        a.cmp(b).then_with(|| one.index.cmp(&other.index))
+    });
     draws.into_iter().map(|(_, runner)| runner).collect()
 }
 

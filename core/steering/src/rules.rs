@@ -16,6 +16,7 @@ use popnet_terms::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::addresses::Addresses;
 use crate::geo::Model;
 use crate::limits::Limits;
 
@@ -123,6 +124,8 @@ pub struct Target {
     pub id: TargetId,
     /// A POP's caches, or the one server of an origin.
     pub nodes: Vec<TargetNode>,
+    /// Those of all its machines.
+    pub(crate) addresses: Addresses,
     /// Price in thousandths of the unit.
     pub cost: u32,
     /// What it can carry beside the site's other targets; at least 1.
@@ -196,11 +199,6 @@ impl SiteRules {
         level_capacity(&mut targets);
         let rules = Self::assemble(network, name, site, policy, form, targets);
         Self { answers_max: FETCH_ANSWERS, ..rules }
-    }
-
-    /// Whether it matters where the client is to who may be named.
-    pub(crate) fn is_by_place(&self) -> bool {
-        self.targets.iter().any(|target| target.limits.is_by_place())
     }
 
     /// Whether clients are bound to what they got.
@@ -291,6 +289,7 @@ fn pops(network: &Network, site: &Site) -> Vec<Target> {
                 })
                 .collect();
             (!nodes.is_empty()).then(|| Target {
+                addresses: Addresses::of(&nodes.iter()),
                 hash: xxh3_64(id.as_str().as_bytes()),
                 id: TargetId::Pop(id.clone()),
                 nodes,
@@ -318,13 +317,13 @@ fn origins(network: &Network, site: &Site, group: &OriginGroupId) -> Vec<Target>
     servers.sort_by_key(|(_, server)| std::cmp::Reverse(thousandths(server.weight.unwrap_or(1.0))));
     let of = |(order, (key, server)): (usize, (&String, &OriginServer))| {
         let id = OriginId { group: group.clone(), server: key.as_str().into() };
+        let addresses = literal(&server.address).into_iter().collect();
+        let nodes = vec![TargetNode { node: None, addresses }];
         Target {
             hash: xxh3_64(id.to_string().as_bytes()),
             id: TargetId::Origin(id),
-            nodes: vec![TargetNode {
-                node: None,
-                addresses: literal(&server.address).into_iter().collect(),
-            }],
+            addresses: Addresses::of(&nodes.iter()),
+            nodes,
             cost: thousandths(server.cost.unwrap_or(1.0)),
             capacity: carries(server.capacity.as_ref()),
             weight: u64::from(thousandths(server.weight.unwrap_or(1.0))).max(1),

@@ -23,43 +23,90 @@ const UNKNOWN_PENALTY_US: u64 = 100_000;
 /// one of many say so now and then, and clients who move and come back for it swing.
 const DISSENT_FREE: u16 = 250;
 
-/// The score of `target` at `distance`. A target that is removed is scored as if it were up:
-/// that is what it would have had. `standing` is how it stands for the client's region.
-pub(crate) fn score(
-    rules: &SiteRules,
-    target: &Target,
-    distance: &Distance,
-    verdict: Option<&Verdict>,
-    standing: Option<Standing>,
-) -> Score {
-    let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
-    // Where a target's own site sheds what is too much, load moves nobody else: a second loop,
-    // steeper the higher the load and as late as answers last, would swing against the first.
-    let is_kept = verdict.is_some_and(|verdict| verdict.is_kept);
-    let counted = if is_kept { 0 } else { load };
-    let spread = weigh(u64::from(distance.spread.0), rules.spread_weight);
-    let latency = weigh(u64::from(distance.rtt.0) + spread, rules.latency_weight);
-    let loss = weigh(loss_us(distance.rtt, distance.loss), rules.loss_weight);
-    let load_us = weigh(queue_us(counted), rules.load_weight);
-    let whole = weigh(u64::from(rules.cost_worth.0), target.cost);
-    let share = verdict.and_then(|verdict| verdict.toll).map_or(1_000, |toll| toll.price);
-    let cost = weigh(whole, share.into());
-    let penalty = penalty_us(standing, verdict.map_or(0, |verdict| verdict.dissent));
-    Score {
-        points: micros(
-            (latency + loss + load_us + cost + penalty).saturating_add_signed(-target.bias),
-        ),
-        rtt: distance.rtt,
-        rtt_source: distance.source,
-        rtt_age: distance.age,
-        rtt_via: distance.via.clone(),
-        latency: micros(latency),
-        loss_permille: distance.loss,
-        loss: micros(loss),
-        load_permille: load,
-        load: micros(load_us),
-        cost: micros(cost),
-        penalty: micros(penalty),
+/// What a target's load and price weigh, whoever asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Burden {
+    /// In thousandths.
+    load_permille: u16,
+    load: u64,
+    cost: u64,
+    /// Called down by so many POPs although it is up, in thousandths.
+    dissent: u16,
+    bias: i64,
+}
+
+impl Burden {
+    pub(crate) fn new(rules: &SiteRules, target: &Target, verdict: Option<&Verdict>) -> Self {
+        let load = verdict.and_then(|verdict| verdict.load).unwrap_or(0);
+        // Where a target's own site sheds what is too much, load moves nobody else: a second loop,
+        // steeper the higher the load and as late as answers last, would swing against the first.
+        let is_kept = verdict.is_some_and(|verdict| verdict.is_kept);
+        let counted = if is_kept { 0 } else { load };
+        let whole = weigh(u64::from(rules.cost_worth.0), target.cost);
+        let share = verdict.and_then(|verdict| verdict.toll).map_or(1_000, |toll| toll.price);
+        Self {
+            load_permille: load,
+            load: weigh(queue_us(counted), rules.load_weight),
+            cost: weigh(whole, share.into()),
+            dissent: verdict.map_or(0, |verdict| verdict.dissent),
+            bias: target.bias,
+        }
+    }
+}
+
+/// A sum and its terms, in microseconds-equivalent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Points {
+    pub(crate) sum: Micros,
+    pub(crate) cost: Micros,
+    latency: Micros,
+    loss: Micros,
+    load_permille: u16,
+    load: Micros,
+    penalty: Micros,
+}
+
+impl Points {
+    /// Those of a target with `burden` at `distance`. One that is removed is scored as if it were
+    /// up: that is what it would have had. `standing` is how it stands for the client's region.
+    pub(crate) fn new(
+        rules: &SiteRules,
+        burden: &Burden,
+        distance: &Distance<'_>,
+        standing: Option<Standing>,
+    ) -> Self {
+        let spread = weigh(u64::from(distance.spread.0), rules.spread_weight);
+        let latency = weigh(u64::from(distance.rtt.0) + spread, rules.latency_weight);
+        let loss = weigh(loss_us(distance.rtt, distance.loss), rules.loss_weight);
+        let penalty = penalty_us(standing, burden.dissent);
+        let all = latency + loss + burden.load + burden.cost + penalty;
+        Self {
+            sum: micros(all.saturating_add_signed(-burden.bias)),
+            latency: micros(latency),
+            loss: micros(loss),
+            load_permille: burden.load_permille,
+            load: micros(burden.load),
+            cost: micros(burden.cost),
+            penalty: micros(penalty),
+        }
+    }
+
+    /// As they are told, beside the distance that they rest on.
+    pub(crate) fn told(&self, distance: &Distance<'_>) -> Score {
+        Score {
+            points: self.sum,
+            rtt: distance.rtt,
+            rtt_source: distance.source,
+            rtt_age: distance.age,
+            rtt_via: distance.via.cloned(),
+            latency: self.latency,
+            loss_permille: distance.loss,
+            loss: self.loss,
+            load_permille: self.load_permille,
+            load: self.load,
+            cost: self.cost,
+            penalty: self.penalty,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use popnet_wire::logging::Removal;
 
 use crate::choice::{Client, Question};
 use crate::limits::Whereabouts;
+use crate::lineup::Lineup;
 use crate::rank::shed_draw;
 use crate::rules::{SiteRules, Target};
 use crate::view::{Standing, Verdict, View};
@@ -52,8 +53,6 @@ pub(crate) struct Asker<'a> {
     /// The client's place on the hash's circle.
     draw: u64,
     region: Option<Arc<str>>,
-    /// Whether regions see any target otherwise than the world does.
-    pub(crate) tells_regions_apart: bool,
     /// `None` for a POP of ours, and where it matters to no target.
     place: Option<Whereabouts>,
     now: Timestamp,
@@ -63,15 +62,12 @@ impl<'a> Asker<'a> {
     pub(crate) fn new(
         view: &View,
         rules: &'a SiteRules,
+        lineup: &Lineup,
         question: &'a Question,
         draw: u64,
     ) -> Self {
-        let differs = |target: &Target| {
-            view.verdict(&target.id).is_some_and(|verdict| !verdict.regions.is_empty())
-        };
         // Where every region sees the same there is no need to know the client's.
-        let differs = rules.targets.iter().any(differs);
-        let is_by_place = rules.is_by_place();
+        let (differs, is_by_place) = (lineup.tells_regions_apart, lineup.is_by_place);
         let known = (differs || is_by_place).then(|| region(view, rules, &question.client));
         let known = known.flatten();
         let place = match question.client {
@@ -83,7 +79,7 @@ impl<'a> Asker<'a> {
             Client::Pop(_) => None,
         };
         let region = known.filter(|_| differs);
-        Self { rules, question, draw, region, tells_regions_apart: differs, place, now: view.at }
+        Self { rules, question, draw, region, place, now: view.at }
     }
 
     /// How `verdict` stands here.
@@ -96,7 +92,7 @@ impl<'a> Asker<'a> {
         &self,
         target: &Target,
         verdict: Option<&Verdict>,
-    ) -> (Class, Option<Removal>) {
+    ) -> (Class, Option<Box<Removal>>) {
         if let Some((reason, detail)) = target.limits.bars(self.place.as_ref(), self.now) {
             return (Class::Barred, Some(configured(reason, detail)));
         }
@@ -108,10 +104,15 @@ impl<'a> Asker<'a> {
         (class, removal)
     }
 
-    fn by_health(&self, target: &Target, verdict: Option<&Verdict>) -> (Class, Option<Removal>) {
+    fn by_health(
+        &self,
+        target: &Target,
+        verdict: Option<&Verdict>,
+    ) -> (Class, Option<Box<Removal>>) {
         let Some(verdict) = verdict else { return (Class::Unknown, None) };
         let removal = |reason: Removed, detail: Arc<str>| {
-            Some(Removal { reason, detail, age: verdict.age, seen_by: verdict.seen_by.clone() })
+            let (age, seen_by) = (verdict.age, verdict.seen_by.clone());
+            Some(Box::new(Removal { reason, detail, age, seen_by }))
         };
         let standing = self.standing(verdict);
         let because = |usual: Removed| match &self.region {
@@ -177,8 +178,8 @@ impl<'a> Asker<'a> {
 }
 
 /// A removal by the configuration alone.
-fn configured(reason: Removed, detail: Arc<str>) -> Removal {
-    Removal { reason, detail, age: None, seen_by: Vec::new() }
+fn configured(reason: Removed, detail: Arc<str>) -> Box<Removal> {
+    Box::new(Removal { reason, detail, age: None, seen_by: Vec::new() })
 }
 
 /// The share of clients, in thousandths, that a target does not get whose `reserve` is nearly
@@ -201,8 +202,8 @@ fn region(view: &View, rules: &SiteRules, client: &Client) -> Option<Arc<str>> {
         Client::Pop(pop) => rules.regions.get(pop).cloned(),
         Client::Unit(unit) => {
             let known = view.exact(*unit);
-            let near = known.iter().min_by_key(|known| (known.rtt, &known.pop))?;
-            rules.regions.get(&near.pop).cloned()
+            let near = known.iter().min_by_key(|known| (known.rtt, known.pop))?;
+            rules.regions.get(view.pop(near.pop)?).cloned()
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::assume::Way;
 use crate::atlas::{Atlas, Place};
 use crate::confidence::Ageing;
 use crate::geo::{Model, Models};
-use crate::latency::{Known, Table};
+use crate::latency::{AllKnown, PopNo, Table};
 pub use crate::prices::{Toll, TollBecause};
 
 /// What is known at one instant. Cheap to clone.
@@ -154,8 +154,8 @@ impl View {
     /// The round trip from `pop` to `client` and its age, when `pop` has measured exactly it.
     #[must_use]
     pub fn rtt(&self, pop: &PopId, client: IpNet) -> Option<(Micros, Seconds)> {
-        let known = self.latency.exact(client, self.latency_ageing, self.at);
-        let found = known.into_iter().find(|known| known.pop == *pop)?;
+        let pop = self.latency.number(pop)?;
+        let found = self.exact(client).into_iter().find(|known| known.pop == pop)?;
         Some((found.rtt, seconds(self.at, found.at)))
     }
 
@@ -166,17 +166,32 @@ impl View {
         Some((found.rtt, seconds(self.at, found.at)))
     }
 
-    pub(crate) fn exact(&self, client: IpNet) -> Vec<Known> {
+    /// The POPs that have measured clients, in order of their numbers.
+    pub(crate) fn pops(&self) -> &[PopId] {
+        self.latency.pops()
+    }
+
+    /// What a POP that has measured is called.
+    pub(crate) fn pop(&self, number: PopNo) -> Option<&PopId> {
+        self.latency.pop(number)
+    }
+
+    /// The number by which `pop` is known in this view, if it has measured anything.
+    pub(crate) fn number(&self, pop: &PopId) -> Option<PopNo> {
+        self.latency.number(pop)
+    }
+
+    pub(crate) fn exact(&self, client: IpNet) -> AllKnown {
         self.latency.exact(client, self.latency_ageing, self.at)
     }
 
     /// What each POP knows of the prefix around a client.
-    pub(crate) fn siblings(&self, client: IpNet, announced: Option<IpNet>) -> Vec<Known> {
+    pub(crate) fn siblings(&self, client: IpNet, announced: Option<IpNet>) -> AllKnown {
         self.latency.siblings(client, announced, Ageing::path(), self.at)
     }
 
     /// What each POP knows of a network, in one country or everywhere.
-    pub(crate) fn network(&self, asn: u32, country: Option<[u8; 2]>) -> Vec<Known> {
+    pub(crate) fn network(&self, asn: u32, country: Option<[u8; 2]>) -> AllKnown {
         self.latency.network(asn, country, Ageing::path(), self.at)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use popnet_config::network::Network;
-use popnet_steering::{Atlas, Board, Ledger, View};
+use popnet_steering::{Atlas, Board, Ledger, Lineup, Pick, Question, SiteRules, View};
 use popnet_terms::{NodeName, PopId, Timestamp};
 use popnet_wire::frame::{Conversation, encode};
 use popnet_wire::probing::{Datagram, Digest, Need, Needs, Repair, Report};
@@ -36,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) pop: usize,
     pub(crate) board: Board,
     pub(crate) view: Arc<View>,
+    /// Those of the sites under the view that were asked for.
+    lineups: Vec<Option<Lineup>>,
     pub(crate) is_up: bool,
     /// Its clock minus the true time.
     pub(crate) offset_us: i64,
@@ -63,6 +65,7 @@ impl Server {
             pop,
             board,
             view,
+            lineups: Vec::new(),
             is_up: false,
             offset_us: 0,
             ledger: Ledger::default(),
@@ -128,6 +131,22 @@ impl Server {
 
     pub(crate) fn publish(&mut self, now: Timestamp) {
         self.view = Arc::new(self.board.view(self.local(now)));
+        self.lineups.clear();
+    }
+
+    /// Whom this server names for `question` about the site with this number and these rules.
+    pub(crate) fn pick(&mut self, site: usize, rules: &SiteRules, question: &Question) -> Pick {
+        let view = &self.view;
+        if self.lineups.len() <= site {
+            self.lineups.resize_with(site + 1, || None);
+        }
+        match self.lineups.get_mut(site) {
+            Some(place) => {
+                let lineup = place.get_or_insert_with(|| Lineup::new(view, rules));
+                lineup.pick(view, rules, question)
+            }
+            None => Lineup::new(view, rules).pick(view, rules, question),
+        }
     }
 
     /// Writes to disk.

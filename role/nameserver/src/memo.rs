@@ -2,12 +2,14 @@
 //! client's unit and the type (steering model, section 1): until one of them changes, it is made
 //! once. Each worker has its own memo, so that none waits for another.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use popnet_answer::SiteIndex;
 use popnet_dns::Rtype;
+use popnet_steering::Lineup;
 
 use crate::steer::Steered;
 
@@ -47,22 +49,53 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     places: Vec<Option<(Key, Arc<Steered>)>>,
+    pub(crate) lineups: Lineups,
+}
+
+/// The line-ups of the sites that were asked for under one view.
+#[derive(Debug, Default)]
+pub(crate) struct Lineups {
+    /// The numbers of their table and their view.
+    of: (u64, u64),
+    sites: HashMap<SiteIndex, Lineup>,
+}
+
+impl Lineups {
+    /// That of `site` under the table and the view with the numbers `of`: the one kept, else what
+    /// `make` makes.
+    pub(crate) fn get(
+        &mut self,
+        of: (u64, u64),
+        site: SiteIndex,
+        make: impl FnOnce() -> Lineup,
+    ) -> &Lineup {
+        if self.of != of {
+            self.sites.clear();
+            self.of = of;
+        }
+        self.sites.entry(site).or_insert_with(make)
+    }
 }
 
 impl Memo {
     /// A memo of at most `places` choices.
     pub(crate) fn new(places: usize) -> Self {
-        Self { places: vec![None; places] }
+        Self { places: vec![None; places], lineups: Lineups::default() }
     }
 
     /// The choice for `key`: the one kept, else what `choose` says.
-    pub(crate) fn get(&mut self, key: Key, choose: impl FnOnce() -> Steered) -> Arc<Steered> {
+    pub(crate) fn get(
+        &mut self,
+        key: Key,
+        choose: impl FnOnce(&mut Lineups) -> Steered,
+    ) -> Arc<Steered> {
         let at = key.place(self.places.len());
-        let Some(place) = self.places.get_mut(at) else { return Arc::new(choose()) };
+        let lineups = &mut self.lineups;
+        let Some(place) = self.places.get_mut(at) else { return Arc::new(choose(lineups)) };
         match place {
             Some((kept, steered)) if *kept == key => Arc::clone(steered),
             _ => {
-                let steered = Arc::new(choose());
+                let steered = Arc::new(choose(lineups));
                 *place = Some((key, Arc::clone(&steered)));
                 steered
             }
@@ -73,21 +106,21 @@ impl Memo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use popnet_steering::Choice;
+    use popnet_steering::{Choice, Pick};
     use popnet_terms::{Because, ScopeBecause, Seconds, TtlBecause};
 
     fn steered(ttl: u32) -> Steered {
-        let choice = Choice {
-            targets: Vec::new(),
+        let pick = Pick {
+            targets: [].into_iter().collect(),
             ttl: Seconds(ttl),
             ttl_because: TtlBecause::Settled,
             scope: 0,
             scope_because: ScopeBecause::SameForAll,
             because: Because::BestScore,
             margin: None,
-            candidates: [].into(),
             needs_measurement: false,
         };
+        let choice = Choice { pick, candidates: [].into() };
         Steered { choice, addresses: [].into(), chosen: [].into(), alias: None, wish: None }
     }
 
@@ -96,8 +129,8 @@ mod tests {
         let mut memo = Memo::new(64);
         let unit = "192.0.2.0/24".parse().unwrap();
         let key = Key { table: 1, view: 1, site: 0, unit, qtype: Rtype::A };
-        assert_eq!(memo.get(key, || steered(1)).choice.ttl, Seconds(1));
-        assert_eq!(memo.get(key, || unreachable!("it is kept")).choice.ttl, Seconds(1));
+        assert_eq!(memo.get(key, |_| steered(1)).choice.ttl, Seconds(1));
+        assert_eq!(memo.get(key, |_| unreachable!("it is kept")).choice.ttl, Seconds(1));
         let others = [
             Key { table: 2, ..key },
             Key { view: 2, ..key },
@@ -106,7 +139,7 @@ mod tests {
             Key { qtype: Rtype::AAAA, ..key },
         ];
         for other in others {
-            assert_eq!(memo.get(other, || steered(2)).choice.ttl, Seconds(2), "{other:?}");
+            assert_eq!(memo.get(other, |_| steered(2)).choice.ttl, Seconds(2), "{other:?}");
         }
     }
 
@@ -126,7 +159,7 @@ mod tests {
         let unit = "2001:db8::/48".parse().unwrap();
         let key = Key { table: 1, view: 1, site: 0, unit, qtype: Rtype::A };
         let mut memo = Memo::default();
-        assert_eq!(memo.get(key, || steered(1)).choice.ttl, Seconds(1));
-        assert_eq!(memo.get(key, || steered(2)).choice.ttl, Seconds(2));
+        assert_eq!(memo.get(key, |_| steered(1)).choice.ttl, Seconds(1));
+        assert_eq!(memo.get(key, |_| steered(2)).choice.ttl, Seconds(2));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use ipnet::IpNet;
 use popnet_config::network::{PersistBy, PersistMode};
 use popnet_dns::Rtype;
-use popnet_steering::{Held, View};
+use popnet_steering::{Held, Lineup, View};
 use popnet_terms::{Because, Removed, SiteName, TargetId};
 use popnet_wire::control::Problem;
 use popnet_wire::inquiring::{Move, Moves, SiteMoves};
@@ -58,7 +58,7 @@ impl<'a> Side<'a> {
     }
 
     /// What clients of `unit` get: for A, and where that is nothing, for AAAA.
-    fn choose(&self, site: &SiteEntry, unit: IpNet, held: Option<&Held>) -> Steered {
+    fn choose(&self, site: (&SiteEntry, &Lineup), unit: IpNet, held: Option<&Held>) -> Steered {
         let four = for_unit(self.table, self.view, site, unit, Rtype::A, held);
         if !four.chosen.is_empty() {
             return four;
@@ -75,6 +75,8 @@ fn compare(shared: &Shared, now: &Side<'_>, then: &Side<'_>) -> Moves {
     let demand = shared.demand.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let sites = names.into_iter().map(|name| {
         let (old, new) = (before.get(name).copied(), after.get(name).copied());
+        let before = old.map(|site| (site, Lineup::new(now.view, &site.answered)));
+        let after = new.map(|site| (site, Lineup::new(then.view, &site.answered)));
         let mut counts: BTreeMap<Way, Count> = BTreeMap::new();
         let mut all = Count::default();
         // Those who ask most are looked at, measured or not.
@@ -84,8 +86,11 @@ fn compare(shared: &Shared, now: &Side<'_>, then: &Side<'_>) -> Moves {
             let asked = demand.of(name, *unit).into();
             all.add(asked);
             let held = old.and_then(|site| bound(shared, site, *unit));
-            let old = old.map(|site| now.choose(site, *unit, held.as_ref()));
-            let new = new.map(|site| then.choose(site, *unit, held.as_ref()));
+            let choose = |side: &Side<'_>, of: &Option<(&SiteEntry, Lineup)>| {
+                let (site, lineup) = of.as_ref()?;
+                Some(side.choose((site, lineup), *unit, held.as_ref()))
+            };
+            let (old, new) = (choose(now, &before), choose(then, &after));
             if let Some(way) = Way::between(old.as_ref(), new.as_ref()) {
                 counts.entry(way).or_default().add(asked);
             }

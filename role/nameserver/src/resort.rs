@@ -96,20 +96,21 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use popnet_steering::Pick;
     use popnet_terms::{ScopeBecause, Seconds};
 
     fn choice(because: Because, ttl_because: TtlBecause) -> Choice {
-        Choice {
-            targets: Vec::new(),
+        let pick = Pick {
+            targets: [].into_iter().collect(),
             ttl: Seconds(10),
             ttl_because,
             scope: 0,
             scope_because: ScopeBecause::SameForAll,
             because,
             margin: None,
-            candidates: [].into(),
             needs_measurement: false,
-        }
+        };
+        Choice { pick, candidates: [].into() }
     }
 
     #[test]

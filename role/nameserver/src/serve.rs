@@ -12,7 +12,7 @@ use popnet_answer::{
 use popnet_config::network::PersistMode;
 use popnet_dns::{Envelope, Name, Parsed, Query, Rcode, Rtype, parse_query};
 use popnet_guard::Gate;
-use popnet_steering::{Choice, Held, View};
+use popnet_steering::{Choice, Held, Lineup, View};
 use popnet_terms::{Because, SiteName, TargetId};
 use popnet_wire::logging::Decision;
 use popnet_wire::probing::Need;
@@ -20,7 +20,7 @@ use popnet_wire::probing::Need;
 use crate::counters::count;
 use crate::limit::Shield;
 use crate::meet::{Form, Welcome};
-use crate::memo::{Key, Memo};
+use crate::memo::{Key, Lineups, Memo};
 use crate::notes::Notes;
 use crate::ready::Chosen;
 use crate::shared::Shared;
@@ -411,27 +411,45 @@ impl<'a> Desk<'a> {
         let (table, view) = (self.table.number, self.view.generation);
         let key = Key { table, view, site: index, unit, qtype };
         let steered = match asker.bound(rules) {
-            None => memo.get(key, || for_unit(self.table, self.view, site, unit, qtype, None)),
-            Some(client) if client == unit => {
-                memo.get(key, || self.choose_bound(site, unit, qtype, client, held))
-            }
+            None => memo.get(key, |lineups| {
+                let lineup = self.lineup(lineups, index, site);
+                for_unit(self.table, self.view, (site, lineup), unit, qtype, None)
+            }),
+            Some(client) if client == unit => memo.get(key, |lineups| {
+                let lineup = self.lineup(lineups, index, site);
+                self.choose_bound((site, lineup), unit, qtype, client, held)
+            }),
             // Who is bound is not who the key is about.
-            Some(client) => Arc::new(self.choose_bound(site, unit, qtype, client, held)),
+            Some(client) => {
+                let lineup = self.lineup(&mut memo.lineups, index, site);
+                Arc::new(self.choose_bound((site, lineup), unit, qtype, client, held))
+            }
         };
         site.resort.note(&steered.choice, self.view.at);
         Some(Story { asker, unit, query, site, rules, steered })
     }
 
+    fn lineup<'l>(
+        &self,
+        lineups: &'l mut Lineups,
+        index: SiteIndex,
+        site: &SiteEntry,
+    ) -> &'l Lineup {
+        let of = (self.table.number, self.view.generation);
+        lineups.get(of, index, || Lineup::new(self.view, &site.answered))
+    }
+
     fn choose_bound(
         &self,
-        site: &SiteEntry,
+        (site, lineup): (&SiteEntry, &Lineup),
         unit: IpNet,
         qtype: Rtype,
         client: IpNet,
         held: &WhoIsBound<'_>,
     ) -> Steered {
         let held = held(&site.name, client);
-        let steered = for_unit(self.table, self.view, site, unit, qtype, held.as_ref());
+        let site_now = (site, lineup);
+        let steered = for_unit(self.table, self.view, site_now, unit, qtype, held.as_ref());
         bind(steered, site, client, held.as_ref())
     }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use popnet_config::network::{PersistBy, PersistMode};
 use popnet_dns::{Name, Query, Rtype};
-use popnet_steering::{Choice, Client, Family, Held, Question, SiteRules, View, choose};
+use popnet_steering::{
+    Choice, Client, Family, Held, Lineup, Pick, Question, SiteRules, View, choose,
+};
 use popnet_terms::{Because, PopId, Removed, Seconds, TargetId, TtlBecause, client_unit};
 use popnet_wire::logging::Decision;
 
@@ -90,28 +92,28 @@ pub(crate) fn family_of(qtype: Rtype) -> Family {
     if qtype == Rtype::AAAA { Family::V6 } else { Family::V4 }
 }
 
-/// Chooses addresses for the clients of `unit`.
+/// Chooses addresses for the clients of `unit`; the line-up is that of the site under `view`.
 pub(crate) fn for_unit(
     table: &Table,
     view: &View,
-    site: &SiteEntry,
+    (site, lineup): (&SiteEntry, &Lineup),
     unit: IpNet,
     qtype: Rtype,
     held: Option<&Held>,
 ) -> Steered {
     if matches!(qtype, Rtype::SVCB | Rtype::HTTPS) {
-        return for_hints(table, view, site, unit, held);
+        return for_hints(table, view, (site, lineup), unit, held);
     }
     let family = family_of(qtype);
     let bound = held.map(|held| held.target.clone());
     let question = |family| Question { client: Client::Unit(unit), family, bound: bound.clone() };
-    let choice = choose(view, &site.answered, &question(family));
+    let choice = lineup.choose(view, &site.answered, &question(family));
     if !choice.targets.is_empty() {
         let alias = alias(table, &choice);
         return Steered::new(choice, alias);
     }
     // Nothing has such an address; but a server that is configured by name may have one.
-    let any = choose(view, &site.answered, &question(Family::Any));
+    let any = lineup.choose(view, &site.answered, &question(Family::Any));
     match alias(table, &any) {
         Some(host) => Steered::new(any, Some(host)),
         None => Steered::new(choice, None),
@@ -128,7 +130,7 @@ fn alias(table: &Table, choice: &Choice) -> Option<Name> {
 fn for_hints(
     table: &Table,
     view: &View,
-    site: &SiteEntry,
+    site: (&SiteEntry, &Lineup),
     unit: IpNet,
     held: Option<&Held>,
 ) -> Steered {
@@ -142,7 +144,8 @@ fn for_hints(
     let narrower = if six.choice.scope > four.choice.scope { &six } else { &four };
     let (scope, scope_because) = (narrower.choice.scope, narrower.choice.scope_because);
     let base = if four.choice.targets.is_empty() { six } else { four };
-    let choice = Choice { scope, scope_because, ..base.choice };
+    let pick = Pick { scope, scope_because, ..base.choice.pick };
+    let choice = Choice { pick, ..base.choice };
     Steered { addresses, choice, ..base }
 }
 
@@ -158,7 +161,8 @@ pub(crate) fn bind(
     if let Some(held) = held.filter(|held| held.target == *chosen) {
         let left = Seconds(held.left.0.max(1));
         if left < steered.choice.ttl {
-            (steered.choice.ttl, steered.choice.ttl_because) = (left, TtlBecause::BindingEnds);
+            let pick = &mut steered.choice.pick;
+            (pick.ttl, pick.ttl_because) = (left, TtlBecause::BindingEnds);
         }
         return steered;
     }

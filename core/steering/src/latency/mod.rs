@@ -18,11 +18,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use popnet_terms::{Micros, NodeName, PopId, Timestamp};
 use popnet_wire::probing::Latency;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::groups::Groups;
 use self::part::{OfUnit, Part};
 use self::row::{Key, Row};
+pub(crate) use self::speakers::PopNo;
 use self::speakers::Speakers;
 use crate::atlas::Place;
 use crate::confidence::{Ageing, HALF};
@@ -41,15 +43,18 @@ const ROWS_MAX: usize = 80_000_000;
 const SIBLINGS_MAX: usize = 32;
 
 /// A round trip from a POP to a unit, with how it is believed now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    pub(crate) pop: PopId,
+    pub(crate) pop: PopNo,
     pub(crate) rtt: Micros,
     pub(crate) spread: Micros,
     pub(crate) loss: u16,
     pub(crate) at: Timestamp,
     pub(crate) confidence: u16,
 }
+
+/// What each POP knows, in order of the POPs.
+pub(crate) type AllKnown = SmallVec<[Known; 8]>;
 
 /// The table as a view has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,6 +81,21 @@ impl Default for Table {
 }
 
 impl Table {
+    /// The POPs that have measured, in order of their numbers.
+    pub(crate) fn pops(&self) -> &[PopId] {
+        self.speakers.pops()
+    }
+
+    /// What a POP that has measured is called.
+    pub(crate) fn pop(&self, number: PopNo) -> Option<&PopId> {
+        self.speakers.pop(number)
+    }
+
+    /// The number of `pop` in this table, if it has measured anything.
+    pub(crate) fn number(&self, pop: &PopId) -> Option<PopNo> {
+        self.speakers.number(pop)
+    }
+
     /// Client units in the table.
     pub(crate) fn units(&self) -> usize {
         self.units
@@ -98,7 +118,7 @@ impl Table {
     }
 
     /// What each POP has measured for exactly `client`.
-    pub(crate) fn exact(&self, client: IpNet, ageing: Ageing, now: Timestamp) -> Vec<Known> {
+    pub(crate) fn exact(&self, client: IpNet, ageing: Ageing, now: Timestamp) -> AllKnown {
         self.known_of(Key::of(client), ageing, now)
     }
 
@@ -120,8 +140,8 @@ impl Table {
         announced: Option<IpNet>,
         ageing: Ageing,
         now: Timestamp,
-    ) -> Vec<Known> {
-        let Some(part) = self.parts.get(part_of(client)) else { return Vec::new() };
+    ) -> AllKnown {
+        let Some(part) = self.parts.get(part_of(client)) else { return AllKnown::new() };
         let family = family_of(client);
         let is_within =
             |net: &IpNet| family.contains(net) && net.prefix_len() < client.prefix_len();
@@ -139,7 +159,7 @@ impl Table {
         country: Option<[u8; 2]>,
         ageing: Ageing,
         now: Timestamp,
-    ) -> Vec<Known> {
+    ) -> AllKnown {
         let keys = self.groups.of(asn, country);
         self.medians(keys.iter().filter_map(|key| self.unit(*key)), ageing, now)
     }
@@ -150,14 +170,16 @@ impl Table {
         count: usize,
         ageing: Ageing,
         now: Timestamp,
-    ) -> impl Iterator<Item = (IpNet, Vec<Known>)> {
+    ) -> impl Iterator<Item = (IpNet, AllKnown)> {
         self.groups.some(count).map(move |key| (key.net(), self.known_of(key, ageing, now)))
     }
 
-    fn known_of(&self, key: Key, ageing: Ageing, now: Timestamp) -> Vec<Known> {
-        let rows = self.unit(key).unwrap_or_default();
-        let mut known: Vec<Known> =
-            rows.iter().filter_map(|row| self.believed(row, ageing, now)).collect();
+    fn known_of(&self, key: Key, ageing: Ageing, now: Timestamp) -> AllKnown {
+        let mut known = AllKnown::new();
+        if let Some(part) = self.parts.get(part_of(key.net())) {
+            let take = |row: &Row| known.extend(self.believed(row, ageing, now));
+            part.each(key, &self.speakers, take);
+        }
         // Several probes of one POP: the most believed speaks, then the nearest.
         known.sort_by(|a, b| {
             let belief = b.confidence.cmp(&a.confidence);
@@ -178,7 +200,7 @@ impl Table {
         units: impl Iterator<Item = OfUnit>,
         ageing: Ageing,
         now: Timestamp,
-    ) -> Vec<Known> {
+    ) -> AllKnown {
         // By speaker first, so that the names of POPs are looked at once a speaker and not a row.
         let mut said: Vec<(u16, Vec<(Row, u16)>)> = Vec::new();
         for unit in units {
@@ -193,10 +215,10 @@ impl Table {
                 }
             }
         }
-        let mut by_pop: BTreeMap<&PopId, Vec<(Row, u16)>> = BTreeMap::new();
+        let mut by_pop: BTreeMap<PopNo, Vec<(Row, u16)>> = BTreeMap::new();
         for (speaker, rows) in said {
-            let Some(speaker) = self.speakers.get(speaker) else { continue };
-            by_pop.entry(&speaker.pop).or_default().extend(rows);
+            let Some(pop) = self.speakers.pop_of(speaker) else { continue };
+            by_pop.entry(pop).or_default().extend(rows);
         }
         by_pop.into_iter().filter_map(|(pop, rows)| median(pop, rows)).collect()
     }
@@ -205,7 +227,7 @@ impl Table {
         let confidence = ageing.confidence(now.since(row.at()));
         (confidence > 0).then_some(())?;
         Some(Known {
-            pop: self.speakers.get(row.speaker)?.pop.clone(),
+            pop: self.speakers.pop_of(row.speaker)?,
             rtt: row.rtt()?,
             spread: row.spread(),
             loss: row.loss(),
@@ -491,13 +513,13 @@ fn speaker_of(speakers: &mut Arc<Speakers>, word: Word<'_>) -> Option<u16> {
 }
 
 /// The row in the middle, as old and as doubtful as the oldest and most doubtful of all.
-fn median(pop: &PopId, mut rows: Vec<(Row, u16)>) -> Option<Known> {
+fn median(pop: PopNo, mut rows: Vec<(Row, u16)>) -> Option<Known> {
     rows.sort_by_key(|(row, _)| (row.rtt(), row.key));
     let oldest = rows.iter().map(|(row, _)| row.at()).min()?;
     let confidence = rows.iter().map(|(_, confidence)| *confidence).min()?;
     let (middle, _) = rows.get(rows.len() / 2)?;
     Some(Known {
-        pop: pop.clone(),
+        pop,
         rtt: middle.rtt()?,
         spread: middle.spread(),
         loss: middle.loss(),

@@ -15,8 +15,8 @@ use super::speakers::Speakers;
 /// and the part changes after.
 const FRESH_MAX: usize = 512;
 
-/// Rows of one unit: most networks have few POPs near a client.
-pub(crate) type OfUnit = SmallVec<[Row; 4]>;
+/// Rows of one unit: most have been measured by eight POPs at most.
+pub(crate) type OfUnit = SmallVec<[Row; 8]>;
 
 /// Rows in order of their unit, then of their speaker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -81,7 +81,22 @@ impl Part {
 
     /// The newest row of each node on `key`, in order of their speakers.
     pub(crate) fn unit(&self, key: Key, speakers: &Speakers) -> OfUnit {
-        self.newest(key, key, speakers, |_| true).next().unwrap_or_default()
+        let mut unit = OfUnit::new();
+        let fresh = self.fresh.range((key, 0)..=(key, u16::MAX)).map(|(_, row)| *row);
+        for row in self.settled.unit(key).chain(fresh) {
+            keep_newest(&mut unit, row, speakers);
+        }
+        unit.sort_by_key(|row| row.speaker);
+        unit
+    }
+
+    /// Hands on the same rows. Among those that lie still there is one a node already.
+    pub(crate) fn each(&self, key: Key, speakers: &Speakers, mut take: impl FnMut(&Row)) {
+        if self.fresh.range((key, 0)..=(key, u16::MAX)).next().is_none() {
+            self.settled.unit(key).for_each(|row| take(&row));
+        } else {
+            self.unit(key, speakers).iter().for_each(take);
+        }
     }
 
     /// What `node` said on `key` last.

@@ -173,6 +173,18 @@ impl Settled {
         })
     }
 
+    /// The rows of one unit.
+    pub(super) fn unit(&self, key: Key) -> impl Iterator<Item = Row> {
+        let begin = self.units.partition_point(|unit| unit >> COUNT_BITS < key.into());
+        let entries = self.units.get(begin..).unwrap_or_default();
+        let entries = entries.iter().take_while(|unit| **unit >> COUNT_BITS == u64::from(key));
+        let rows = entries.map(|unit| count(*unit)).sum();
+        let start = if rows == 0 { 0 } else { self.start(begin) };
+        let place = self.place(begin);
+        let rows = self.rows.get(start..start.saturating_add(rows)).unwrap_or_default();
+        rows.iter().map(move |row| self.unpacked(*row, key, place))
+    }
+
     /// Where the rows of the unit at `at` begin.
     fn start(&self, at: usize) -> usize {
         let from = at / STRIDE;
@@ -277,6 +289,7 @@ mod tests {
         for unit in rows.chunk_by(|a, b| a.key == b.key) {
             let found: Vec<Row> = settled.within(unit[0].key, unit[0].key).collect();
             assert_eq!(found, unit);
+            assert!(settled.unit(unit[0].key).eq(found));
         }
         let (first, last) = Key::span("10.1.0.0/16".parse().unwrap());
         let inside = rows.iter().filter(|row| (first..=last).contains(&row.key));
@@ -288,6 +301,7 @@ mod tests {
     fn a_unit_may_have_more_rows_than_one_entry_and_a_part_not_every_speaker() {
         let many: Vec<Row> = (0..1_500).map(|speaker| row("10.0.0.0/24", speaker, 1)).collect();
         assert_eq!(all(&Settled::of(&many)), many);
+        assert!(Settled::of(&many).unit(many[0].key).eq(many));
         let most: Vec<Row> = (0..3_000).map(|speaker| row("10.0.0.0/24", speaker, 1)).collect();
         assert_eq!(all(&Settled::of(&most)), most[..SPEAKERS_MAX]);
     }

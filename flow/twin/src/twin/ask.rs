@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use popnet_steering::{Choice, Client, Family, Question, choose};
+use popnet_steering::{Client, Family, Pick, Question, choose};
 use popnet_terms::{Because, RttSource, Seconds, Timestamp};
 use popnet_wire::probing::Need;
 
@@ -41,15 +41,29 @@ impl Twin<'_> {
         (0..self.servers.len()).map(|n| (first + n) % self.servers.len()).find(answers)
     }
 
-    fn choice(&self, unit: usize, server: usize) -> Option<Choice> {
-        let rules = self.rules.get(self.world.units.get(unit)?.site)?;
+    fn question(&self, unit: usize) -> Question {
         let client = Client::Unit(self.world.net(unit));
-        let question = Question { client, family: Family::V4, bound: None };
-        Some(choose(&self.servers.get(server)?.view, rules, &question))
+        Question { client, family: Family::V4, bound: None }
+    }
+
+    fn pick(&mut self, unit: usize, server: usize) -> Option<Pick> {
+        let site = self.world.units.get(unit)?.site;
+        let question = self.question(unit);
+        Some(self.servers.get_mut(server)?.pick(site, self.rules.get(site)?, &question))
+    }
+
+    /// How the way to the one that `server` names first is known.
+    fn source(&self, unit: usize, server: usize) -> Option<RttSource> {
+        let rules = self.rules.get(self.world.units.get(unit)?.site)?;
+        let choice = choose(&self.servers.get(server)?.view, rules, &self.question(unit));
+        let chosen = choice.targets.first().map(|chosen| &chosen.target);
+        let of = choice.candidates.iter().find(|one| Some(&one.target) == chosen)?;
+        of.score.as_ref().map(|score| score.rtt_source)
     }
 
     fn resolve(&mut self, n: usize, now: Timestamp) {
-        let choice = self.server().and_then(|server| Some((server, self.choice(n, server)?)));
+        let server = self.server();
+        let choice = server.and_then(|server| Some((server, self.pick(n, server)?)));
         let Some((server, choice)) = choice else {
             self.crowd.take(n, None, 0, now);
             self.crowd.ask_at(n, now.after(Duration::from_secs(RETRY.0.into())));
@@ -77,7 +91,7 @@ impl Twin<'_> {
     }
 
     /// What figures want to know of an answer.
-    fn count(&mut self, n: usize, choice: &Choice, named: &[usize], now: Timestamp) {
+    fn count(&mut self, n: usize, choice: &Pick, named: &[usize], now: Timestamp) {
         let Some(unit) = self.world.units.get(n) else { return };
         let held = self.crowd.held.get(n).copied();
         let first = named.first().copied();
@@ -121,13 +135,8 @@ impl Twin<'_> {
     pub(super) fn in_use(&mut self, n: usize, first: Timestamp, now: Timestamp) {
         let waited = now.since(first);
         let server = self.server();
-        let choice = server.and_then(|server| self.choice(n, server));
-        let measured = choice.as_ref().is_some_and(|choice| {
-            let chosen = choice.targets.first().map(|chosen| &chosen.target);
-            let of = choice.candidates.iter().find(|one| Some(&one.target) == chosen);
-            let source = of.and_then(|one| one.score.as_ref()).map(|score| score.rtt_source);
-            source == Some(RttSource::Measured)
-        });
+        let source = server.and_then(|server| self.source(n, server));
+        let measured = source == Some(RttSource::Measured);
         if measured || waited >= LOOK_MAX {
             self.gauge.in_use.push(waited.as_secs_f64());
             return;
@@ -149,10 +158,10 @@ impl Twin<'_> {
             if self.crowd.held.get(n).is_none_or(|held| held.first.is_none()) {
                 continue;
             }
-            let target = |server: &usize| {
-                self.choice(n, *server)?.targets.into_iter().next().map(|chosen| chosen.target)
+            let mut target = |server: &usize| {
+                self.pick(n, *server)?.targets.into_iter().next().map(|chosen| chosen.target)
             };
-            let mut said = up.iter().map(target);
+            let mut said = up.iter().map(&mut target);
             let first = said.next();
             asked += 1;
             agreed += u64::from(said.all(|other| Some(&other) == first.as_ref()));

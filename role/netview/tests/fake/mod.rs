@@ -485,12 +485,12 @@ fn decision(id: u64, ts: Timestamp) -> Decision {
             Candidate { target: target("iad1"), removed: None, score: Some(score(8_200, 310)) },
             Candidate {
                 target: target("nrt1"),
-                removed: Some(Removal {
+                removed: Some(Box::new(Removal {
                     reason: Removed::DownProbe,
                     detail: "edge-http: connection refused, 3 in a row".into(),
                     age: Some(Seconds(4)),
                     seen_by: vec![PopId::new("fra1"), PopId::new("iad1")],
-                }),
+                })),
                 score: Some(score(160_000, 0)),
             },
         ]
