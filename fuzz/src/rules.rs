@@ -70,6 +70,7 @@ fn site() -> SiteSheet {
         origins: Vec::new(),
         client_ip: Masking::Full,
         certificate: None,
+        delivery: std::sync::Arc::default(),
     }
 }
 

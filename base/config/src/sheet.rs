@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use popnet_terms::{NodeName, Octets, OriginGroupId, OriginId, Role, Seconds, SiteName, Span};
+use popnet_wire::delivery as sheet;
 use popnet_wire::rollout::{Digest, Epoch};
 use popnet_wire::sheet::{
     CacheRules, Masking, OriginAddress, PathRule, SetCookie, Sheet, SiteSheet,
 };
 
 use crate::network::{
-    CacheSettings, ClientIp, CookieRule, Network, OriginServer, Rule, RuleAction, Site,
+    CacheSettings, ClientIp, CookieRule, Delivery, FieldChanges, Network, OriginServer, PlainHttp,
+    Rule, RuleAction, Site,
 };
 
 /// Longest lifetime kept when the site does not say: a month, as most networks have it.
@@ -44,7 +47,8 @@ impl Network {
             site: name.clone(),
             customer: site.customer.clone(),
             cache: cache_rules(&site.cache),
-            paths: site.rules.iter().map(path_rule).collect(),
+            paths: site.rules.iter().map(|rule| path_rule(rule, &site.delivery)).collect(),
+            delivery: Arc::new(delivery(&site.delivery)),
             origins: self.origin_addresses(&site.origins),
             client_ip: self.masking(site),
             certificate: site.tls.as_ref().map(|tls| Arc::from(tls.certificate.as_str())),
@@ -156,13 +160,49 @@ fn cookie(rule: CookieRule) -> SetCookie {
     }
 }
 
-fn path_rule(rule: &Rule) -> PathRule {
+fn path_rule(rule: &Rule, of_site: &Delivery) -> PathRule {
     PathRule {
         path: Arc::from(rule.path.as_str()),
         bypass: rule.action == Some(RuleAction::Bypass),
         set_cookie: rule.set_cookie.map(cookie),
         default_ttl: rule.default_ttl.map(|span| Seconds(span.as_seconds())),
+        delivery: rule.delivery.as_ref().map(|own| Arc::new(delivery(&own.over(of_site)))),
     }
+}
+
+fn delivery(form: &Delivery) -> sheet::Delivery {
+    let words = |list: &[String]| list.iter().map(|word| Arc::from(word.as_str())).collect();
+    let list = |list: &Option<Vec<IpNet>>| list.clone().unwrap_or_default();
+    sheet::Delivery {
+        https: form.http == Some(PlainHttp::Redirect),
+        hsts: form.hsts.map(|span| Seconds(span.as_seconds())),
+        allow: list(&form.allow),
+        deny: list(&form.deny),
+        referrers: form.referrers.as_deref().map(words).unwrap_or_default(),
+        rate: form.rate,
+        cors: form.cors.as_ref().map(|cors| sheet::Cors {
+            origins: words(&cors.origins),
+            methods: words(&cors.methods),
+            headers: words(&cors.headers),
+            expose: words(&cors.expose),
+            credentials: cors.credentials,
+            max_age: cors.max_age.map(|span| Seconds(span.as_seconds())),
+        }),
+        request: changes(&form.request_headers),
+        response: changes(&form.response_headers),
+    }
+}
+
+/// What is removed goes first: a name in both lists is set.
+fn changes(form: &FieldChanges) -> Vec<sheet::FieldChange> {
+    let name = |name: &str| Arc::from(name.to_ascii_lowercase());
+    let removed =
+        form.remove.iter().map(|gone| sheet::FieldChange { name: name(gone), value: None });
+    let set = form.set.iter().map(|(field, value)| sheet::FieldChange {
+        name: name(field),
+        value: Some(Arc::from(value.as_str())),
+    });
+    removed.chain(set).collect()
 }
 
 #[cfg(test)]
@@ -200,6 +240,34 @@ mod tests {
         assert_eq!(names, ["static.acme.example"]);
         assert_eq!(sheet.nameservers[0].to_string(), "198.51.100.53:53");
         assert_eq!(sheet.sites[0].paths.len(), 2);
+    }
+
+    #[test]
+    fn what_the_page_about_delivery_shows() {
+        let page = include_str!("../../../docs/operate/delivery.md");
+        let shown = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let text = format!(
+            "[network]\nname = \"lab\"\nschema = 1\ndomain = \"lab.test\"\n\
+             [pops.lab.nodes.edge1]\nroles = [\"webcache\"]\naddress = [\"127.0.0.1\"]\n\
+             [customers.acme]\ntitle = \"Acme\"\n\
+             [origin_groups.o.servers]\nmain = {{ address = \"127.0.0.1:8000\" }}\n\
+             [sites.\"www.acme.example\"]\ncustomer = \"acme\"\nkind = \"cached\"\n\
+             origins = \"o\"\ntls = {{ certificate = \"acme\" }}\n{shown}"
+        );
+        let loaded = crate::load(&text, "popnet.toml").unwrap();
+        let network = &loaded.network;
+        let sheet = network.sheet(Epoch(1), Digest::default(), &"edge1.lab".into()).unwrap();
+        let [site] = sheet.sites.as_slice() else { panic!("{sheet:?}") };
+        let whole = &*site.delivery;
+        assert!(whole.https && whole.cors.is_none());
+        assert_eq!(whole.hsts, Some(Seconds(180 * 86_400)));
+        // The rule's own keys, and the site's beside them.
+        let api = site.paths[0].delivery.as_deref().unwrap();
+        assert_eq!(api.rate, Some("5/s".parse().unwrap()));
+        assert_eq!(api.cors.as_ref().unwrap().methods, ["PUT".into()]);
+        assert_eq!((api.https, &api.deny, &api.response), (true, &whole.deny, &whole.response));
+        let names: Vec<_> = api.response.iter().map(|change| &*change.name).collect();
+        assert_eq!(names, ["server", "x-frame-options"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod date;
 pub mod etag;
 pub mod hop;
 pub mod list;
+pub mod path;
 pub mod range;
 pub mod report;
 
@@ -27,6 +28,7 @@ pub fn read_anything(octets: &[u8]) {
     let _ = range::Asked::read(&text).map(|asked| asked.within(1_000));
     let _ = range::ContentRange::read(&text);
     let _ = authority::Authority::read(&text);
+    let _ = path::resolved(&text);
 }
 
 #[cfg(test)]

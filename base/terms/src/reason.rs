@@ -226,5 +226,13 @@ reasons! {
         Evicted = "EVICTED",
         /// Too rarely asked for to be kept.
         NotAdmitted = "NOT_ADMITTED",
+        /// Not fetched: the site is served with TLS only.
+        HttpsOnly = "HTTPS_ONLY",
+        /// Not fetched: the site's rules keep it from this client or this page.
+        AccessDenied = "ACCESS_DENIED",
+        /// Not fetched: the client has asked more often than the site allows.
+        RateLimited = "RATE_LIMITED",
+        /// Not fetched: a browser asks whether a script may, and the site's rules say it.
+        CorsPreflight = "CORS_PREFLIGHT",
     }
 }

@@ -194,6 +194,8 @@ pub enum CacheResult {
     Bypass,
     /// Made here because something failed.
     Error,
+    /// Made here by the site's rules of delivery: a redirection, a refusal, leave for a script.
+    Made,
 }
 
 impl CacheResult {
@@ -202,7 +204,7 @@ impl CacheResult {
     pub fn is_hit(self) -> bool {
         match self {
             Self::HitMemory | Self::HitDisk | Self::Stale | Self::Revalidated => true,
-            Self::Miss | Self::Bypass | Self::Error => false,
+            Self::Miss | Self::Bypass | Self::Error | Self::Made => false,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use popnet_terms::{CustomerId, NodeName, OriginId, Seconds, SiteName};
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::Delivery;
 use crate::rollout::{Digest, Epoch};
 
 /// What a cache asks: "my sheet, when it differs from the one I have".
@@ -51,6 +52,8 @@ pub struct SiteSheet {
     pub client_ip: Masking,
     /// The certificate's name in the node's store, when the site has TLS.
     pub certificate: Option<Arc<str>>,
+    /// What is done on the way to clients.
+    pub delivery: Arc<Delivery>,
 }
 
 /// Where an origin listens.
@@ -117,6 +120,61 @@ pub struct PathRule {
     pub set_cookie: Option<SetCookie>,
     /// Other default lifetime.
     pub default_ttl: Option<Seconds>,
+    /// All that is done on the way to clients, where that differs from the site's.
+    pub delivery: Option<Arc<Delivery>>,
+}
+
+/// A sheet as it was before sites had a delivery: kept files have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierSheet {
+    epoch: Epoch,
+    digest: Digest,
+    node: NodeName,
+    domain: Arc<str>,
+    nameservers: Vec<SocketAddr>,
+    sites: Vec<EarlierSite>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct EarlierSite {
+    site: SiteName,
+    customer: CustomerId,
+    cache: CacheRules,
+    paths: Vec<EarlierRule>,
+    origins: Vec<OriginAddress>,
+    client_ip: Masking,
+    certificate: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct EarlierRule {
+    path: Arc<str>,
+    bypass: bool,
+    set_cookie: Option<SetCookie>,
+    default_ttl: Option<Seconds>,
+}
+
+impl From<EarlierSheet> for Sheet {
+    fn from(earlier: EarlierSheet) -> Self {
+        let EarlierSheet { epoch, digest, node, domain, nameservers, sites } = earlier;
+        let sites = sites.into_iter().map(SiteSheet::from).collect();
+        Self { epoch, digest, node, domain, nameservers, sites }
+    }
+}
+
+impl From<EarlierSite> for SiteSheet {
+    fn from(earlier: EarlierSite) -> Self {
+        let EarlierSite { site, customer, cache, paths, origins, client_ip, certificate } = earlier;
+        let rule = |EarlierRule { path, bypass, set_cookie, default_ttl }| PathRule {
+            path,
+            bypass,
+            set_cookie,
+            default_ttl,
+            delivery: None,
+        };
+        let (paths, delivery) = (paths.into_iter().map(rule).collect(), Arc::default());
+        Self { site, customer, cache, paths, origins, client_ip, certificate, delivery }
+    }
 }
 
 /// How a client's address is written down.

@@ -243,6 +243,7 @@ mod tests {
             bypass,
             set_cookie: None,
             default_ttl,
+            delivery: None,
         };
         site.paths = vec![rule("/a", true, None), rule("/b/*", false, Some(Seconds(9)))];
         assert!(Rule::of(&site, "/a?x").bypass);

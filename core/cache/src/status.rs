@@ -82,7 +82,12 @@ pub fn forwarded(reason: CacheReason, selected: bool) -> Forwarded {
         | CacheReason::RespNoFreshness
         | CacheReason::RespTooLarge
         | CacheReason::RespIncomplete
-        | CacheReason::RespOriginError => Forwarded::UriMiss,
+        | CacheReason::RespOriginError
+        // These never go forward.
+        | CacheReason::HttpsOnly
+        | CacheReason::AccessDenied
+        | CacheReason::RateLimited
+        | CacheReason::CorsPreflight => Forwarded::UriMiss,
     }
 }
 

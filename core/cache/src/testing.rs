@@ -40,6 +40,7 @@ pub(crate) fn site() -> SiteSheet {
         origins: Vec::new(),
         client_ip: Masking::Full,
         certificate: None,
+        delivery: Arc::default(),
     }
 }
 

@@ -35,6 +35,7 @@ fn site(swr: u32, sie: u32, default_ttl: u32) -> SiteSheet {
         origins: Vec::new(),
         client_ip: Masking::Full,
         certificate: None,
+        delivery: std::sync::Arc::default(),
     }
 }
 

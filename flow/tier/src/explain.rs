@@ -6,10 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, is_cacheable_request, reuse};
 use popnet_cache::stored::Stored;
+use popnet_delivery::describe as describe_delivery;
 use popnet_terms::CacheReason;
 use popnet_wire::explaining::{ExplainUrl, UrlStory};
 use popnet_wire::sheet::{PathRule, SetCookie, SiteSheet};
 
+use crate::delivery::delivery_of;
 use crate::shelf::Shelf;
 use crate::tier::{Tier, wish_of};
 use crate::upstream::Upstream;
@@ -41,6 +43,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         story.key = key.as_str().into();
         check(&mut story, "host", &format!("site {}", site.site));
         check(&mut story, "rules", &deciding(Rule::deciding(site, &url.path)));
+        check(&mut story, "delivery", &describe_delivery(delivery_of(site, &url.path)));
         if let Err(reason) = is_cacheable_request(&Method::GET, false, rule) {
             story.verdict = "forward".into();
             story.reason = reason;
@@ -116,6 +119,9 @@ fn deciding(found: Option<(usize, &PathRule)>) -> String {
         Some(SetCookie::Obey) => says.push("set_cookie obey".to_owned()),
         None => {}
     }
+    if rule.delivery.is_some() {
+        says.push("delivery".to_owned());
+    }
     if let Some(ttl) = rule.default_ttl {
         says.push(format!("default_ttl {} s", ttl.0));
     }
@@ -152,6 +158,7 @@ mod tests {
             bypass: true,
             set_cookie: Some(SetCookie::Strip),
             default_ttl: Some(Seconds(60)),
+            delivery: None,
         };
         let text = "rules[1] /api/* says bypass, set_cookie strip, default_ttl 60 s";
         assert_eq!(deciding(Some((1, &rule))), text);

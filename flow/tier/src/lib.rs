@@ -16,6 +16,7 @@
 mod absence;
 pub mod content;
 pub mod control;
+mod delivery;
 mod dress;
 mod explain;
 mod fill;
@@ -30,6 +31,7 @@ pub mod sites;
 mod tier;
 pub mod upstream;
 
+pub use delivery::delivery_of;
 pub use dress::page;
 pub use outcome::{Answer, Outcome};
 pub use tier::{Ask, Settings, Tier};

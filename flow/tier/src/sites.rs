@@ -81,6 +81,7 @@ mod tests {
             origins: Vec::new(),
             client_ip: Masking::Full,
             certificate: None,
+            delivery: Arc::default(),
         };
         Sheet {
             epoch: Epoch(1),

@@ -9,9 +9,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
+use popnet_cache::vary::Variant;
+use popnet_delivery::fields::change_response;
 use popnet_field::authority::Authority;
 use popnet_http::measure::head_octets;
 use popnet_http::server::{Client, Head, Output};
@@ -19,7 +21,9 @@ use popnet_runtime::clock;
 use popnet_terms::CacheReason;
 use popnet_tier::Outcome;
 use popnet_wire::logging::CacheResult;
+use popnet_wire::rollout::Epoch;
 
+use crate::delivery;
 use crate::ledger::{Asked, Ledger};
 use crate::memory::AtHand;
 use crate::serve::Front;
@@ -88,18 +92,21 @@ impl Front {
         if rule.bypass {
             return None;
         }
+        let delivery = delivery::fixed(site, path, client.tls)?;
         let scheme = if client.tls { "https" } else { "http" };
         let key = Key::of(scheme, &plain.host, plain.target, &site.cache);
         let lines =
             |name: &str| AS_THEY_CAME.contains(&name).then(|| head.all(name).collect::<Vec<_>>());
-        let found =
-            self.tier.shelf().at_hand(&key, CONTENT_MAX, |variant| variant.selects_by(lines))?;
+        let selects = |variant: &Variant| variant.selects_by(lines);
+        let found = self.tier.shelf().at_hand(&key, CONTENT_MAX, sites.epoch, selects)?;
         let now = clock::now();
         let judged = reuse(&Wish::default(), &found.stored, site, rule, now);
         if judged.verdict != Verdict::Reuse {
             return None;
         }
-        let common = self.common(&found)?;
+        let common = self.common(&found, sites.epoch, |fields| {
+            change_response(delivery, client.tls, None, fields);
+        })?;
         let id = self.names.next(now);
         let status = self.tier.hit_status(judged.ttl);
         let mut own =
@@ -142,18 +149,25 @@ impl Front {
         Some(())
     }
 
-    /// The octets that all hits on what was found begin with.
-    fn common(&self, found: &AtHand) -> Option<Bytes> {
+    /// The octets that all hits on what was found begin with, after `change`, under the rules of
+    /// `epoch`.
+    fn common(
+        &self,
+        found: &AtHand,
+        epoch: Epoch,
+        change: impl FnOnce(&mut HeaderMap),
+    ) -> Option<Bytes> {
         if let Some(head) = &found.head {
             return Some(head.clone());
         }
         let length = found.content.iter().map(|piece| piece.len() as u64).sum();
         let (status, mut fields) = self.tier.common(&found.stored, length)?;
         popnet_field::hop::take_internal(&mut fields);
+        change(&mut fields);
         let mut out = Output::default();
         out.begin(status, &fields);
         let head = out.into_octets();
-        self.tier.shelf().keep_head(found.id, &found.stored, &head);
+        self.tier.shelf().keep_head(found.id, &found.stored, epoch, &head);
         Some(head)
     }
 }

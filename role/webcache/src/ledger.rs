@@ -180,7 +180,8 @@ fn told(outcome: &Outcome) -> (CacheResult, CacheReason) {
             | CacheResult::Stale
             | CacheResult::Revalidated
             | CacheResult::Bypass
-            | CacheResult::Error,
+            | CacheResult::Error
+            | CacheResult::Made,
             _,
         ) => own,
     }

@@ -8,6 +8,7 @@
 mod at_once;
 mod certificates;
 mod control;
+mod delivery;
 mod health;
 mod ledger;
 pub mod memory;

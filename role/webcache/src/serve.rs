@@ -1,6 +1,6 @@
 //! A client's request: checked, given to its site's rules and the tier, answered and recorded.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -9,6 +9,7 @@ use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
+use popnet_delivery::Rates;
 use popnet_field::authority::Authority;
 use popnet_field::report::ProxyStatus;
 use popnet_field::{chain, date, hop};
@@ -24,6 +25,7 @@ use popnet_tier::sites::Sites;
 use popnet_tier::{Answer, Ask, Outcome, Tier, page};
 use popnet_wire::logging::{Access, CacheResult};
 
+use crate::delivery::{self, Asking, Way};
 use crate::health::{self, Load};
 use crate::ledger::{Asked, Ledger, Metered};
 use crate::memory::Memory;
@@ -56,6 +58,8 @@ pub(crate) struct Front {
     pub(crate) alternative: Option<HeaderValue>,
     /// The tier's name, to see a request that went in a circle.
     pub(crate) name: String,
+    /// How often clients ask, where a site wants that counted.
+    pub(crate) rates: Rates,
 }
 
 /// A request's own facts, kept aside while it is answered.
@@ -88,15 +92,15 @@ impl Service for Front {
             id: self.names.next(clock::now()),
         };
         match self.check(&arrival, request) {
-            Ok((ask, access)) => {
+            Ok((ask, way, access)) => {
                 let customer = ask.site.customer.clone();
-                let answer = self.tier.serve(ask).await;
+                let mut answer = self.tier.serve(ask).await;
+                way.dress(answer.response.headers_mut());
                 self.finish(&arrival, answer, customer, access)
             }
-            Err((response, access)) => {
-                let outcome = Outcome::new(CacheResult::Error, CacheReason::RuleBypass);
-                let answer = Answer { response: *response, outcome };
-                self.finish(&arrival, answer, CustomerId::network(), *access)
+            Err(refused) => {
+                let Refused { response, customer, outcome, access } = *refused;
+                self.finish(&arrival, Answer { response, outcome }, customer, access)
             }
         }
     }
@@ -112,7 +116,13 @@ impl Service for Front {
     }
 }
 
-type Refusal = (Box<Response<Body>>, Box<Access>);
+/// A request that is answered without the tier.
+struct Refused {
+    response: Response<Body>,
+    customer: CustomerId,
+    outcome: Outcome,
+    access: Access,
+}
 
 impl Front {
     /// Makes a request fit for the tier, or says why it is not.
@@ -120,7 +130,7 @@ impl Front {
         &self,
         arrival: &Arrival,
         mut request: Request<Body>,
-    ) -> Result<(Ask, Access), Refusal> {
+    ) -> Result<(Ask, Way, Access), Box<Refused>> {
         let client = arrival.client;
         let uri = target(&request, client.tls);
         if let Ok(uri) = &uri {
@@ -134,7 +144,12 @@ impl Front {
         let refuse = |status: StatusCode, what: &str, access: Access| {
             let mut response = page(status, what);
             self.explain(&mut response);
-            Err((Box::new(response), Box::new(access)))
+            Err(Box::new(Refused {
+                response,
+                customer: CustomerId::network(),
+                outcome: Outcome::new(CacheResult::Error, CacheReason::RuleBypass),
+                access,
+            }))
         };
         let uri = match uri {
             Ok(uri) => uri,
@@ -156,28 +171,25 @@ impl Front {
             let what = "The request has passed this cache before: an origin points back here.";
             return refuse(StatusCode::LOOP_DETECTED, what, access);
         }
-        let fields = request.headers_mut();
-        // First, so that a client cannot name in `Connection` what is set here.
-        hop::strip(fields);
-        hop::take_internal(fields);
-        join_cookies(fields);
-        for name in OURS {
-            fields.remove(name);
-        }
-        if let Some(value) = address.and_then(|ip| HeaderValue::try_from(ip.to_string()).ok()) {
-            fields.insert(FORWARDED_FOR, value);
-        }
-        let scheme = if client.tls { "https" } else { "http" };
-        fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        if let Ok(value) = HeaderValue::from_str(&arrival.id) {
-            fields.insert(REQUEST_ID, value);
-        }
+        let asking = Asking { site: &site, client: address, tls: client.tls };
+        let way = match asking.admit(&self.rates, &request) {
+            Ok(way) => way,
+            Err(answer) => {
+                return Err(Box::new(Refused {
+                    outcome: Outcome::new(CacheResult::Made, answer.reason),
+                    response: delivery::response(*answer, &self.name),
+                    customer: site.customer.clone(),
+                    access,
+                }));
+            }
+        };
+        forward(arrival, &way, address, request.headers_mut());
         let received = Arc::clone(&arrival.received);
         let add = move |octets| {
             received.fetch_add(octets, Ordering::Relaxed);
         };
         let request = request.map(|body| body.counted(add));
-        Ok((Ask { site, request }, access))
+        Ok((Ask { site, request }, way, access))
     }
 
     /// The other way that a client is told of. Not those without TLS: nothing vouches for what they
@@ -230,6 +242,26 @@ impl Front {
         );
         // Not `Body::stream`, which would let go of an empty body, and its record, too early.
         response.map(|body| Body::kept(Metered::new(body, ledger)))
+    }
+}
+
+/// Makes the fields of a request those that go on from here.
+fn forward(arrival: &Arrival, way: &Way, client: Option<IpAddr>, fields: &mut HeaderMap) {
+    // First, so that a client cannot name in `Connection` what is set here.
+    hop::strip(fields);
+    hop::take_internal(fields);
+    join_cookies(fields);
+    way.change_request(fields);
+    for name in OURS {
+        fields.remove(name);
+    }
+    if let Some(value) = client.and_then(|ip| HeaderValue::try_from(ip.to_string()).ok()) {
+        fields.insert(FORWARDED_FOR, value);
+    }
+    let scheme = if arrival.client.tls { "https" } else { "http" };
+    fields.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    if let Ok(value) = HeaderValue::from_str(&arrival.id) {
+        fields.insert(REQUEST_ID, value);
     }
 }
 

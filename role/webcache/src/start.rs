@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderValue;
+use popnet_delivery::Rates;
 use popnet_directory::Directory;
 use popnet_http::certificates::server_config;
 use popnet_http::server::{Limits, Listener, Server};
@@ -104,6 +105,7 @@ pub async fn start(
         names: Names::new(&context.node),
         alternative: alternative(&settings),
         name,
+        rates: Rates::new(getrandom::u64().unwrap_or_else(|_| clock::now().0.unsigned_abs())),
     });
     let tier = Control {
         role: Role::Webcache,

@@ -46,6 +46,7 @@ fn site() -> Arc<SiteSheet> {
         origins: Vec::new(),
         client_ip: Masking::Full,
         certificate: None,
+        delivery: Arc::default(),
     })
 }
 

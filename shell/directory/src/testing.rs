@@ -43,5 +43,6 @@ pub(crate) fn site() -> SiteSheet {
         origins: vec![origin("a"), origin("b"), origin("c")],
         client_ip: Masking::Full,
         certificate: None,
+        delivery: std::sync::Arc::default(),
     }
 }

@@ -68,6 +68,7 @@ fn sheet(epoch: u64, nameservers: Vec<SocketAddr>) -> Sheet {
         origins: vec![origin("west"), origin("east")],
         client_ip: Masking::Full,
         certificate: None,
+        delivery: Arc::default(),
     };
     Sheet {
         epoch: Epoch(epoch),

@@ -426,6 +426,7 @@ fn sheet() -> Sheet {
         bypass: true,
         set_cookie: Some(SetCookie::Bypass),
         default_ttl: Some(Seconds(5)),
+        delivery: None,
     };
     Sheet {
         epoch: Epoch(7),
@@ -446,6 +447,7 @@ fn sheet() -> Sheet {
             }],
             client_ip: Masking::Prefix,
             certificate: Some("acme".into()),
+            delivery: std::sync::Arc::default(),
         }],
     }
 }

@@ -1,6 +1,7 @@
 //! Checks of meaning over the typed whole: what no schema can say. Each file holds the rules about
 //! one noun; every rule reports at the place it speaks of and says what to write instead.
 
+mod delivery;
 mod dns;
 mod dnssec;
 mod layout;

@@ -4,8 +4,9 @@ use std::path::{Component, Path};
 
 use popnet_terms::{OriginGroupId, PopId, Role, SiteName};
 
+use super::delivery::{self, is_token};
 use super::{At, Checker, listed};
-use crate::network::{CacheSettings, LastResort, Site, SiteKind};
+use crate::network::{CacheSettings, Delivery, LastResort, Site, SiteKind};
 use crate::path::TreePath;
 
 pub(super) fn check(checker: &mut Checker<'_>) {
@@ -81,6 +82,7 @@ fn direct(checker: &mut Checker<'_>, name: &SiteName, site: &Site, path: &TreePa
         ("cache", site.cache != CacheSettings::default()),
         ("rules", !site.rules.is_empty()),
         ("preload", site.preload.is_some()),
+        ("delivery", site.delivery != Delivery::default()),
         ("tls", site.tls.is_some()),
         ("answer_with_origins", site.answer_with_origins),
     ];
@@ -117,6 +119,14 @@ fn cached(checker: &mut Checker<'_>, name: &SiteName, site: &Site, path: &TreePa
         found.help = "give a node of these POPs the role \"webcache\"".into();
     }
     fields(checker, site, path);
+    let has_tls = site.tls.is_some();
+    delivery::check(checker, &site.delivery, has_tls, &path.key("delivery"));
+    for (at, rule) in site.rules.iter().enumerate() {
+        if let Some(own) = &rule.delivery {
+            let path = path.key("rules").index(at).key("delivery");
+            delivery::check(checker, own, has_tls, &path);
+        }
+    }
     rules(checker, site, path);
 }
 
@@ -124,9 +134,7 @@ fn cached(checker: &mut Checker<'_>, name: &SiteName, site: &Site, path: &TreePa
 fn fields(checker: &mut Checker<'_>, site: &Site, path: &TreePath) {
     for (key, list) in [("obey", &site.cache.obey), ("tags", &site.cache.tags)] {
         for (at, name) in list.iter().flatten().enumerate() {
-            let token =
-                |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
-            if name.is_empty() || !name.bytes().all(token) {
+            if !is_token(name) {
                 let path = path.key("cache").key(key).index(at);
                 let message = format!("{name:?} is not a field name");
                 let found = checker.error("E0424", message, &path, At::Value);
@@ -145,12 +153,14 @@ fn rules(checker: &mut Checker<'_>, site: &Site, path: &TreePath) {
             let found = checker.error("E0423", message, &path.key("path"), At::Value);
             found.help = "a path begins with /, and only its last character may be *".into();
         }
-        let nothing =
-            rule.action.is_none() && rule.set_cookie.is_none() && rule.default_ttl.is_none();
+        let nothing = rule.action.is_none()
+            && rule.set_cookie.is_none()
+            && rule.default_ttl.is_none()
+            && rule.delivery.is_none();
         if nothing && checker.is_whole(&path) {
             let message = format!("the rule for {:?} changes nothing", rule.path);
             let found = checker.warning("W0709", message, &path.key("path"), At::Value);
-            found.help = "add action, set_cookie or default_ttl".into();
+            found.help = "add action, set_cookie, default_ttl or delivery".into();
         }
     }
 }

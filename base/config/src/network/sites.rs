@@ -6,7 +6,7 @@ use popnet_terms::{CustomerId, Octets, OriginGroupId, PerTime, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::{Delivery, is_default};
 
 /// What a customer gives us to serve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Site {
     /// How responses are kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cache: CacheSettings,
+    /// What is done on the way to clients.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivery: Delivery,
     /// Exceptions by path; the first that matches counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
@@ -149,6 +152,9 @@ pub struct Rule {
     /// Other default lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_ttl: Option<Span>,
+    /// Other delivery: each of its keys counts instead of the site's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 /// What a path rule does.

@@ -279,5 +279,6 @@ fn cache_word(result: CacheResult) -> &'static str {
         CacheResult::Miss => "miss",
         CacheResult::Bypass => "bypass",
         CacheResult::Error => "error",
+        CacheResult::Made => "made here",
     }
 }

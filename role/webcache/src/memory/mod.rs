@@ -19,6 +19,7 @@ use popnet_cache::stored::Stored;
 use popnet_cache::vary::Variant;
 use popnet_tier::shelf::{Entry, EntryId, Shelf, ShelfError, Usage, Writer};
 use popnet_wire::purging::PurgeKind;
+use popnet_wire::rollout::Epoch;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -61,8 +62,8 @@ struct Resident {
     content: Arc<Content>,
     /// For what is stored of the head; held while the entry lives.
     _charge: Charge,
-    /// The head as it was written last, without what differs each time.
-    head: Option<(Bytes, Charge)>,
+    /// The head as it was written last, without what differs each time, and by whose rules.
+    head: Option<(Epoch, Bytes, Charge)>,
 }
 
 impl Memory {
@@ -94,11 +95,12 @@ pub(crate) struct AtHand {
 
 impl Memory {
     /// The newest response under `key` of which `selects` says that it is the one, when its content
-    /// is `most` octets at most.
+    /// is `most` octets at most; with its head where that was kept under the rules of `epoch`.
     pub(crate) fn at_hand(
         &self,
         key: &Key,
         most: u64,
+        epoch: Epoch,
         selects: impl Fn(&Variant) -> bool,
     ) -> Option<AtHand> {
         let mut shard = self.inner.shard(Inner::hash(key));
@@ -112,18 +114,20 @@ impl Memory {
             _ => resident.content.pieces(most)?,
         };
         queues.touch(name);
-        let head = resident.head.as_ref().map(|(head, _)| head.clone());
+        let head = resident.head.as_ref().filter(|(of, ..)| *of == epoch);
+        let head = head.map(|(_, head, _)| head.clone());
         Some(AtHand { id: EntryId(name), stored: Arc::clone(&resident.stored), head, content })
     }
 
-    /// Keeps the `head` of `stored`, if there is room without anything else having to go.
-    pub(crate) fn keep_head(&self, id: EntryId, stored: &Arc<Stored>, head: &Bytes) {
+    /// Keeps the `head` of `stored` under the rules of `epoch`, if there is room without anything
+    /// else having to go.
+    pub(crate) fn keep_head(&self, id: EntryId, stored: &Arc<Stored>, epoch: Epoch, head: &Bytes) {
         let Some(charge) = self.inner.account.charge(head.len() as u64) else { return };
         let mut shard = self.inner.shard(id.0);
         if let Some(resident) = shard.entries.get_mut(&id.0)
             && Arc::ptr_eq(&resident.stored, stored)
         {
-            resident.head = Some((head.clone(), charge));
+            resident.head = Some((epoch, head.clone(), charge));
         }
     }
 }

@@ -117,6 +117,7 @@ pub fn site(name: &str) -> SiteSheet {
         origins: Vec::new(),
         client_ip: Masking::Prefix,
         certificate: Some("lab".into()),
+        delivery: Arc::default(),
     }
 }
 

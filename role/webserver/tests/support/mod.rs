@@ -228,6 +228,7 @@ pub(crate) fn sheet(origins: &[SocketAddr]) -> Sheet {
             origins: origins.collect(),
             client_ip: Masking::Full,
             certificate: None,
+            delivery: Arc::default(),
         }],
     }
 }
