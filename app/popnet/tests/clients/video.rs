@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::edge::{Edge, Nginx, run};
 
@@ -52,4 +53,25 @@ fn ffmpeg_seeks() {
     assert!(asked.len() <= 2, "{asked:?}");
     let sent: u64 = asked.iter().map(|asked| asked.sent).sum();
     assert!(sent <= octets + octets / 4, "{asked:?}");
+}
+
+/// An origin that takes half a minute for the whole: who looks for a place near the end does not
+/// wait for what lies before it.
+#[test]
+fn a_place_far_behind_is_there_at_once() {
+    let nginx = Nginx::with("limit_rate 500k;");
+    let file = nginx.www().join("film.mp4");
+    film(&file);
+    let octets = file.metadata().unwrap().len();
+    let edge = Edge::before(nginx.port);
+    let begun = Instant::now();
+    let seen = picture(&edge.url("/film.mp4"), 58);
+    let took = begun.elapsed();
+    assert_eq!(seen, picture(file.to_str().unwrap(), 58));
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    // The origin was asked for the place, and has not yet given all.
+    let asked = nginx.asked_for("/film.mp4");
+    assert!(asked.iter().any(|asked| asked.range.starts_with("bytes=14")), "{asked:?}");
+    let sent: u64 = asked.iter().map(|asked| asked.sent).sum();
+    assert!(sent < octets / 4, "{sent} of {octets}: {asked:?}");
 }
