@@ -64,9 +64,9 @@ pub fn slices(request: &HeaderMap) -> Option<HeaderValue> {
     range.and_then(|range| HeaderValue::try_from(range).ok())
 }
 
-/// Whether a GET with the fields `request` looks for a place so far behind the `arrived` octets of a
-/// response under way, `length` octets long as far as is known, that it had better go forward for
-/// it: who seeks in a film does not wait for all that lies before.
+/// Whether a GET with the fields `request` looks for a place so far behind the `arrived` octets of
+/// a response under way, `length` octets long as far as is known, that it had better go forward
+/// for it: who seeks in a film does not wait for all that lies before.
 #[must_use]
 pub fn is_far(request: &HeaderMap, arrived: u64, length: Option<u64>) -> bool {
     let start = match (asked(request), length) {
