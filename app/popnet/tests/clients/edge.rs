@@ -1,4 +1,5 @@
 //! The program in front of one origin, and nginx as that origin.
+#![expect(dead_code, reason = "each test program uses its own part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,12 +37,18 @@ pub(crate) struct Edge {
     pub(crate) https: u16,
     /// The certificate's key as browsers name it.
     pub(crate) key_sha256: String,
-    _node: Running,
+    pub(crate) certificate: rustls::pki_types::CertificateDer<'static>,
+    node: Running,
 }
 
 impl Edge {
     /// In front of the origin at `port` of this machine.
     pub(crate) fn before(port: u16) -> Self {
+        Self::with_memory(port, "256 MiB")
+    }
+
+    /// The same with so much memory to keep things in.
+    pub(crate) fn with_memory(port: u16, memory: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (http, https) = (free_port(), free_port());
         let tls = folder.path().join("tls");
@@ -54,7 +61,8 @@ impl Edge {
         let config = include_str!("../../../../examples/single-cache.toml")
             .replace("127.0.0.1:8080", &format!("127.0.0.1:{http}"))
             .replace("127.0.0.1:8443", &format!("127.0.0.1:{https}"))
-            .replace("127.0.0.1:8000", &format!("127.0.0.1:{port}"));
+            .replace("127.0.0.1:8000", &format!("127.0.0.1:{port}"))
+            .replace("256 MiB", memory);
         std::fs::write(folder.path().join("cache.toml"), config).unwrap();
         let node = Running::start(
             popnet()
@@ -63,7 +71,8 @@ impl Edge {
                 .current_dir(folder.path()),
             &folder.path().join("log"),
         );
-        let edge = Self { folder, http, https, key_sha256, _node: node };
+        let edge =
+            Self { folder, http, https, key_sha256, certificate: made.cert.der().clone(), node };
         let health = edge.url("/.popnet/health");
         let is_up = || {
             let mut curl = Command::new("curl");
@@ -72,6 +81,14 @@ impl Edge {
         };
         assert!(within(Duration::from_secs(10), is_up), "{}", edge.log());
         edge
+    }
+
+    /// Octets of memory that it has for itself (`RssAnon`).
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.node.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap();
+        kib.parse::<u64>().unwrap() << 10
     }
 
     /// A URL of it, in clear.
@@ -86,7 +103,6 @@ impl Edge {
 
 /// A request as the origin's log tells it.
 #[derive(Debug)]
-#[expect(dead_code, reason = "shown where it is another than expected")]
 pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) path: String,
