@@ -35,9 +35,29 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields that only the first hop may set, so what a client claims in them is dropped.
-const OURS: [&str; 5] =
-    ["x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"];
+/// Fields that only the first hop may set, so what a client claims in them is dropped. No key holds
+/// them, and there are origins that make pages of each: one client's page would be everybody's.
+const OURS: [&str; 15] = [
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-host",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "forwarded",
+];
+
+/// Fields that make another method of a request: dropped where the answer may be kept, as that of
+/// the method which stands in the request.
+const METHODS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 
 /// Requests for hosts that are nobody's are counted under this name, for the network itself.
 const NOBODYS: &str = "_none";
@@ -156,13 +176,14 @@ impl Front {
             let what = "The request has passed this cache before: an origin points back here.";
             return refuse(StatusCode::LOOP_DETECTED, what, access);
         }
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
         let fields = request.headers_mut();
         // First, so that a client cannot name in `Connection` what is set here.
         hop::strip(fields);
         hop::take_internal(fields);
         join_cookies(fields);
-        for name in OURS {
-            fields.remove(name);
+        for name in OURS.iter().chain(METHODS.iter().filter(|_| is_safe)) {
+            fields.remove(*name);
         }
         if let Some(value) = address.and_then(|ip| HeaderValue::try_from(ip.to_string()).ok()) {
             fields.insert(FORWARDED_FOR, value);
