@@ -44,6 +44,8 @@ const TESTS: &[Tool] = &[
     },
     Tool { program: "chromium", package: "chromium", reason: "looks at NetView and at pages" },
     Tool { program: "chromedriver", package: "chromium-driver", reason: "steers the browser" },
+    Tool { program: "wget", package: "wget", reason: "goes on with what was cut off" },
+    Tool { program: "ffmpeg", package: "ffmpeg", reason: "makes a film, and seeks in it" },
     Tool { program: "node", package: "nodejs", reason: "runs the suite of HTTP caching cases" },
     Tool { program: "npm", package: "npm", reason: "brings that suite" },
 ];

@@ -32,6 +32,10 @@ pub(crate) const PARTS_MAX: u32 = 128;
 /// may be a small one.
 const SLICE: u64 = 1 << 20;
 
+/// What begins no further behind what has arrived is waited for: at 10 Mbit/s it is there in three
+/// seconds, and another request to the origin would bring it hardly sooner.
+const NEAR: u64 = 4 << 20;
+
 /// The one range that a GET with the fields `request` asks for, unconditionally.
 fn asked(request: &HeaderMap) -> Option<Asked> {
     let mut lines = request.get_all(header::RANGE).iter();
@@ -58,6 +62,22 @@ pub fn slices(request: &HeaderMap) -> Option<HeaderValue> {
     let range =
         (start > 0 && end - start <= OCTETS_MAX).then(|| format!("bytes={start}-{}", end - 1));
     range.and_then(|range| HeaderValue::try_from(range).ok())
+}
+
+/// Whether a GET with the fields `request` looks for a place so far behind the `arrived` octets of
+/// a response under way, `length` octets long as far as is known, that it had better go forward
+/// for it: who seeks in a film does not wait for all that lies before.
+#[must_use]
+pub fn is_far(request: &HeaderMap, arrived: u64, length: Option<u64>) -> bool {
+    let start = match (asked(request), length) {
+        (None, _) | (Some(Asked::Last(_)), None) => None,
+        (Some(Asked::From(first) | Asked::FromTo(first, _)), None) => Some(first),
+        (Some(asked), Some(length)) => match asked.within(length) {
+            Part::Octets(octets) => Some(octets.start),
+            Part::Unsatisfiable => None,
+        },
+    };
+    start.is_some_and(|start| start.saturating_sub(arrived) > NEAR)
 }
 
 /// Of a 206 with `fields` that brought more than `request` asks for: the octets of its content
@@ -193,6 +213,25 @@ mod tests {
         check("18446744073709551614-18446744073709551615", "");
         check("99999999999999999999-99999999999999999999", "");
         assert_eq!(slices(&fields("range: bytes=1500000-1500001\nif-range: \"a\"")), None);
+    }
+
+    #[test]
+    fn what_is_far() {
+        let check = |range: &str, arrived: u64, length: Option<u64>, far: bool| {
+            let request = fields(&format!("range: bytes={range}"));
+            assert_eq!(is_far(&request, arrived, length), far, "{range} {arrived} {length:?}");
+        };
+        check("9000000-", 0, None, true);
+        check("9000000-9000009", 0, Some(10_000_000), true);
+        check("9000000-", 5_000_000, None, false);
+        check("4194304-", 0, None, false);
+        check("4194305-", 0, None, true);
+        check("-10", 0, Some(10_000_000), true);
+        check("-10", 0, None, false);
+        check("0-", 0, Some(10_000_000), false);
+        check("9000000-", 0, Some(8_000_000), false);
+        assert!(!is_far(&fields(""), 0, None));
+        assert!(!is_far(&fields("range: bytes=9000000-\nif-range: \"a\""), 0, None));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub fn storable(kept: &Kept<'_>, arrived: &Arrived<'_>) -> Plan {
         length: arrived.length,
         purged: false,
         policy,
-        fields: Fields(fields),
+        fields: Fields::owned(fields),
     }))
 }
 

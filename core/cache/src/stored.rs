@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use popnet_terms::{CustomerId, SiteName, Timestamp};
 use serde::de::Error as _;
@@ -86,6 +87,26 @@ impl Stored {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields(pub HeaderMap);
 
+impl Fields {
+    /// The same fields in an allocation of their own. As they come from a connection, values are
+    /// slices of what was read from it, content and all: as long as one is kept, so is that.
+    #[must_use]
+    pub fn owned(mut fields: HeaderMap) -> Self {
+        let octets: usize = fields.values().map(HeaderValue::len).sum();
+        let mut whole = BytesMut::with_capacity(octets);
+        fields.values().for_each(|value| whole.extend_from_slice(value.as_bytes()));
+        let mut whole = whole.freeze();
+        for value in fields.values_mut() {
+            // What was a value is one again.
+            if let Ok(mut own) = HeaderValue::from_maybe_shared(whole.split_to(value.len())) {
+                own.set_sensitive(value.is_sensitive());
+                *value = own;
+            }
+        }
+        Self(fields)
+    }
+}
+
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let list: Vec<(&str, &[u8])> =
@@ -104,5 +125,26 @@ impl<'de> Deserialize<'de> for Fields {
             fields.try_append(name, value).map_err(D::Error::custom)?;
         }
         Ok(Self(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn fields_of_their_own() {
+        let read = Bytes::from(b"one, two and all the content that came with it".to_vec());
+        let mut fields = HeaderMap::new();
+        for (name, range) in [("a", 0..3), ("b", 5..8), ("a", 0..0)] {
+            let value = HeaderValue::from_maybe_shared(read.slice(range)).unwrap();
+            fields.append(HeaderName::from_static(name), value);
+        }
+        assert!(!read.is_unique());
+        let owned = Fields::owned(fields.clone());
+        assert_eq!(owned.0, fields);
+        drop(fields);
+        assert!(read.is_unique(), "nothing keeps what was read");
     }
 }

@@ -98,7 +98,7 @@ pub fn freshened(
     Some(Stored {
         policy,
         tags: tags(&rules.tags, &whole),
-        fields: Fields(whole),
+        fields: Fields::owned(whole),
         requested,
         received,
         came_aged,

@@ -115,6 +115,11 @@ impl<R: Reader> Fill<R> {
         !self.window().open && !matches!(self.progress.borrow().end, End::Broken(_))
     }
 
+    /// Octets that have arrived.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.progress.borrow().arrived
+    }
+
     /// The octets `range` as they arrive; an end of `u64::MAX` is wherever the content ends.
     /// `None` when it can no longer be read from the start.
     pub(crate) fn body(self: &Arc<Self>, range: Range<u64>) -> Option<Body> {

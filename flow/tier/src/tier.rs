@@ -344,6 +344,7 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let boarded = self.flights.board(&seeker.key, (&site.site, &site.customer), part, |fill| {
             fill.stored.selects(&seeker.wanted.fields)
                 && fill.is_open_to_all()
+                && !part::is_far(&seeker.wanted.fields, fill.arrived(), fill.stored.length)
                 && is_reusable(&seeker.wanted.fields, &fill.stored, site, seeker.rule, now)
         });
         match boarded {

@@ -37,9 +37,29 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields that only the first hop may set, so what a client claims in them is dropped.
-const OURS: [&str; 5] =
-    ["x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"];
+/// Fields that only the first hop may set, so what a client claims in them is dropped. No key holds
+/// them, and there are origins that make pages of each: one client's page would be everybody's.
+const OURS: [&str; 15] = [
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-host",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "forwarded",
+];
+
+/// Fields that make another method of a request: dropped where the answer may be kept, as that of
+/// the method which stands in the request.
+const METHODS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 
 /// Requests for hosts that are nobody's are counted under this name, for the network itself.
 const NOBODYS: &str = "_none";
@@ -183,7 +203,8 @@ impl Front {
                 }));
             }
         };
-        forward(arrival, &way, address, request.headers_mut());
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+        forward(arrival, &way, (address, is_safe), request.headers_mut());
         let received = Arc::clone(&arrival.received);
         let add = move |octets| {
             received.fetch_add(octets, Ordering::Relaxed);
@@ -245,16 +266,21 @@ impl Front {
     }
 }
 
-/// Makes the fields of a request those that go on from here.
-fn forward(arrival: &Arrival, way: &Way, client: Option<IpAddr>, fields: &mut HeaderMap) {
+/// Makes the fields of a request those that go on from here. `is_safe`: it is a GET or a HEAD.
+fn forward(
+    arrival: &Arrival,
+    way: &Way,
+    (client, is_safe): (Option<IpAddr>, bool),
+    fields: &mut HeaderMap,
+) {
     // First, so that a client cannot name in `Connection` what is set here.
     hop::strip(fields);
     hop::take_internal(fields);
     join_cookies(fields);
-    way.change_request(fields);
-    for name in OURS {
-        fields.remove(name);
+    for name in OURS.iter().chain(METHODS.iter().filter(|_| is_safe)) {
+        fields.remove(*name);
     }
+    way.change_request(fields);
     if let Some(value) = client.and_then(|ip| HeaderValue::try_from(ip.to_string()).ok()) {
         fields.insert(FORWARDED_FOR, value);
     }

@@ -265,3 +265,48 @@ async fn of_a_large_file_whole_slices_go_forward() {
         assert!(world.asked() <= before + 2, "{fields}: no more than once for each question");
     }
 }
+
+/// While the whole is on its way, a place far behind is not waited for; what lies near is.
+#[tokio::test]
+async fn who_seeks_does_not_wait_for_all_that_lies_before() {
+    const LENGTH: usize = 12 << 20;
+    let (open, gate) = watch::channel(false);
+    let world = World::new(64 << 20, move |seen| {
+        let told = "cache-control: max-age=60\r\netag: \"a\"";
+        if let Some(range) = seen.field("range") {
+            let first: usize =
+                range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+            let fields = format!("{told}\r\ncontent-range: bytes {first}-{}/{LENGTH}", LENGTH - 1);
+            let mut reaction = Reaction::ok(&fields, vec![b'p'; LENGTH - first]);
+            reaction.head = reaction.head.replace("200 OK", "206 Partial Content");
+            return reaction;
+        }
+        let mut reaction = Reaction::ok(told, vec![b'w'; 1 << 20]);
+        let length = format!("content-length: {LENGTH}\r\n");
+        reaction.head = reaction.head.replace("content-length: 1048576\r\n", &length);
+        reaction.pieces.push(vec![b'w'; LENGTH - (1 << 20)].into());
+        reaction.gate = Some(gate.clone());
+        reaction
+    })
+    .await;
+    let ask = |range: &'static str| {
+        let to = world.http;
+        let head = format!(
+            "GET /f HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nRange: bytes={range}\r\n\r\n"
+        );
+        tokio::spawn(async move { Answer::of(raw(to, head.as_bytes()).await) })
+    };
+    let whole = ask("0-");
+    while world.asked() < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let far = ask("12000000-").await.unwrap();
+    assert_eq!(far.status, 206, "{}", far.head);
+    assert_eq!(far.content, vec![b'p'; LENGTH - 12_000_000]);
+    assert_eq!(world.last_seen().field("range"), Some("bytes=12000000-"));
+    let near = ask("3000000-");
+    open.send_replace(true);
+    assert!(near.await.unwrap().content == vec![b'w'; LENGTH - 3_000_000]);
+    assert!(whole.await.unwrap().content == vec![b'w'; LENGTH]);
+    assert_eq!(world.asked(), 2, "what lies near came with the whole");
+}

@@ -28,6 +28,10 @@ use crate::interim::Ahead;
 /// Places that pools are kept for; beyond it, those without an exchange are forgotten.
 const POOLS_MAX: usize = 4_096;
 
+/// Octets read at once, and of a response's head at most: what an answer that nobody takes holds
+/// here.
+const READ_MAX: usize = 64 << 10;
+
 /// Limits towards next hops.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -409,6 +413,7 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (sender, connection) = http1::Builder::new()
+        .max_buf_size(READ_MAX)
         .max_headers(256)
         .handshake(TokioIo::new(stream))
         .await

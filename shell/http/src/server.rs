@@ -69,6 +69,10 @@ impl Default for Limits {
     }
 }
 
+/// Octets of an answer over HTTP/2 that wait for a client to read: 8 MiB for all the requests that
+/// a connection may have under way.
+const UNREAD: usize = 64 << 10;
+
 /// Where a server listens; already bound.
 #[derive(Debug)]
 pub enum Listener {
@@ -357,6 +361,7 @@ impl<S: Service> Worker<S> {
             .keep_alive_interval(self.limits.head)
             .keep_alive_timeout(self.limits.handshake)
             .max_concurrent_streams(128)
+            .max_send_buf_size(UNREAD)
             .max_header_list_size(u32::try_from(self.limits.head_octets).unwrap_or(u32::MAX))
             .auto_date_header(false)
             .serve_connection(io, service_fn(answer));

@@ -184,6 +184,7 @@ async fn what_is_broken_is_refused_with_a_word() {
             "400",
             "no number",
         ),
+        ("GET / HTTP/1.1\r\nhost: a\r\nHOST: a\r\n\r\n", "400", "more than one host"),
         ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", "505", "version"),
         ("PUT / HTTP/1.1\r\nhost: a\r\nexpect: rain\r\ncontent-length: 1\r\n\r\n", "417", "100-"),
         ("GET / HTTP/1.1\r\nhost: a\r\n", "408", "in time"),

@@ -158,6 +158,15 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// Refuses a head that names more than one host (RFC 9112 3.2): the next proxy might have taken
+    /// the other one, so nothing that follows on this connection is believed either.
+    pub(crate) fn check_host(&self) -> Result<(), Refused> {
+        match self.all("host").nth(1) {
+            None => Ok(()),
+            Some(_) => Err(bad("The request names more than one host.")),
+        }
+    }
+
     /// Whether the client waits to be told that its content is wanted (RFC 9110 10.1.1).
     pub(crate) fn expects_continue(&self) -> Result<bool, Refused> {
         let mut expects = false;

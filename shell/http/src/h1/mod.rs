@@ -203,6 +203,7 @@ where
             self.input.advance(end);
             return Ok(Begun::Answered);
         }
+        head.check_host()?;
         let (length, expects) = (head.length()?, head.expects_continue()?);
         let request = Box::new(head.to_request()?);
         self.input.advance(end);

@@ -18,7 +18,7 @@ const GATHERED: usize = 16 << 10;
 
 /// Pieces and octets that wait at most: enough for few calls, little enough for many clients.
 const PIECES: usize = 15;
-const WAITING: usize = 512 << 10;
+const WAITING: usize = 128 << 10;
 
 /// Octets to be written.
 #[derive(Debug, Default)]
