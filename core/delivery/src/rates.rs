@@ -51,13 +51,14 @@ impl Rates {
     }
 
     /// Counts a request of `client` for `site` and says whether it may be served. A client is an
-    /// IPv4 address, or an IPv6 /64: whoever has one address there has them all.
+    /// IPv4 address, or an IPv6 /64: whoever has one address there has them all. What has another
+    /// rate is counted apart, so that many pictures do not use up the few calls of an API.
     #[must_use]
     pub fn count(&self, site: &str, client: IpAddr, rate: PerTime, now: Timestamp) -> Allowance {
         let step = 3_600_000_000_u64.checked_div(rate.0).unwrap_or(AHEAD_MAX / 2);
         let step = step.clamp(1, AHEAD_MAX / 2);
         let most = BURST_US.max(step);
-        let who = self.key(site, client);
+        let who = self.key(site, rate, client);
         let now = u64::try_from(now.0).unwrap_or(0) & TIME_MASK;
         let place = usize::try_from(who % (SETS as u64)).unwrap_or(0);
         let buckets = self.buckets.get_or_init(|| (0..SETS).map(|_| Default::default()).collect());
@@ -79,12 +80,12 @@ impl Rates {
         Allowance::Allowed
     }
 
-    fn key(&self, site: &str, client: IpAddr) -> u64 {
+    fn key(&self, site: &str, rate: PerTime, client: IpAddr) -> u64 {
         let bits = match client.to_canonical() {
             IpAddr::V4(four) => u128::from(four.to_bits()) | 0xffff_0000_0000,
             IpAddr::V6(six) => six.to_bits() >> 64 << 64,
         };
-        let site = xxh3_64_with_seed(site.as_bytes(), self.seed);
+        let site = xxh3_64_with_seed(site.as_bytes(), self.seed ^ rate.0);
         xxh3_64_with_seed(&bits.to_be_bytes(), site)
     }
 }
@@ -127,6 +128,9 @@ mod tests {
         // The addresses of one /64 are one client.
         assert!((0..50).all(|n| ask(&format!("2001:db8::{n}"), 0) == Allowance::Allowed));
         assert_eq!(ask("2001:db8::ffff", 0), Allowance::After(Seconds(1)));
+        // Another rate of the same site has its own account.
+        let apart = rates.count("a.test", "192.0.2.1".parse().unwrap(), PerTime(3_600), at(200));
+        assert_eq!(apart, Allowance::Allowed);
         let slow = rates.count("b.test", "192.0.2.1".parse().unwrap(), PerTime(60), at(0));
         assert_eq!(slow, Allowance::Allowed);
         let slow = rates.count("b.test", "192.0.2.1".parse().unwrap(), PerTime(60), at(0));

@@ -55,10 +55,11 @@ impl Asking<'_> {
         // A server that resolves the path and one that does not must both find it guarded.
         let literal = delivery_of(self.site, path);
         self.judge(&delivery, request)?;
+        self.count(&delivery, rates)?;
         if !Arc::ptr_eq(&delivery, literal) {
             self.judge(literal, request)?;
+            self.count(literal, rates)?;
         }
-        self.count(&delivery, rates)?;
         let origin = request.headers().get(header::ORIGIN).cloned();
         Ok(Way { delivery, tls: self.tls, origin })
     }

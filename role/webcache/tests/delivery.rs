@@ -188,6 +188,10 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
     let wait: u32 = over.field("retry-after").unwrap().parse().unwrap();
     assert!((1..=2).contains(&wait), "{wait}");
     assert_eq!(over.cache_status(), "mem.lab; detail=RATE_LIMITED");
+    // Neither a server that resolves the path nor one that does not is asked more often.
+    for way in ["/open/../private/x", "/private/../open"] {
+        assert_eq!(world.get(way, "").await.status, 429, "{way}");
+    }
     // Nobody counts elsewhere.
     for _ in 0..20 {
         assert_eq!(world.get("/open", "").await.status, 200);

@@ -8,10 +8,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use support::{free_port, popnet, text, within};
+use support::{Running, free_port, popnet, text, within};
 
 /// Where `cargo xtask setup` puts the suite.
 const SUITE: &str = "target/tools/http-cache-tests-0.4.5/package";
@@ -23,25 +23,6 @@ const AGAIN: usize = 3;
 
 /// What became of each case, by kind and name.
 type Results = BTreeMap<String, BTreeMap<String, String>>;
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command, log: &Path) -> Self {
-        let log = std::fs::File::create(log).unwrap();
-        let out = log.try_clone().unwrap();
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(log).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}; cargo xtask setup")))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn config(port: u16, origin: u16) -> String {
     let sample = include_str!("../../../../examples/single-cache.toml");

@@ -1,7 +1,6 @@
 //! Chromium by HTTP/1.1, 2 and 3: a page with a picture, a script and a part of a file.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use fantoccini::ClientBuilder;
@@ -9,6 +8,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 
 use crate::edge::{Edge, Nginx, noise};
+use crate::support::chromedriver;
 
 /// Says into itself how it came, and what its own requests got.
 const PAGE: &str = "<!doctype html><title>page</title><img src=dot.png><p id=told></p><script>
@@ -35,18 +35,7 @@ struct Driver {
 
 impl Driver {
     fn start() -> Self {
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is installed: cargo xtask setup");
-        let port = BufReader::new(process.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok)
-            .filter(|line| line.contains("started successfully"))
-            .find_map(|line| line.split("on port ").nth(1)?.trim_end_matches('.').parse().ok())
-            .expect("chromedriver says its port");
+        let (process, port) = chromedriver();
         Self { process, port }
     }
 

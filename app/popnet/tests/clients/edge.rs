@@ -2,33 +2,13 @@
 #![expect(dead_code, reason = "each test program uses its own part")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::support::{both, free_port, popnet, text, within};
-
-/// A process that ends with the test.
-pub(crate) struct Running(Child);
-
-impl Running {
-    /// Starts `command`, whose words go to `log`.
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
-        let log = std::fs::File::create(log).unwrap();
-        let out = log.try_clone().unwrap();
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(log).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}; cargo xtask setup")))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{Running, both, free_port, popnet, text, within};
 
 /// A WebCache and a WebServer in one process, with a certificate for `a.test`.
 pub(crate) struct Edge {
@@ -85,7 +65,7 @@ impl Edge {
 
     /// Octets of memory that it has for itself (`RssAnon`).
     pub(crate) fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.node.0.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.node.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap();
         kib.parse::<u64>().unwrap() << 10

@@ -23,6 +23,48 @@ pub(crate) struct Demo {
     pub(crate) net: String,
 }
 
+/// A process that ends with the test.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts `command`, whose words go to `log`.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let log = std::fs::File::create(log).expect("a log can be made");
+        let out = log.try_clone().expect("a file can be opened twice");
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(log).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}; cargo xtask setup")))
+    }
+
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// chromedriver, and its port once it has one.
+pub(crate) fn chromedriver() -> (Child, u16) {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver is installed: cargo xtask setup");
+    let port = BufReader::new(driver.stdout.take().expect("its words are piped"))
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line.contains("started successfully"))
+        .find_map(|line| line.split("on port ").nth(1)?.trim_end_matches('.').parse().ok())
+        .expect("chromedriver says its port");
+    (driver, port)
+}
+
 /// The program under test.
 pub(crate) fn popnet() -> Command {
     Command::new(env!("CARGO_BIN_EXE_popnet"))
