@@ -1,8 +1,8 @@
-# popnet for the harness that compares name servers; POPNET_BIN, POPNET_WORKERS and
+# popnet for the harness that compares name servers and caches; POPNET_BIN, POPNET_WORKERS and
 # POPNET_SITES come from xtask.
 have() { [ -x "${POPNET_BIN:-}" ]; }
 version() { "$POPNET_BIN" --version; }
-caps() { echo "wrr"; }
+caps() { echo "wrr tls h2"; }
 dns_start() {
   local i
   cat >popnet.toml <<T
@@ -34,4 +34,31 @@ T
     done >>popnet.toml
   fi
   exec "$POPNET_BIN" run --config popnet.toml --node ns1.lab --state-dir "$RUN/state"
+}
+http_start() {
+  cat >popnet.toml <<T
+[network]
+name = "bench"
+schema = 1
+domain = "bench.test"
+[pops.lab.nodes.edge1]
+roles = ["webcache", "webserver"]
+address = ["127.0.0.1"]
+listen = { http = ["127.0.0.1:$HTTP_PORT"], https = ["127.0.0.1:$TLS_PORT"], store = ["127.0.0.1:17604"], control = ["127.0.0.1:17601"] }
+workers = { http = ${POPNET_WORKERS:-1} }
+memory = "$CACHE_MEM MiB"
+disk = "$CACHE_DISK MiB"
+[certificates.bench]
+chain = "$CERT"
+key = "$KEY"
+[customers.c]
+[origin_groups.app.servers]
+local = { address = "127.0.0.1:$ORIGIN_PORT" }
+[sites."*"]
+customer = "c"
+kind = "cached"
+origins = "app"
+tls = { certificate = "bench" }
+T
+  exec "$POPNET_BIN" run --config popnet.toml --node edge1.lab --state-dir "$RUN/state"
 }

@@ -6,11 +6,11 @@
 //! that a part can be measured again alone.
 
 mod dns;
+mod harness;
+mod http;
 mod page;
 
 use std::fs;
-use std::io::{Read, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,11 +19,6 @@ use page::Row;
 
 /// Runs of each row; the median is shown.
 const RUNS: usize = 3;
-/// Length of a run in seconds.
-const SECONDS: u32 = 5;
-/// Ports on which nobody else listens on a developer's machine.
-const HTTP_PORT: u16 = 18_080;
-const ORIGIN_PORT: u16 = 18_000;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -37,6 +32,7 @@ pub(crate) fn run(root: &Path, part: Option<&str>) -> Fallible<()> {
         page::keep(root, "steering", steering(root)?)?;
     }
     if part.is_none_or(|part| part == "dns" || part == "http") {
+        need()?;
         let popnet = program(root)?;
         let work = root.join("target/bench");
         if work.exists() {
@@ -47,8 +43,7 @@ pub(crate) fn run(root: &Path, part: Option<&str>) -> Fallible<()> {
             page::keep(root, "dns", dns::measure(root, &popnet, &work)?)?;
         }
         if part != Some("dns") {
-            need(&[("wrk", "wrk"), ("nginx", "nginx-light"), ("taskset", "util-linux")])?;
-            page::keep(root, "http", http(&popnet, &work)?)?;
+            page::keep(root, "http", http::measure(root, &popnet, &work)?)?;
         }
     }
     page::write(root)
@@ -68,11 +63,10 @@ fn steering(root: &Path) -> Fallible<Vec<Row>> {
     Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-fn need(tools: &[(&str, &str)]) -> Fallible<()> {
-    match tools.iter().find(|(tool, _)| !crate::setup::has(tool)) {
-        Some((tool, package)) => {
-            Err(format!("{tool} is missing: apt-get install {package}").into())
-        }
+/// That everything is there, and not only when hours of measuring come to it.
+fn need() -> Fallible<()> {
+    match crate::setup::BENCH.iter().find(|tool| !crate::setup::has(tool.program)) {
+        Some(tool) => Err(format!("{} is missing: cargo xtask setup bench", tool.program).into()),
         None => Ok(()),
     }
 }
@@ -176,122 +170,4 @@ fn measure(
     println!("{work:<28} {name:<8} {rate:>9.0}/s {cost:>7.2} us");
     let row = Row::new(work, name).with("rate", rate).with("cpu_us", cost);
     Ok(row)
-}
-
-// ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────
-
-fn http(popnet: &Path, work: &Path) -> Fallible<Vec<Row>> {
-    let origin = work.join("origin");
-    fs::create_dir_all(&origin)?;
-    fs::write(origin.join("1k"), vec![b'x'; 1024])?;
-    fs::write(origin.join("16k"), vec![b'x'; 16 * 1024])?;
-    let files = format!(
-        "server {{ listen 127.0.0.1:{ORIGIN_PORT}; root {}; add_header Cache-Control max-age=3600; }}",
-        origin.display()
-    );
-    let _origin = nginx(work, "origin", 1, &files)?;
-    wait_until(Duration::from_secs(10), "the origin", || http_answers(ORIGIN_PORT))?;
-    fs::write(work.join("cache.toml"), cache_config())?;
-    let mut rows = Vec::new();
-    let ours = Server::start(
-        work,
-        pinned(0, popnet)
-            .args([
-                "run",
-                "--config",
-                "cache.toml",
-                "--node",
-                "edge1.lab",
-                "--state-dir",
-                "edge-state",
-            ])
-            .current_dir(work),
-    )?;
-    rows.extend(http_rows("popnet", &ours)?);
-    drop(ours);
-    let cache = format!(
-        "proxy_cache_path {0}/nginx-store keys_zone=c:16m; open_file_cache max=1000 inactive=300s; \
-         upstream o {{ server 127.0.0.1:{ORIGIN_PORT}; keepalive 16; }} \
-         server {{ listen 127.0.0.1:{HTTP_PORT}; keepalive_requests 1000000000; location / {{ \
-         proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_cache c; }} }}",
-        work.display()
-    );
-    let peer = nginx(work, "cache", 0, &cache)?;
-    rows.extend(http_rows("nginx", &peer)?);
-    Ok(rows)
-}
-
-fn cache_config() -> String {
-    format!(
-        r#"[network]
-name = "bench"
-schema = 1
-domain = "bench.test"
-[pops.lab.nodes.edge1]
-roles = ["webcache", "webserver"]
-address = ["127.0.0.1"]
-listen = {{ http = ["127.0.0.1:{HTTP_PORT}"], store = ["127.0.0.1:17604"], control = ["127.0.0.1:17601"] }}
-workers = {{ http = 1 }}
-memory = "256 MiB"
-disk = "1 GiB"
-[customers.c]
-[origin_groups.app.servers]
-local = {{ address = "127.0.0.1:{ORIGIN_PORT}" }}
-[sites."*"]
-customer = "c"
-kind = "cached"
-origins = "app"
-"#
-    )
-}
-
-fn nginx(work: &Path, name: &str, core: u8, servers: &str) -> Fallible<Server> {
-    let folder: PathBuf = work.join(format!("nginx-{name}"));
-    fs::create_dir_all(&folder)?;
-    let file = folder.join("nginx.conf");
-    fs::write(
-        &file,
-        format!(
-            "daemon off; user root; worker_processes 1; pid {0}/pid; error_log {0}/error.log; \
-             events {{ worker_connections 4096; }} \
-             http {{ access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300; \
-             client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0}; \
-             uwsgi_temp_path {0}; scgi_temp_path {0}; {servers} }}",
-            folder.display()
-        ),
-    )?;
-    Server::start(&folder, pinned(core, "nginx").arg("-c").arg(&file).arg("-p").arg(&folder))
-}
-
-fn http_rows(name: &str, server: &Server) -> Fallible<Vec<Row>> {
-    wait_until(Duration::from_secs(20), name, || http_answers(HTTP_PORT))?;
-    let small = measure("hit of 1 KiB", name, server, || wrk("1k"))?;
-    let larger = measure("hit of 16 KiB", name, server, || wrk("16k"))?;
-    Ok(vec![small, larger])
-}
-
-fn http_answers(port: u16) -> bool {
-    let asked = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET /1k HTTP/1.1\r\nhost: bench.test\r\nconnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    asked().unwrap_or(false)
-}
-
-/// Right answers that wrk got in one run.
-fn wrk(path: &str) -> Fallible<f64> {
-    let output = pinned(1, "wrk")
-        .args(["-t", "1", "-c", "64", "-d", &format!("{SECONDS}s")])
-        .arg(format!("http://127.0.0.1:{HTTP_PORT}/{path}"))
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if text.contains("Non-2xx") {
-        return Err(format!("wrk got wrong answers:\n{text}").into());
-    }
-    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "));
-    requests.and_then(|(count, _)| count.parse().ok()).ok_or_else(|| format!("wrk: {text}").into())
 }

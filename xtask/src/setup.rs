@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// A program from a package.
 pub(crate) struct Tool {
-    program: &'static str,
+    pub(crate) program: &'static str,
     package: &'static str,
     reason: &'static str,
 }
@@ -59,6 +59,11 @@ const SUITE_SHA512: &str = "0e3bb037d9d46572d35bec1abf52d1112099355c65f12b21c0ec
 /// What benchmarks need.
 pub(crate) const BENCH: &[Tool] = &[
     Tool { program: "nginx", package: "nginx-light", reason: "the cache to compare with" },
+    Tool { program: "varnishd", package: "varnish", reason: "another" },
+    Tool { program: "traffic_server", package: "trafficserver", reason: "another" },
+    Tool { program: "squid", package: "squid-openssl", reason: "another" },
+    Tool { program: "haproxy", package: "haproxy", reason: "another" },
+    Tool { program: "h2o", package: "h2o", reason: "serves files to compare with" },
     Tool { program: "gdnsd", package: "gdnsd", reason: "the name server to compare with" },
     Tool { program: "nsd", package: "nsd", reason: "another" },
     Tool { program: "knotd", package: "knot knot-module-geoip", reason: "another" },
@@ -69,6 +74,7 @@ pub(crate) const BENCH: &[Tool] = &[
     Tool { program: "taskset", package: "util-linux", reason: "gives each side its own core" },
     Tool { program: "dnsperf", package: "dnsperf", reason: "asks many DNS questions" },
     Tool { program: "wrk", package: "wrk", reason: "asks for many pages" },
+    Tool { program: "h2load", package: "nghttp2-client", reason: "asks for many by HTTP/2" },
 ];
 
 /// Folders of programs that a person's `PATH` may lack.

@@ -9,10 +9,12 @@
 //! - [`part`]: parts of content (206).
 //! - [`serve`]: the head that answers: 200, 206, 304 or 416.
 //! - [`invalidate`]: what an unsafe method takes away; [`purge`]: what a person takes away.
+//! - [`eviction`]: what goes when room is needed.
 //! - [`status`]: the `Cache-Status` member.
 //!
 //! Left out on purpose: combining partial content (RFC 9111 3.4); several ranges in one answer.
 
+pub mod eviction;
 pub mod freshness;
 pub mod invalidate;
 pub mod key;

@@ -3,22 +3,22 @@
 
 use std::fs;
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::harness::{Harness, Script, seconds};
 use super::page::{self, Row};
-use super::{Fallible, Server, measure as repeat, median, need, pinned, wait_until};
+use super::{Fallible, Server, measure as repeat, pinned, wait_until};
 
-/// Where the harness is, when not beside the project.
-const PLACE: &str = "POPNET_BENCH";
-/// Length of a run, and runs of each row; `POPNET_BENCH_SECONDS` shortens them for a trial.
-const SECONDS: u32 = 5;
-const RUNS: u32 = 3;
 const PORT: u16 = 15_353;
 
-/// The harness's words for work, and ours.
-const WORKS: [(&str, &str); 3] = [("www", "static"), ("nx", "missing"), ("wrr", "steered")];
+const SCRIPT: Script = Script {
+    file: "dns.sh",
+    option: Some("-s"),
+    results: "dns.tsv",
+    works: &[("www", "static"), ("nx", "missing"), ("wrr", "steered"), ("scale", page::LARGE)],
+};
 const PEERS: [&str; 7] = ["popnet", "gdnsd", "nsd", "knot", "bind9", "pdns", "dnsfixed"];
 const LOADERS: [&str; 4] = ["popnet", "knot", "nsd", "bind9"];
 
@@ -26,22 +26,7 @@ const LOADERS: [&str; 4] = ["popnet", "knot", "nsd", "bind9"];
 const SUBNET: &str = "8:00011800c63364";
 
 pub(super) fn measure(root: &Path, popnet: &Path, work: &Path) -> Fallible<Vec<Row>> {
-    need(&[
-        ("dnsperf", "dnsperf"),
-        ("gdnsd", "gdnsd"),
-        ("nsd", "nsd"),
-        ("knotd", "knot"),
-        ("named", "bind9"),
-        ("pdns_server", "pdns-server"),
-        ("taskset", "util-linux"),
-        ("gcc", "gcc"),
-    ])?;
-    let harness = Harness {
-        folder: place(root)?,
-        peers: root.join("xtask/peers"),
-        popnet: popnet.to_owned(),
-        work: work.join("harness"),
-    };
+    let harness = Harness::new(SCRIPT, root, popnet, work)?;
     let mut rows = harness.run("compare", &["www", "nx", "wrr"], &PEERS, &[])?;
     rows.extend(harness.run("large", &["scale"], &LOADERS, &[])?);
     let named = |work: &str, rows: Vec<Row>| -> Vec<Row> {
@@ -57,105 +42,6 @@ pub(super) fn measure(root: &Path, popnet: &Path, work: &Path) -> Fallible<Vec<R
     }
     rows.extend(with_subnet(popnet, &harness, work)?);
     Ok(rows)
-}
-
-fn place(root: &Path) -> Fallible<PathBuf> {
-    let given = std::env::var_os(PLACE).map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| root.join("../shared/bench"));
-    if folder.join("dns.sh").exists() {
-        Ok(fs::canonicalize(folder)?)
-    } else {
-        Err(format!("no dns.sh in {}: set {PLACE} to the harness's folder", folder.display())
-            .into())
-    }
-}
-
-fn seconds() -> u32 {
-    let given = std::env::var("POPNET_BENCH_SECONDS").ok();
-    given.and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
-}
-
-struct Harness {
-    folder: PathBuf,
-    peers: PathBuf,
-    popnet: PathBuf,
-    work: PathBuf,
-}
-
-impl Harness {
-    /// Runs scenarios with peers and gives the medians of each.
-    fn run(
-        &self,
-        name: &str,
-        scenarios: &[&str],
-        peers: &[&str],
-        more: &[(&str, &str)],
-    ) -> Fallible<Vec<Row>> {
-        let results = self.work.join(name);
-        fs::create_dir_all(&results)?;
-        let status = Command::new("bash")
-            .arg(self.folder.join("dns.sh"))
-            .args(["-s", &scenarios.join(",")])
-            .args(peers)
-            .env("BENCH_PEERS", &self.peers)
-            .env("BENCH_WORK", &self.work)
-            .env("BENCH_RESULTS", &results)
-            .env("BENCH_US", "popnet")
-            .env("POPNET_BIN", &self.popnet)
-            .env("RUNS", RUNS.to_string())
-            .env("SECS", seconds().to_string())
-            .envs(more.iter().copied())
-            .status()?;
-        if !status.success() {
-            return Err(format!(
-                "the harness failed at {name}; its logs are in {}",
-                self.work.display()
-            )
-            .into());
-        }
-        let rows = medians(&fs::read_to_string(results.join("dns.tsv"))?);
-        let missing = peers.iter().find(|peer| !rows.iter().any(|row| row.server == **peer));
-        match missing {
-            Some(peer) => {
-                Err(format!("{peer} gave no figures; see {}/run/{peer}/log", self.work.display())
-                    .into())
-            }
-            None => Ok(rows),
-        }
-    }
-}
-
-/// Figures by name, each with those of all runs.
-type Figures = Vec<(String, Vec<f64>)>;
-
-/// Medians of the harness's lines: scenario, peer, then `name=value`, parted by tabs.
-fn medians(lines: &str) -> Vec<Row> {
-    let mut gathered: Vec<(String, String, Figures)> = Vec::new();
-    for line in lines.lines() {
-        let mut fields = line.split('\t');
-        let (Some(scenario), Some(peer)) = (fields.next(), fields.next()) else { continue };
-        let known = WORKS.iter().find(|(theirs, _)| *theirs == scenario);
-        let work = known.map_or("1,000,000 names", |(_, ours)| ours);
-        let at = gathered.iter().position(|(w, p, _)| w == work && p == peer);
-        let at = at.unwrap_or_else(|| {
-            gathered.push((work.to_owned(), peer.to_owned(), Vec::new()));
-            gathered.len() - 1
-        });
-        let Some((_, _, values)) = gathered.get_mut(at) else { continue };
-        for (name, value) in fields.filter_map(|field| field.split_once('=')) {
-            let Ok(value) = value.parse::<f64>() else { continue };
-            match values.iter_mut().find(|(known, _)| known == name) {
-                Some((_, all)) => all.push(value),
-                None => values.push((name.to_owned(), vec![value])),
-            }
-        }
-    }
-    let row = |(work, peer, values): (String, String, Figures)| Row {
-        work,
-        server: peer,
-        values: values.into_iter().map(|(name, all)| (name, median(all))).collect(),
-    };
-    gathered.into_iter().map(row).collect()
 }
 
 // ── With dnsperf ─────────────────────────────────────────────────────────────────────────────────
@@ -313,21 +199,4 @@ fn dnsperf(work: &Path, more: &[&str]) -> Fallible<f64> {
     let noerror = codes.and_then(|codes| codes.trim().strip_prefix("NOERROR "));
     let answers = noerror.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
     answers.ok_or_else(|| format!("dnsperf got no answers:\n{text}").into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_the_harness() {
-        let rows = medians(
-            "www\tpopnet\trate=10\tcpu_us=5.0\nwww\tpopnet\trate=30\tcpu_us=4.0\n\
-             www\tpopnet\trate=20\tcpu_us=4.5\nscale\tknot\tload_s=2.2\tversion=x\n",
-        );
-        let [one, two] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!((one.work.as_str(), one.server.as_str()), ("static", "popnet"));
-        assert_eq!((one.values["rate"], one.values["cpu_us"]), (20.0, 4.5));
-        assert_eq!((two.work.as_str(), two.values.len()), ("1,000,000 names", 1));
-    }
 }

@@ -51,7 +51,7 @@ struct Part {
 }
 
 /// Beside the answers of no lookup at all.
-const FLOOR: &str = "dnsfixed";
+const FLOORS: [&str; 2] = ["dnsfixed", "httpfixed"];
 const OURS: &str = "popnet";
 
 fn file(root: &Path, part: &str) -> PathBuf {
@@ -65,7 +65,11 @@ pub(super) fn keep(root: &Path, part: &str, rows: Vec<Row>) -> Fallible<()> {
         let text = output.map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&text).trim().to_owned()
     };
-    let packages = ["gdnsd", "nsd", "knot", "bind9", "pdns-server", "nginx"];
+    let packages: &[&str] = match part {
+        "dns" => &["gdnsd", "nsd", "knot", "bind9", "pdns-server"],
+        "http" => &["nginx", "varnish", "trafficserver", "squid-openssl", "haproxy", "h2o"],
+        _ => &[],
+    };
     let mut versions = Vec::new();
     for package in packages {
         let version = said("dpkg-query", &["-W", "-f", "${Package} ${Version}", package]);
@@ -114,7 +118,12 @@ pub(super) fn write(root: &Path) -> Fallible<()> {
         text.push_str("\n## Caches\n\n");
         text.push_str(HTTP);
         text.push_str(&comparison(&http.rows));
+        text.push_str(&together(&http.rows));
+        text.push_str(&working_set(&http.rows));
         text.push_str(&measured(&http));
+        text.push_str(
+            &fs::read_to_string(root.join("docs/benchmarks/http.md")).unwrap_or_default(),
+        );
     }
     if let Some(steering) = read(root, "steering")? {
         text.push_str("\n## Decisions\n\n");
@@ -153,7 +162,10 @@ in a process of its own, and what that costs counts. Only rows of the same load 
 ";
 
 const HTTP: &str = "\
-wrk with 64 connections; hits come from the memory tier. Nobody writes a log here.
+wrk with 64 connections, HTTP/2 by h2load with as many and ten streams on each; hits come from the
+memory tier, TLS is version 1.3 with an ECDSA key on P-256. Nobody writes a log here. `httpfixed`
+reads, writes a ready response and looks nothing up: what the kernel alone costs. h2o serves files
+and caches nothing. [Hit ratios](benchmarks/eviction.md) by trace have a page of their own.
 
 ";
 
@@ -184,17 +196,16 @@ fn decisions(rows: &[Row]) -> String {
 
 fn measured(part: &Part) -> String {
     let note = if part.note.is_empty() { String::new() } else { format!(" {}", part.note) };
-    format!(
-        "\n{}, {}, program at {}. Peers: {}.{note}\n",
-        part.date, part.machine, part.commit, part.versions
-    )
+    let peers = Some(&part.versions).filter(|versions| !versions.is_empty());
+    let peers = peers.map_or(String::new(), |versions| format!(" Peers: {versions}."));
+    format!("\n{}, {}, program at {}.{peers}{note}\n", part.date, part.machine, part.commit)
 }
 
 /// The best of `rows` that is neither ours nor the floor.
 fn best<'r>(rows: &'r [Row], work: &str) -> Option<&'r Row> {
-    let peers = rows
-        .iter()
-        .filter(|row| row.work == work && row.server != OURS && !row.server.starts_with(FLOOR));
+    let peers = rows.iter().filter(|row| {
+        row.work == work && row.server != OURS && !FLOORS.contains(&row.server.as_str())
+    });
     peers.filter(|row| row.value("cpu_us").is_some()).min_by(|a, b| {
         let cpu = |row: &Row| row.value("cpu_us").unwrap_or(f64::MAX);
         cpu(a).total_cmp(&cpu(b))
@@ -204,7 +215,8 @@ fn best<'r>(rows: &'r [Row], work: &str) -> Option<&'r Row> {
 /// The floor of a work: its own, else that of the static answers of the same load.
 fn floor(rows: &[Row], work: &str) -> Option<f64> {
     let of = |work: &str| {
-        let found = rows.iter().find(|row| row.work == work && row.server == FLOOR);
+        let found =
+            rows.iter().find(|row| row.work == work && FLOORS.contains(&row.server.as_str()));
         found.and_then(|row| row.value("cpu_us"))
     };
     let own = of(work);
@@ -221,7 +233,12 @@ fn works(rows: &[Row]) -> Vec<&str> {
     works
 }
 
-const LARGE: &str = "1,000,000 names";
+pub(super) const LARGE: &str = "1,000,000 names";
+/// Clients that ask at once for an object that the cache does not have.
+pub(super) const TEN: &str = "10 clients";
+pub(super) const THOUSAND: &str = "1,000 clients";
+/// Objects asked for as often as Zipf says, more than memory holds.
+pub(super) const ZIPF: &str = "Zipf";
 /// A small zone and nothing else.
 pub(super) const SMALL: &str = "static, no sites";
 pub(super) const ONE: &str = "static, one worker, both cores";
@@ -233,7 +250,7 @@ fn comparison(rows: &[Row]) -> String {
         "| work | server | answers/s | CPU µs/answer | ÷ floor | popnet's ÷ this | MiB |\n\
          | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    let apart = [LARGE, SMALL, ONE, TWO];
+    let apart = [LARGE, SMALL, ONE, TWO, ZIPF];
     for work in works(rows).into_iter().filter(|work| !apart.contains(work)) {
         let mut of_work: Vec<&Row> = rows.iter().filter(|row| row.work == work).collect();
         of_work.sort_by(|a, b| {
@@ -260,6 +277,64 @@ fn comparison(rows: &[Row]) -> String {
                 row.server
             );
         }
+    }
+    text
+}
+
+/// Clients that ask at once for a cold object.
+fn together(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "\nClients that ask at once for one object of 10 MiB that the cache does not have and that the \
+         origin sends over 1.6 s: fetches, answers in full, the time to the first octet and to the \
+         last, each of the last client to get it.\n\n\
+         | clients | server | fetches | in full | first octet ms | done ms | CPU ms | MiB |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for work in [TEN, THOUSAND] {
+        for row in rows.iter().filter(|row| row.work == work) {
+            let value = |name: &str| row.value(name).unwrap_or(f64::NAN);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "| {work} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
+                row.server,
+                value("origin_fetches"),
+                value("ok"),
+                value("ttfb_ms_max"),
+                value("done_ms_max"),
+                value("cpu_ms"),
+                value("pss_mib")
+            );
+        }
+    }
+    text
+}
+
+/// More than memory holds.
+fn working_set(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "\n200,000 objects of 4 to 64 KiB, 6.8 GB together, asked for as often as Zipf says (0.9), with \
+         256 MiB for the whole server: what memory does not hold comes from the disk or the \
+         origin.\n\n\
+         | server | answers/s | hits % | CPU µs/answer | p99 ms | MiB |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for row in rows.iter().filter(|row| row.work == ZIPF) {
+        if row.values.is_empty() {
+            let _ = writeln!(text, "| {} | no answer | | | | |", row.server);
+            continue;
+        }
+        let value = |name: &str| row.value(name).unwrap_or(f64::NAN);
+        let _ = writeln!(
+            text,
+            "| {} | {:.0} | {:.1} | {:.2} | {:.1} | {:.0} |",
+            row.server,
+            value("rate"),
+            value("hit_pct"),
+            value("cpu_us"),
+            value("p99_ms"),
+            value("pss_mib")
+        );
     }
     text
 }

@@ -75,7 +75,7 @@ pub(crate) async fn execute(
         bar.finish_and_clear();
         ended.release = Some(published.map_err(problem)?);
     }
-    purge(&admin, &target, &tags, &mut ended).await?;
+    purge(&admin, &target, &tags, &mut ended).await.map_err(unpurged)?;
     store.purged().map_err(problem)?;
     Ok(end(&target, &plan, &ended, "published", style))
 }
@@ -144,6 +144,17 @@ async fn purge(
 
 fn problem(broken: Broken) -> Problem {
     Problem::new("U0094", broken.what, broken.next)
+}
+
+/// The content is in place all the same, and what is to be purged is kept.
+fn unpurged(mut problem: Problem) -> Problem {
+    problem.what = format!("the content is in place, but not purged: {}", problem.what);
+    if problem.next.is_empty() {
+        problem.next = "the same command again purges what is left".to_owned();
+    } else {
+        problem.next.push_str("; then the same command again, which purges what is left");
+    }
+    problem
 }
 
 fn tell(plan: &Plan, target: &Target, style: Style) {

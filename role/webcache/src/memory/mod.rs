@@ -6,13 +6,13 @@
 
 mod account;
 mod content;
-mod queue;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use popnet_cache::eviction::Queues;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
@@ -26,7 +26,6 @@ use xxhash_rust::xxh3::xxh3_64;
 use account::{Account, Charge};
 pub use content::MemoryReader;
 use content::{BLOCK_OVERHEAD, Blocks, CONTENT_OVERHEAD, Content, PIECE_OVERHEAD};
-use queue::Queues;
 
 /// Locks that requests spread over.
 const SHARDS: u64 = 16;

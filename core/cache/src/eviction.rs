@@ -13,9 +13,10 @@ const INTEREST_MAX: u8 = 3;
 /// Fewest evicted keys that are remembered.
 const GHOSTS_MIN: usize = 256;
 
-/// The queues over entries named by number.
+/// The queues over entries named by number (Yang and others, "FIFO queues are all you need for
+/// cache eviction", SOSP 2023), counted by octets.
 #[derive(Debug, Default)]
-pub(crate) struct Queues {
+pub struct Queues {
     small: VecDeque<u64>,
     main: VecDeque<u64>,
     known: HashMap<u64, Known>,
@@ -34,7 +35,8 @@ struct Known {
 }
 
 impl Queues {
-    pub(crate) fn insert(&mut self, name: u64, key_hash: u64, octets: u64) {
+    /// Takes in an entry `name` of `octets` under a key of that hash.
+    pub fn insert(&mut self, name: u64, key_hash: u64, octets: u64) {
         let small = !self.is_ghost(key_hash);
         self.known.insert(name, Known { key_hash, octets, interest: 0, small });
         self.octets += octets;
@@ -46,7 +48,8 @@ impl Queues {
         }
     }
 
-    pub(crate) fn touch(&mut self, name: u64) {
+    /// Somebody asked for it.
+    pub fn touch(&mut self, name: u64) {
         if let Some(known) = self.known.get_mut(&name) {
             known.interest = (known.interest + 1).min(INTEREST_MAX);
         }
@@ -54,7 +57,7 @@ impl Queues {
 
     /// Forgets an entry that was removed for another reason than room; the queues' own mention of
     /// it is skipped when its turn comes.
-    pub(crate) fn remove(&mut self, name: u64) {
+    pub fn remove(&mut self, name: u64) {
         if let Some(known) = self.known.remove(&name) {
             self.octets -= known.octets;
             if known.small {
@@ -70,7 +73,7 @@ impl Queues {
     }
 
     /// The next to go among those that `free` says are in nobody's use; it is forgotten here.
-    pub(crate) fn evict(&mut self, free: impl Fn(u64) -> bool) -> Option<u64> {
+    pub fn evict(&mut self, free: impl Fn(u64) -> bool) -> Option<u64> {
         // Each entry's interest is used up after so many rounds, so this always ends.
         let rounds = (self.small.len() + self.main.len()) * (usize::from(INTEREST_MAX) + 2);
         let mut busy = 0;
@@ -115,7 +118,7 @@ impl Queues {
     }
 
     /// Whether what lay under the key was lately evicted.
-    pub(crate) fn is_ghost(&self, key_hash: u64) -> bool {
+    pub fn is_ghost(&self, key_hash: u64) -> bool {
         self.ghost_counts.contains_key(&key_hash)
     }
 
