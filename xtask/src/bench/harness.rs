@@ -61,22 +61,6 @@ impl Harness {
         peers: &[&str],
         more: &[(&str, &str)],
     ) -> Fallible<Vec<Row>> {
-        let rows = self.attempt(name, scenarios, peers, more)?;
-        let work = self.work.display();
-        match peers.iter().find(|peer| !rows.iter().any(|row| row.server == **peer)) {
-            Some(peer) => Err(format!("{peer} gave no figures; see {work}/run/{peer}/log").into()),
-            None => Ok(rows),
-        }
-    }
-
-    /// The same, where some may fail.
-    pub(super) fn attempt(
-        &self,
-        name: &str,
-        scenarios: &[&str],
-        peers: &[&str],
-        more: &[(&str, &str)],
-    ) -> Fallible<Vec<Row>> {
         let results = self.work.join(name);
         fs::create_dir_all(&results)?;
         let status = Command::new("bash")
@@ -101,7 +85,12 @@ impl Harness {
             .into());
         }
         let lines = fs::read_to_string(results.join(self.script.results))?;
-        Ok(medians(self.script.works, &lines))
+        let rows = medians(self.script.works, &lines);
+        let work = self.work.display();
+        match peers.iter().find(|peer| !rows.iter().any(|row| row.server == **peer)) {
+            Some(peer) => Err(format!("{peer} gave no figures; see {work}/run/{peer}/log").into()),
+            None => Ok(rows),
+        }
     }
 }
 

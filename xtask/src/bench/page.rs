@@ -250,7 +250,7 @@ fn comparison(rows: &[Row]) -> String {
         "| work | server | answers/s | CPU µs/answer | ÷ floor | popnet's ÷ this | MiB |\n\
          | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    let apart = [LARGE, SMALL, ONE, TWO, ZIPF];
+    let apart = [LARGE, SMALL, ONE, TWO, TEN, THOUSAND, ZIPF];
     for work in works(rows).into_iter().filter(|work| !apart.contains(work)) {
         let mut of_work: Vec<&Row> = rows.iter().filter(|row| row.work == work).collect();
         of_work.sort_by(|a, b| {
