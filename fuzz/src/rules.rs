@@ -197,6 +197,12 @@ fn again(
 
 /// The head of a response on the disk tier, served from there.
 pub fn stored_head(octets: &[u8]) {
+    if let Some((aim, kind)) = read_purge(octets) {
+        let mut purges = Purges::default();
+        purges.add(&aim, kind, 1);
+        let again = write_purge(&aim, kind).and_then(|octets| read_purge(&octets));
+        assert_eq!(again, Some((aim, kind)));
+    }
     let Some(stored) = read_meta(octets) else { return };
     let request = fields(b"range: bytes=0-5\nif-none-match: \"a\"\naccept-encoding: gzip");
     for now in [i64::MIN, 0, 1_700_000_000_000_000, i64::MAX] {

@@ -127,7 +127,8 @@ pub struct PurgeReceipt {
 pub enum PurgeState {
     /// Done: no later answer shows the old content.
     Applied {
-        /// Stored responses touched, in all tiers of the node.
+        /// Stored responses that were counted: in memory all that are hit, on disk those of a URL.
+        /// A site, a prefix or a tag is purged on disk without a look at what lies there.
         objects: u64,
         /// From receipt to done.
         took: Micros,

@@ -20,6 +20,7 @@ pub mod invalidate;
 pub mod key;
 pub mod part;
 pub mod purge;
+pub mod purges;
 pub mod reuse;
 pub mod serve;
 pub mod status;

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use popnet_terms::{CustomerId, SiteName};
 use popnet_wire::purging::{PurgeOrder, PurgeWhat};
 use popnet_wire::sheet::CacheRules;
+use serde::{Deserialize, Serialize};
 
 use crate::key::{Key, keyed_path};
 use crate::stored::Stored;
 
-/// A purge order, ready to be held against stored responses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A purge order, ready to be held against stored responses. It can be written down; the layout is
+/// part of what a disk tier keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aim {
-    customer: CustomerId,
-    what: What,
+    pub(crate) customer: CustomerId,
+    pub(crate) what: What,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
     Url { host: Arc<str>, path: Arc<str> },
     Prefix { site: SiteName, path: Arc<str> },
     Tag(Arc<str>),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::plan::{Extent, Read, SegmentId};
 
 /// Number of an object; grows by one, so a higher one was begun later.
@@ -22,7 +24,8 @@ pub struct Object {
     pub(crate) key: u128,
     pub(crate) first: SegmentId,
     pub(crate) head: Extent,
-    pub(crate) chunks: Vec<Extent>,
+    /// Most objects have one.
+    pub(crate) chunks: SmallVec<[Extent; 1]>,
     pub(crate) octets: u64,
 }
 
@@ -89,7 +92,7 @@ impl Object {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     objects: BTreeMap<ObjectId, Object>,
-    keys: HashMap<u128, Vec<ObjectId>>,
+    keys: HashMap<u128, SmallVec<[ObjectId; 1]>>,
     octets: u64,
 }
 
@@ -127,7 +130,7 @@ impl Index {
 
     /// Objects of a key, oldest first.
     pub(crate) fn find(&self, key: u128) -> &[ObjectId] {
-        self.keys.get(&key).map_or(&[], Vec::as_slice)
+        self.keys.get(&key).map_or(&[], SmallVec::as_slice)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
@@ -142,18 +145,18 @@ impl Index {
         self.octets
     }
 
-    /// Forgets every object with a piece in a segment that `gone` names.
-    pub(crate) fn forget(&mut self, gone: impl Fn(SegmentId) -> bool) -> Vec<ObjectId> {
-        let ids: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|(_, object)| object.segments().any(&gone))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &ids {
-            self.remove(*id);
+    /// Forgets every object with a piece in `newest` or an older segment; how many. Objects were
+    /// begun in the order of their numbers, so those that began there are the first.
+    pub(crate) fn forget_through(&mut self, newest: SegmentId) -> u64 {
+        let mut forgotten = 0;
+        while let Some((id, object)) = self.objects.first_key_value()
+            && object.first <= newest
+        {
+            let id = *id;
+            self.remove(id);
+            forgotten += 1;
         }
-        ids
+        forgotten
     }
 }
 
@@ -168,7 +171,7 @@ mod tests {
             key: 1,
             first: SegmentId(1),
             head: extent(0, 3),
-            chunks: vec![extent(10, 4), extent(20, 4), extent(30, 2)],
+            chunks: SmallVec::from_slice(&[extent(10, 4), extent(20, 4), extent(30, 2)]),
             octets: 10,
         };
         let parts = |range| -> Vec<(u32, Range<usize>)> {

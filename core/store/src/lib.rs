@@ -1,6 +1,9 @@
 //! The disk tier's book-keeping: a log of segments in which objects are written once, front to
 //! back, and from which whole segments are reclaimed, oldest first.
 //!
+//! A purge is one record, however much it hits: the owner holds what it finds against the purges
+//! that were written after it ([`Place`]).
+//!
 //! What this crate decides: where each record goes, what may be read, what a folder of segments
 //! holds after a crash, and which segment makes room. What it leaves out: files, threads, time and
 //! the meaning of keys and metadata. The owner carries out a [`Plan`] in order and reports back.
@@ -18,7 +21,7 @@
 //! # Ok::<(), popnet_store::Refused>(())
 //! ```
 //!
-//! The format is in [`segment`]; version 1 stays readable for good.
+//! The format is in [`segment`]; versions 1 and 2 stay readable for good.
 
 mod index;
 mod machine;
@@ -30,10 +33,10 @@ pub mod segment;
 
 pub use index::{Object, ObjectId};
 pub use machine::{Refused, Store};
-pub use plan::{Action, Extent, Plan, Read, SegmentId};
+pub use plan::{Action, Extent, Place, Plan, Read, SegmentId};
 pub use reclaim::Limits;
 pub use record::{CHUNK_MAX, HEAD_MAX, Head, read_head};
-pub use recover::{Lost, Recovery};
+pub use recover::{Lost, Recovered, Recovery};
 
 /// The hash under which an object is found; the full key stands in its head.
 #[must_use]

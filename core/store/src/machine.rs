@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::index::{Index, Object, ObjectId};
-use crate::plan::{Action, Extent, Plan, SegmentId};
+use crate::plan::{Action, Extent, Place, Plan, SegmentId};
 use crate::reclaim::{Limits, room_for};
 use crate::record::{
     self, CHUNK_MAX, Commit, HEAD_MAX, Kind, RECORD_HEAD, REPLACED_MAX, RecordHead,
@@ -43,7 +44,7 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) fn new(key: u128, head: Extent) -> Self {
-        let object = Object { key, first: head.segment, head, chunks: Vec::new(), octets: 0 };
+        let object = Object { key, first: head.segment, head, chunks: SmallVec::new(), octets: 0 };
         Self { object, digest: crc32fast::Hasher::new(), replaces: None }
     }
 
@@ -74,7 +75,6 @@ pub struct Store {
     pub(crate) active: Option<SegmentId>,
     pub(crate) next_segment: SegmentId,
     pub(crate) next_object: ObjectId,
-    pub(crate) note: Bytes,
     pub(crate) reclaimed: u64,
 }
 
@@ -91,7 +91,6 @@ impl Store {
             active: None,
             next_segment: SegmentId(1),
             next_object: ObjectId(1),
-            note: Bytes::new(),
             reclaimed: 0,
         }
     }
@@ -214,25 +213,36 @@ impl Store {
         plan
     }
 
-    /// Keeps a note of the owner's own, durably, in place of the one before.
+    /// Writes a purge down, durably, in the owner's words. It speaks of everything whose head lies
+    /// before the place that is returned, and it stays until all of that is reclaimed.
     ///
     /// # Errors
     /// [`Refused::TooLarge`] above [`HEAD_MAX`] octets.
-    pub fn set_note(&mut self, note: Bytes) -> Result<Plan, Refused> {
-        if note.len() > HEAD_MAX {
+    pub fn purge(&mut self, words: Bytes) -> Result<(Place, Plan), Refused> {
+        if words.len() > HEAD_MAX {
             return Err(Refused::TooLarge);
         }
         let mut plan = Plan::default();
-        self.write(&mut plan, Kind::Note, ObjectId(0), note.clone());
-        self.note = note;
+        let at = self.write(&mut plan, Kind::Purge, ObjectId(0), words).place();
         self.sync(&mut plan);
-        Ok(plan)
+        Ok((at, plan))
     }
 
-    /// The owner's note; empty when there is none.
+    /// The newest segment.
     #[must_use]
-    pub fn note(&self) -> &Bytes {
-        &self.note
+    pub fn newest(&self) -> Option<SegmentId> {
+        self.lengths.keys().next_back().copied()
+    }
+
+    /// Forgets a whole object of which the owner knows, now and after any restart, that it is gone.
+    pub fn forget(&mut self, id: ObjectId) {
+        self.index.remove(id);
+    }
+
+    /// The oldest segment: every purge before it has nothing left to hit.
+    #[must_use]
+    pub fn oldest(&self) -> Option<SegmentId> {
+        self.lengths.keys().next().copied()
     }
 
     /// A step of the last plan failed: the segment it went to takes nothing more. A segment that
@@ -365,26 +375,18 @@ impl Store {
         self.active = Some(segment);
         plan.push(Action::Create(segment));
         let head = segment::encode(segment, self.store);
-        let mut length = u32::try_from(head.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
         plan.push(Action::Write { segment, offset: 0, parts: vec![head] });
         self.lengths.insert(segment, length);
-        // The note stands in every segment, so that it outlives the one it was written to.
-        if !self.note.is_empty() {
-            let note = self.note.clone();
-            self.write(plan, Kind::Note, ObjectId(0), note);
-            length = self.lengths.get(&segment).copied().unwrap_or(length);
-        }
         (segment, length)
     }
 
-    /// Drops `gone` and everything with a piece in them.
+    /// Drops `gone`, the oldest segments, and everything with a piece in them.
     pub(crate) fn reclaim(&mut self, plan: &mut Plan, gone: &[SegmentId]) {
-        if gone.is_empty() {
-            return;
-        }
-        self.reclaimed += self.index.forget(|segment| gone.contains(&segment)).len() as u64;
-        // An open object's front is its oldest piece.
-        self.open.retain(|_, open| !gone.contains(&open.object.first));
+        let Some(newest) = gone.last() else { return };
+        self.reclaimed += self.index.forget_through(*newest);
+        // An object's front is its oldest piece.
+        self.open.retain(|_, open| open.object.first > *newest);
         for segment in gone {
             self.lengths.remove(segment);
             plan.push(Action::Delete(*segment));

@@ -32,6 +32,15 @@ impl fmt::Display for SegmentId {
     }
 }
 
+/// A place in the log. Of two places the higher was written later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// In which segment.
+    pub segment: SegmentId,
+    /// Where in its file.
+    pub offset: u32,
+}
+
 /// Where a record's content lies, and its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -46,6 +55,12 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Where it begins.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { segment: self.segment, offset: self.offset }
+    }
+
     /// Whether `content` is what was written there.
     #[must_use]
     pub fn holds(&self, content: &[u8]) -> bool {

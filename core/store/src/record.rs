@@ -40,8 +40,10 @@ pub enum Kind {
     Remove,
     /// New metadata of a whole object.
     Refresh,
-    /// The owner's own note; the last one counts.
+    /// A note of the owner's, in version 1. Nothing reads it any more.
     Note,
+    /// A purge, in the owner's words: it hits what was written before it.
+    Purge,
 }
 
 impl Kind {
@@ -53,20 +55,20 @@ impl Kind {
             Self::Remove => 4,
             Self::Refresh => 5,
             Self::Note => 6,
+            Self::Purge => 7,
         }
     }
 
     fn of(code: u8) -> Option<Self> {
-        [Self::Head, Self::Data, Self::Commit, Self::Remove, Self::Refresh, Self::Note]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        let early = [Self::Head, Self::Data, Self::Commit, Self::Remove, Self::Refresh];
+        early.into_iter().chain([Self::Note, Self::Purge]).find(|kind| kind.code() == code)
     }
 
     /// The longest content of such a record.
     fn limit(self) -> usize {
         match self {
             Self::Data => CHUNK_MAX,
-            Self::Head | Self::Refresh | Self::Note => HEAD_MAX + 4,
+            Self::Head | Self::Refresh | Self::Note | Self::Purge => HEAD_MAX + 4,
             Self::Commit => COMMIT_FIXED + 8 * REPLACED_MAX,
             Self::Remove => 0,
         }
@@ -78,7 +80,7 @@ impl Kind {
 pub struct RecordHead {
     /// What it is.
     pub kind: Kind,
-    /// Whose; 0 for notes.
+    /// Whose; 0 for purges and notes.
     pub object: ObjectId,
     /// Octets of content.
     pub length: u32,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::index::{Index, ObjectId};
 use crate::key_hash;
 use crate::machine::{Open, Store};
-use crate::plan::{Action, Extent, Plan, SegmentId};
+use crate::plan::{Action, Extent, Place, Plan, SegmentId};
 use crate::reclaim::{Limits, room_for};
 use crate::record::{Commit, Kind, read_head};
 use crate::segment::{End, Found, SEGMENT_HEAD, Scan, scan};
@@ -29,6 +29,19 @@ pub struct Lost {
     pub unfinished: u64,
 }
 
+/// What came of it.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The store.
+    pub store: Store,
+    /// The purges that were written down, oldest first.
+    pub purges: Vec<(Place, Bytes)>,
+    /// What must still be done to the folder.
+    pub plan: Plan,
+    /// What was given up.
+    pub lost: Lost,
+}
+
 /// Rebuilds a store from its segments, given in the order of their numbers.
 #[derive(Debug)]
 pub struct Recovery {
@@ -39,7 +52,7 @@ pub struct Recovery {
     lengths: BTreeMap<SegmentId, u32>,
     highest_object: ObjectId,
     highest_segment: SegmentId,
-    note: Bytes,
+    purges: Vec<(Place, Bytes)>,
     plan: Plan,
     lost: Lost,
 }
@@ -56,7 +69,7 @@ impl Recovery {
             lengths: BTreeMap::new(),
             highest_object: ObjectId(0),
             highest_segment: SegmentId(0),
-            note: Bytes::new(),
+            purges: Vec::new(),
             plan: Plan::default(),
             lost: Lost::default(),
         }
@@ -107,7 +120,7 @@ impl Recovery {
 
     /// Forgets everything that has a piece before `segment`: a removal may have been lost.
     fn disbelieve(&mut self, segment: SegmentId) {
-        self.index.forget(|piece| piece < segment);
+        self.index.forget_through(SegmentId(segment.0.saturating_sub(1)));
         self.open.retain(|_, open| open.object.first >= segment);
     }
 
@@ -152,16 +165,17 @@ impl Recovery {
                 self.refresh(id, content, found.at);
                 true
             }
-            (Kind::Note, Some(content)) => {
-                self.note = Bytes::copy_from_slice(content);
+            (Kind::Purge, Some(content)) => {
+                self.purges.push((found.at.place(), Bytes::copy_from_slice(content)));
                 true
             }
+            (Kind::Note, _) => true,
             // Without its newest metadata an object might be taken for fresher than it is.
             (Kind::Refresh, None) => {
                 self.index.remove(id);
                 true
             }
-            (Kind::Commit | Kind::Note, None) => false,
+            (Kind::Commit | Kind::Purge, None) => false,
         }
     }
 
@@ -191,22 +205,20 @@ impl Recovery {
         }
     }
 
-    /// Ends: the store, what must still be done to the folder, and what was given up. `store`
-    /// marks the segments when none was found.
+    /// Ends. `store` marks the segments when none was found.
     #[must_use]
-    pub fn finish(mut self, store: u64) -> (Store, Plan, Lost) {
+    pub fn finish(mut self, store: u64) -> Recovered {
         self.lost.unfinished += self.open.len() as u64;
         let mut recovered = Store::new(self.limits, self.store.unwrap_or(store));
         recovered.index = self.index;
         recovered.lengths = self.lengths;
-        recovered.note = self.note;
         recovered.next_segment = SegmentId(self.highest_segment.0 + 1);
         recovered.next_object = ObjectId(self.highest_object.0 + 1);
         let mut plan = self.plan;
         // The share may have become smaller since.
         let gone = room_for(0, &recovered.limits, &recovered.lengths);
         recovered.reclaim(&mut plan, &gone);
-        (recovered, plan, self.lost)
+        Recovered { store: recovered, purges: self.purges, plan, lost: self.lost }
     }
 }
 

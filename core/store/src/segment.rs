@@ -1,10 +1,11 @@
-//! The format of a segment's file, version 1: a head of 40 octets, then records without gaps.
+//! The format of a segment's file: a head of 40 octets, then records without gaps.
 //!
 //! ```text
 //!  0  "popnetsg"      8  version (2), zeros (6)
 //! 16  segment (8)    24  store (8): a number drawn when the folder was made
 //! 32  CRC-32 of octets 0..32 (4), zeros (4)
 //! ```
+//! Version 2 knows purges, version 1 did not.
 //! [`scan`] reads any octets at all; it is what a fuzz target calls.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -18,7 +19,7 @@ pub use crate::record::{Kind, RecordHead as Head};
 pub const SEGMENT_HEAD: usize = 40;
 
 /// The format that this program writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"popnetsg";
 
@@ -130,7 +131,7 @@ fn decode(octets: &[u8]) -> Option<(SegmentId, u64)> {
     let segment = SegmentId(u64::from_le_bytes(take(&mut rest)?));
     let store = u64::from_le_bytes(take(&mut rest)?);
     (magic == MAGIC
-        && version == VERSION
+        && (1..=VERSION).contains(&version)
         && zeros == [0; 6]
         && crc == crc32fast::hash(checked)
         && tail == [0; 4])

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use popnet_store::{
-    Action, Limits, ObjectId, Plan, Recovery, SegmentId, Store, key_hash, read_head,
+    Action, Limits, ObjectId, Place, Plan, Recovered, Recovery, SegmentId, Store, key_hash,
+    read_head,
 };
 use proptest::prelude::*;
 
@@ -62,14 +63,18 @@ impl Disk {
     }
 
     fn recover(&mut self, limits: Limits) -> Store {
+        self.recover_all(limits).store
+    }
+
+    fn recover_all(&mut self, limits: Limits) -> Recovered {
         self.budget = None;
         let mut recovery = Recovery::new(limits);
         for (segment, octets) in &self.files {
             recovery.segment(*segment, octets);
         }
-        let (store, plan, _) = recovery.finish(STORE);
-        assert!(self.run(&plan));
-        store
+        let recovered = recovery.finish(STORE);
+        assert!(self.run(&recovered.plan));
+        recovered
     }
 
     fn used(&self) -> usize {
@@ -102,7 +107,7 @@ enum Op {
     Abort(u8),
     Remove(u8),
     Refresh(u8, u16),
-    Note(u16),
+    Purge(u16),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -113,7 +118,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(Op::Abort),
         2 => any::<u8>().prop_map(Op::Remove),
         2 => (any::<u8>(), any::<u16>()).prop_map(|(k, m)| Op::Refresh(k, m)),
-        1 => any::<u16>().prop_map(Op::Note),
+        1 => any::<u16>().prop_map(Op::Purge),
     ]
 }
 
@@ -127,6 +132,8 @@ struct Work {
     disk: Disk,
     written: BTreeMap<ObjectId, Written>,
     open: Vec<ObjectId>,
+    /// Acknowledged.
+    purges: Vec<(Place, Bytes)>,
 }
 
 impl Work {
@@ -186,9 +193,14 @@ impl Work {
                 }
                 done
             }
-            Op::Note(note) => {
-                let plan = self.store.set_note(Bytes::from(note.to_le_bytes().to_vec())).unwrap();
-                self.disk.run(&plan)
+            Op::Purge(words) => {
+                let words = Bytes::from(words.to_le_bytes().to_vec());
+                let (at, plan) = self.store.purge(words.clone()).unwrap();
+                let done = self.disk.run(&plan);
+                if done {
+                    self.purges.push((at, words));
+                }
+                done
             }
         }
     }
@@ -200,8 +212,13 @@ fn limits() -> Limits {
 
 fn work(ops: &[Op], budget: Option<usize>) -> (Work, Store) {
     let disk = Disk { files: BTreeMap::new(), budget };
-    let mut work =
-        Work { store: Store::new(limits(), STORE), disk, written: BTreeMap::new(), open: vec![] };
+    let mut work = Work {
+        store: Store::new(limits(), STORE),
+        disk,
+        written: BTreeMap::new(),
+        open: Vec::new(),
+        purges: Vec::new(),
+    };
     let mut before = work.store.clone();
     for op in ops {
         before.clone_from(&work.store);
@@ -231,7 +248,11 @@ proptest! {
         let total = usize::MAX - whole.disk.budget.unwrap();
         let budget = total * percent / 100;
         let (mut work, before) = work(&ops, Some(budget));
-        let recovered = work.disk.recover(limits());
+        let Recovered { store: recovered, purges, .. } = work.disk.recover_all(limits());
+        for purge in &work.purges {
+            let reclaimed = recovered.oldest().is_none_or(|oldest| purge.0.segment < oldest);
+            prop_assert!(reclaimed || purges.contains(purge), "{purge:?} is lost");
+        }
 
         // The last step may be half done: what it took away may be gone, what it brought may not.
         let now = ids(&recovered);
@@ -249,7 +270,6 @@ proptest! {
         }
         if budget >= total {
             prop_assert_eq!(&now, &after);
-            prop_assert_eq!(recovered.note(), work.store.note());
             for id in &now {
                 prop_assert_eq!(&work.disk.read(&recovered, *id), &work.written[id]);
             }
@@ -277,7 +297,11 @@ proptest! {
             }
             at -= octets.len();
         }
-        let recovered = work.disk.recover(limits());
+        let Recovered { store: recovered, purges, .. } = work.disk.recover_all(limits());
+        for purge in work.purges.iter().filter(|purge| !purges.contains(purge)) {
+            let later = |id: &ObjectId| recovered.get(*id).unwrap().head().place() > purge.0;
+            prop_assert!(ids(&recovered).iter().all(later), "{purge:?} is lost and believed undone");
+        }
         for id in ids(&recovered) {
             prop_assert!(live.contains(&id), "{id} came back");
             prop_assert_eq!(&work.disk.read(&recovered, id), &work.written[&id]);
@@ -294,8 +318,7 @@ proptest! {
         let mut recovery = Recovery::new(limits());
         recovery.segment(SegmentId(1), &file);
         recovery.segment(SegmentId(9), &octets);
-        let (store, _, _) = recovery.finish(1);
-        prop_assert!(store.is_empty());
+        prop_assert!(recovery.finish(1).store.is_empty());
     }
 }
 

@@ -1,16 +1,21 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
-//! Format 1 stays readable: the fixture was written once and is never deleted.
+//! Formats stay readable: each fixture was written once and is never deleted.
 
 use bytes::Bytes;
 use popnet_store::segment::{self, End, Kind};
-use popnet_store::{Action, Limits, Recovery, SegmentId, Store, key_hash, read_head};
+use popnet_store::{
+    Action, Limits, Place, Recovered, Recovery, SegmentId, Store, key_hash, read_head,
+};
 
-const FIXTURE: &[u8] = include_bytes!("fixtures/segment-v1.seg");
+/// As [`VERSION_2`], but for a note in the place of the purge.
+const VERSION_1: &[u8] = include_bytes!("fixtures/segment-v1.seg");
+
+const VERSION_2: &[u8] = include_bytes!("fixtures/segment-v2.seg");
 
 fn written() -> Vec<u8> {
     let mut store = Store::new(Limits::for_disk(8 << 20).unwrap(), 0x0123_4567_89ab_cdef);
     let mut plans = Vec::new();
-    plans.push(store.set_note(Bytes::from_static(b"purges up to 3")).unwrap());
+    plans.push(store.purge(Bytes::from_static(b"everything")).unwrap().1);
     let (first, plan) = store.begin(b"http://a.test/1", b"old", Some(5)).unwrap();
     plans.push(plan);
     plans.push(store.append(first, &Bytes::from_static(b"hello")).unwrap());
@@ -44,29 +49,36 @@ fn written() -> Vec<u8> {
 #[test]
 fn this_program_writes_what_the_fixture_holds() {
     let file = written();
-    assert!(file == FIXTURE, "format 1 may not change: a new format needs a new version");
+    assert!(file == VERSION_2, "format 2 may not change: a new format needs a new version");
 }
 
 #[test]
-fn the_fixture_reads() {
-    let scan = segment::scan(FIXTURE).unwrap();
+fn the_fixtures_read() {
+    assert!(reads(VERSION_1, Kind::Note).is_empty(), "nobody reads notes any more");
+    let [(at, words)] = &reads(VERSION_2, Kind::Purge)[..] else { panic!("one purge") };
+    assert_eq!((at.segment, words.as_ref()), (SegmentId(1), &b"everything"[..]));
+}
+
+/// Reads a fixture that begins with a record of `kind`; its purges.
+fn reads(fixture: &[u8], kind: Kind) -> Vec<(Place, Bytes)> {
+    let scan = segment::scan(fixture).unwrap();
     assert_eq!((scan.segment, scan.end), (SegmentId(1), End::Whole));
     let kinds: Vec<Kind> = scan.records.iter().map(|found| found.head.kind).collect();
-    assert_eq!(kinds[..4], [Kind::Note, Kind::Head, Kind::Data, Kind::Commit]);
+    assert_eq!(kinds[..4], [kind, Kind::Head, Kind::Data, Kind::Commit]);
 
     let mut recovery = Recovery::new(Limits::for_disk(8 << 20).unwrap());
-    recovery.segment(SegmentId(1), FIXTURE);
-    let (store, plan, lost) = recovery.finish(0);
+    recovery.segment(SegmentId(1), fixture);
+    let Recovered { store, purges, plan, lost } = recovery.finish(0);
     assert!(plan.0.is_empty());
     assert_eq!(lost, popnet_store::Lost::default());
-    assert_eq!(store.note().as_ref(), b"purges up to 3");
     assert_eq!(store.len(), 2, "one replaced, one removed");
     let [first] = *store.find(key_hash(b"http://a.test/1")) else { panic!("the first object") };
     let object = store.get(first).unwrap();
     assert_eq!(object.octets(), 5);
     let at = object.head();
-    let head = read_head(&FIXTURE[at.offset as usize..][..at.length as usize]).unwrap();
+    let head = read_head(&fixture[at.offset as usize..][..at.length as usize]).unwrap();
     assert_eq!((head.key, head.meta), (&b"http://a.test/1"[..], &b"new"[..]));
+    purges
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 
 impl<S: Shelf, U: Upstream> Tier<S, U> {
     /// Carries out `order`; `rules` are those of the site it names. Says how many stored responses
-    /// were touched. When it returns, no new answer shows what was purged.
+    /// were counted. When it returns, no new answer shows what was purged.
     pub async fn purge(&self, order: &PurgeOrder, rules: Option<&CacheRules>) -> u64 {
         let aim = Aim::of(order, rules);
         {

@@ -82,7 +82,8 @@ pub trait Shelf: Send + Sync + 'static {
     fn remove(&self, id: EntryId) -> impl Future<Output = ()> + Send;
 
     /// Forgets (hard) or marks `purged` (soft) every entry that `aim` hits; durable, where the
-    /// shelf is, when the future ends. Says how many.
+    /// shelf is, when the future ends. Says how many, as far as they were counted: a shelf may mark
+    /// what is hit by a site, a prefix or a tag without looking at it.
     fn purge(&self, aim: &Aim, kind: PurgeKind) -> impl Future<Output = u64> + Send;
 
     /// Whether what lay under `key` was lately removed to make room. A guess is enough.

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use popnet_cache::freshness::Policy;
 use popnet_cache::key::Key;
+use popnet_cache::purge::Aim;
 use popnet_cache::stored::{Fields, Stored};
 use popnet_cache::vary::Variant;
 use popnet_terms::Timestamp;
 use popnet_tier::shelf::{Entry, Reader, Shelf, Writer};
-use popnet_webserver::disk::{DiskShelf, Trouble, read_meta, write_meta};
+use popnet_webserver::disk::{DiskShelf, Trouble, read_meta, read_purge, write_meta, write_purge};
+use popnet_wire::purging::{PurgeKind, PurgeOrder, PurgeWhat};
 
 const DISK: u64 = 16 << 20;
 
@@ -182,6 +184,50 @@ async fn a_folder_that_vanishes_is_counted_and_survived() {
 
 /// The head on disk is positional: a change of any of its types must come with a new version, or
 /// entries of the layout before are read as something else.
+fn aim(what: PurgeWhat) -> Aim {
+    let order =
+        PurgeOrder { customer: "acme".into(), what, kind: PurgeKind::Hard, actor: "test".into() };
+    Aim::of(&order, Some(&rules::rules()))
+}
+
+/// Purges are remembered, not carried out: they hold for what was there, over a restart too, and
+/// for nothing that comes later.
+#[tokio::test]
+async fn purges_hit_what_was_there_and_outlive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shelf, _) = open(folder.path());
+    for path in ["/a/1", "/a/2", "/b/1", "/c"] {
+        put(&shelf, path, &octets(1, 10)).await;
+    }
+    let prefix = |path: &str| aim(PurgeWhat::Prefix { site: "a.test".into(), path: path.into() });
+    shelf.purge(&prefix("/a/"), PurgeKind::Hard).await;
+    shelf.purge(&prefix("/b/"), PurgeKind::Soft).await;
+    let url = PurgeWhat::Url { site: "a.test".into(), host: "a.test".into(), path: "/c".into() };
+    assert_eq!(shelf.purge(&aim(url), PurgeKind::Hard).await, 1, "a URL is looked up");
+    put(&shelf, "/a/2", &octets(2, 10)).await;
+
+    for restarted in [false, true] {
+        let shelf = if restarted { open(folder.path()).0 } else { shelf.clone() };
+        assert!(shelf.find(&stored("/a/1").key).await.is_empty(), "{restarted}");
+        assert_eq!(get(&shelf, "/a/2").await.unwrap(), octets(2, 10), "{restarted}");
+        assert!(shelf.find(&stored("/b/1").key).await[0].stored.purged, "{restarted}");
+        assert!(shelf.find(&stored("/c").key).await.is_empty(), "{restarted}");
+        if !restarted {
+            shelf.close().await;
+        }
+    }
+    let (shelf, _) = open(folder.path());
+    let validated = shelf.find(&stored("/b/1").key).await[0].clone();
+    shelf.freshen(validated.id, stored("/b/1")).await.unwrap();
+    assert!(!shelf.find(&stored("/b/1").key).await[0].stored.purged);
+    let site = aim(PurgeWhat::Site { site: "a.test".into() });
+    let before = shelf.find(&stored("/b/1").key).await[0].clone();
+    shelf.purge(&site, PurgeKind::Hard).await;
+    let late = shelf.freshen(before.id, stored("/b/1")).await;
+    assert!(late.is_err(), "no validation brings back what a purge took");
+    assert_eq!(get(&shelf, "/a/2").await, None);
+}
+
 #[test]
 fn the_layout_of_heads_has_not_changed_unnoticed() {
     let mut head = stored("/a?b");
@@ -199,6 +245,16 @@ fn the_layout_of_heads_has_not_changed_unnoticed() {
 }
 
 #[test]
+fn the_layout_of_purges_has_not_changed_unnoticed() {
+    let prefix = aim(PurgeWhat::Prefix { site: "a.test".into(), path: "/a".into() });
+    let octets = write_purge(&prefix, PurgeKind::Hard).unwrap();
+    assert_eq!(read_purge(&octets), Some((prefix, PurgeKind::Hard)));
+    let text: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    let layout_1 = "010461636d650106612e74657374022f6101";
+    assert_eq!(text, layout_1, "raise the version in disk/meta.rs, then put the new octets here");
+}
+
+#[test]
 fn junk_is_no_head() {
     let mut state = 7u32;
     for length in 0..2000usize {
@@ -209,5 +265,6 @@ fn junk_is_no_head() {
             })
             .collect();
         let _ = read_meta(&junk);
+        let _ = read_purge(&junk);
     }
 }

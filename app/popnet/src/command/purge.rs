@@ -103,7 +103,14 @@ fn report(purged: &Purged, style: Style) -> Done {
             PurgeKind::Soft => "expired",
             PurgeKind::Hard => "removed",
         };
-        println!("  {applied} of {nodes} nodes, {} {verb}", count(objects));
+        // Only what a URL names is looked up on disk; the rest is marked, however much it is.
+        let disk = match purged.purge.order.what {
+            PurgeWhat::Url { .. } => "",
+            PurgeWhat::Prefix { .. } | PurgeWhat::Tag { .. } | PurgeWhat::Site { .. } => {
+                " in memory, and all of it on disk,"
+            }
+        };
+        println!("  {applied} of {nodes} nodes, {}{disk} {verb}", count(objects));
     }
     if applied == nodes { Done::WELL } else { Done::PARTLY }
 }

@@ -11,7 +11,7 @@ use popnet_store::{Extent, ObjectId};
 use popnet_tier::shelf::{Entry, EntryId, Reader, ShelfError, Writer};
 use tokio::sync::oneshot;
 
-use super::files::read_extent;
+use super::files::{read_at_once, read_extent};
 use super::log::{Begun, Job};
 use super::shelf::Shared;
 
@@ -138,7 +138,11 @@ impl DiskReader {
     async fn load(&self, piece: &Piece) -> Result<Bytes, ShelfError> {
         let (file, at) = (Arc::clone(&piece.file), piece.at);
         let shared = &self.content.shared;
-        match shared.pool.run(move || read_extent(&file, at)).await {
+        let read = match read_at_once(&file, at) {
+            Some(octets) => Ok(octets),
+            None => shared.pool.run(move || read_extent(&file, at)).await,
+        };
+        match read {
             Ok(octets) => {
                 let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
                 *last = Some((piece.start, octets.clone()));

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use popnet_store::{Action, Extent, SegmentId};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 /// Segments kept open for readers: the newest, which are asked for most.
 const OPEN_MAX: usize = 64;
@@ -44,6 +45,11 @@ impl Files {
     /// A whole file.
     pub(super) fn read(&self, segment: SegmentId) -> io::Result<Vec<u8>> {
         fs::read(self.path(segment))
+    }
+
+    /// What lies at `extent`, checked. Blocks.
+    pub(super) fn read_extent(&self, extent: Extent) -> io::Result<Bytes> {
+        read_extent(&*self.get(extent.segment)?, extent)
     }
 
     /// A segment for reading, if it is open already.
@@ -120,6 +126,16 @@ fn of(writing: &Option<(SegmentId, File)>, segment: SegmentId) -> io::Result<&Fi
         Some((id, file)) if *id == segment => Ok(file),
         Some(_) | None => Err(io::Error::other("the segment is not open for writing")),
     }
+}
+
+/// What lies at `extent`, checked, if the system has it in memory. `None`: it has not, or there is
+/// something to say about it, and [`read_extent`] says what.
+pub(super) fn read_at_once(file: &File, extent: Extent) -> Option<Bytes> {
+    let mut octets = vec![0; usize::try_from(extent.length).ok()?];
+    let at = u64::from(extent.offset);
+    let into = &mut [IoSliceMut::new(&mut octets)];
+    let read = preadv2(file, into, at, ReadWriteFlags::NOWAIT).ok()?;
+    (read == octets.len() && extent.holds(&octets)).then(|| octets.into())
 }
 
 /// Reads and checks what lies at `extent`.

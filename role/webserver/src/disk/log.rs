@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
 use popnet_store::{Action, Extent, ObjectId, Plan, Refused, SegmentId};
@@ -13,9 +14,9 @@ use popnet_tier::shelf::ShelfError;
 use popnet_wire::purging::PurgeKind;
 use tokio::sync::{mpsc, oneshot};
 
-use super::meta::write_meta;
+use super::meta::{write_meta, write_purge};
 use super::shelf::{Shared, Trouble};
-use super::state::count;
+use super::state::{Candidate, count};
 
 /// Errors in a row after which the disk is left alone for a while.
 const ERRORS_IN_A_ROW: u32 = 3;
@@ -138,36 +139,38 @@ impl Log {
             (Begun::Yes(id), true) => id,
             (object, false) => self.put(object, piece)?.0,
         };
-        let (plan, replaced) = {
-            let mut state = self.shared.state();
-            let replaced = state.replaced_by(&stored);
-            (state.store.commit(id, &replaced).map_err(refused)?, replaced)
-        };
+        let others = self.stored_under(&stored.key).into_iter();
+        let replaced: Vec<_> = others
+            .filter(|(_, other)| other.variant == stored.variant)
+            .map(|(of, _)| of.id)
+            .collect();
+        let plan = self.shared.state().store.commit(id, &replaced).map_err(refused)?;
         if let Err(error) = self.carry_out(&plan) {
             self.shared.state().store.abort(id);
             return Err(error);
         }
-        let mut state = self.shared.state();
-        if !state.store.publish(id) {
-            return Err(ShelfError::Full);
-        }
-        for other in replaced {
-            state.heads.remove(&other);
-        }
-        state.heads.insert(id, stored);
-        Ok(id)
+        if self.shared.state().store.publish(id) { Ok(id) } else { Err(ShelfError::Full) }
+    }
+
+    /// What purges left of everything under `key`. Blocks while it reads heads.
+    fn stored_under(&self, key: &Key) -> Vec<(Candidate, Arc<Stored>)> {
+        let candidates = self.shared.state().candidates(key);
+        candidates.into_iter().filter_map(|of| Some((of, self.read(&of, key)?))).collect()
+    }
+
+    fn read(&self, of: &Candidate, key: &Key) -> Option<Arc<Stored>> {
+        let content = self.shared.files.read_extent(of.head).ok()?;
+        self.shared.judge(of, &content, key)
     }
 
     fn freshen(&mut self, id: ObjectId, stored: &Arc<Stored>) -> Result<(), ShelfError> {
         let meta = write_meta(stored).ok_or(ShelfError::Full)?;
-        let plan = {
-            let mut state = self.shared.state();
-            let key = stored.key.as_str().as_bytes();
-            let plan = state.store.refresh(id, key, &meta).map_err(|_| ShelfError::Gone)?;
-            state.heads.insert(id, Arc::clone(stored));
-            plan
-        };
-        self.carry_out(&plan)
+        let of = self.shared.state().candidate(id).ok_or(ShelfError::Gone)?;
+        // The new head would lie behind a purge that has taken the old one.
+        self.read(&of, &stored.key).ok_or(ShelfError::Gone)?;
+        let key = stored.key.as_str().as_bytes();
+        let refreshed = self.shared.state().store.refresh(id, key, &meta);
+        self.carry_out(&refreshed.map_err(|_| ShelfError::Gone)?)
     }
 
     fn remove(&mut self, ids: &[ObjectId]) -> Result<(), ShelfError> {
@@ -175,11 +178,7 @@ impl Log {
             let mut state = self.shared.state();
             let newest =
                 ids.iter().filter_map(|id| Some(state.store.get(*id)?.newest_segment())).max();
-            let plan = state.store.remove(ids);
-            for id in ids {
-                state.heads.remove(id);
-            }
-            (plan, newest)
+            (state.store.remove(ids), newest)
         };
         match (self.carry_out(&plan), newest) {
             (Ok(()), _) | (Err(_), None) => Ok(()),
@@ -195,12 +194,14 @@ impl Log {
     }
 
     fn purge(&mut self, aim: &Aim, kind: PurgeKind) -> Result<u64, ShelfError> {
-        let hit = self.shared.state().hit_by(aim);
-        let ids: Vec<ObjectId> = hit.iter().map(|(id, _)| *id).collect();
+        let Some(keys) = aim.keys() else { return self.remember(aim, kind) };
+        let mut hit: Vec<_> = keys.iter().flat_map(|key| self.stored_under(key)).collect();
+        hit.retain(|(_, stored)| aim.hits(stored));
+        let ids: Vec<ObjectId> = hit.iter().map(|(of, _)| of.id).collect();
         match kind {
             PurgeKind::Hard => self.remove(&ids)?,
             PurgeKind::Soft => {
-                for (id, stored) in hit {
+                for (Candidate { id, .. }, stored) in hit {
                     let stored = Arc::new(Stored { purged: true, ..(*stored).clone() });
                     if self.freshen(id, &stored).is_err() {
                         // What cannot be marked is gone instead.
@@ -211,6 +212,24 @@ impl Log {
             }
         }
         Ok(ids.len() as u64)
+    }
+
+    /// Writes a purge down that what is found will be held against. It is not known how much it
+    /// hits.
+    fn remember(&mut self, aim: &Aim, kind: PurgeKind) -> Result<u64, ShelfError> {
+        let words = write_purge(aim, kind).ok_or(ShelfError::Full)?;
+        // A full disk has made room after the first time.
+        for _ in 0..2 {
+            let purge = self.shared.state().store.purge(words.clone());
+            let (at, plan) = purge.map_err(refused)?;
+            if self.carry_out(&plan).is_ok() {
+                self.shared.state().purges.add(aim, kind, at);
+                return Ok(0);
+            }
+        }
+        let newest = self.shared.state().store.newest();
+        newest.map_or(Ok(()), |newest| self.give_up_through(newest))?;
+        Ok(0)
     }
 
     fn sync(&self) -> io::Result<()> {

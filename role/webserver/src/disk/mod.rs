@@ -3,8 +3,9 @@
 //! One thread writes, a few read; both queues are bounded, and a full queue, a slow or a broken
 //! disk means "not stored" or "not found", never a request that waits for long.
 //!
-//! Heads of stored responses are kept in memory, so that looking one up or purging by tag needs no
-//! disk; contents are read piece by piece, each checked against its checksum.
+//! In memory is only where things lie. Heads and pieces of content are read when they are wanted,
+//! each checked against its checksum; what the system still has in memory is read at once. A purge
+//! of a site, a prefix or a tag is one record, and what is found is held against it.
 
 mod content;
 mod files;
@@ -16,5 +17,5 @@ mod shelf;
 mod state;
 
 pub use content::{DiskReader, DiskWriter};
-pub use meta::{read_meta, write_meta};
+pub use meta::{read_meta, read_purge, write_meta, write_purge};
 pub use shelf::{DiskShelf, Trouble};

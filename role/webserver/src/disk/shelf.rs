@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use bytes::Bytes;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
@@ -16,11 +17,11 @@ use popnet_wire::purging::PurgeKind;
 use tokio::sync::{mpsc, oneshot};
 
 use super::content::{Content, DiskReader, DiskWriter};
-use super::files::Files;
+use super::files::{Files, read_at_once};
 use super::log::{Job, Log};
 use super::opening;
 use super::pool::Pool;
-use super::state::{Counters, State, count};
+use super::state::{Candidate, Counters, Head, State, count};
 
 /// Jobs that wait for the writing thread: with the size of a piece this bounds their memory.
 const JOBS_MAX: usize = 64;
@@ -86,6 +87,18 @@ impl Shared {
     async fn send_surely(&self, job: Job) -> Result<(), ShelfError> {
         let sender = self.sender().ok_or(ShelfError::Gone)?;
         sender.send(job).await.map_err(|_| ShelfError::Gone)
+    }
+
+    /// What `content`, the head of `of`, says is stored under `key`, as the purges left it.
+    pub(super) fn judge(&self, of: &Candidate, content: &[u8], key: &Key) -> Option<Arc<Stored>> {
+        match of.read(content, key) {
+            Head::Of(stored) => self.state().left(of, *stored).map(Arc::new),
+            Head::Other => None,
+            Head::Strange => {
+                self.state().store.forget(of.id);
+                None
+            }
+        }
     }
 
     /// A read failed: the object is no longer offered.
@@ -186,6 +199,18 @@ impl DiskShelf {
     }
 }
 
+/// The octets of a candidate's head.
+async fn read_candidate(shared: &Arc<Shared>, of: &Candidate) -> io::Result<Bytes> {
+    let at = of.head;
+    if let Some(file) = shared.files.at_hand(at.segment)
+        && let Some(octets) = read_at_once(&file, at)
+    {
+        return Ok(octets);
+    }
+    let opening = Arc::clone(shared);
+    shared.pool.run(move || opening.files.read_extent(at)).await
+}
+
 async fn open_files(
     shared: &Arc<Shared>,
     extents: Vec<Extent>,
@@ -206,8 +231,22 @@ impl Shelf for DiskShelf {
 
     async fn find(&self, key: &Key) -> Vec<Entry> {
         let Some(shared) = &self.shared else { return Vec::new() };
-        let found = shared.state().find(key);
-        found.into_iter().map(|(id, stored)| Entry { id: EntryId(id.0), stored }).collect()
+        let candidates = shared.state().candidates(key);
+        let mut found = Vec::with_capacity(candidates.len());
+        for of in candidates {
+            let stored = match read_candidate(shared, &of).await {
+                Ok(content) => shared.judge(&of, &content, key),
+                Err(error) => {
+                    // Reclaimed after it was looked up, or a trouble.
+                    if error.kind() != io::ErrorKind::NotFound {
+                        shared.read_failed(Some(of.id), &error);
+                    }
+                    None
+                }
+            };
+            found.extend(stored.map(|stored| Entry { id: EntryId(of.id.0), stored }));
+        }
+        found
     }
 
     async fn open(&self, id: EntryId) -> Result<DiskReader, ShelfError> {
@@ -276,7 +315,7 @@ impl Shelf for DiskShelf {
         let Some(shared) = &self.shared else { return Usage::default() };
         let state = shared.state();
         Usage {
-            objects: state.heads.len() as u64,
+            objects: state.store.len() as u64,
             used: state.store.used(),
             capacity: shared.limits.disk(),
         }
