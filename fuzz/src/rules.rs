@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use popnet_answer::Catalog;
 use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
+use popnet_cache::purges::Purges;
 use popnet_cache::reuse::{Rule, Wish, reuse};
 use popnet_cache::storable::{Arrived, Kept, Plan, storable};
 use popnet_cache::stored::Stored;
@@ -12,7 +13,7 @@ use popnet_field::{chain, hop};
 use popnet_probe::Prober;
 use popnet_steering::{Board, Rules};
 use popnet_terms::{Seconds, Timestamp};
-use popnet_webserver::disk::{read_meta, write_meta};
+use popnet_webserver::disk::{read_meta, read_purge, write_meta, write_purge};
 use popnet_wire::sheet::{CacheRules, Masking, SetCookie, SiteSheet};
 
 /// HTTP field values.

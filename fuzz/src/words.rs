@@ -164,7 +164,8 @@ pub fn disk_segment(octets: &[u8]) {
     let _ = read_head(octets);
     if let Some(limits) = Limits::for_disk(8 << 20) {
         let mut recovery = Recovery::new(limits);
-        recovery.segment(SegmentId(1), octets);
+        let _ = recovery.summary(SegmentId(1), octets.len() as u64, octets);
+        recovery.segment(SegmentId(2), octets);
         let _ = recovery.finish(1);
     }
 }

@@ -30,6 +30,7 @@ mod reclaim;
 mod record;
 mod recover;
 pub mod segment;
+mod summary;
 
 pub use index::{Object, ObjectId};
 pub use machine::{Refused, Store};

@@ -17,6 +17,7 @@ use crate::reclaim::{Limits, room_for};
 use crate::record::{
     self, CHUNK_MAX, Commit, HEAD_MAX, Kind, RECORD_HEAD, REPLACED_MAX, RecordHead,
 };
+use crate::summary::Draft;
 use crate::{key_hash, segment};
 
 #[expect(clippy::cast_possible_truncation, reason = "32")]
@@ -72,7 +73,11 @@ pub struct Store {
     pub(crate) index: Index,
     pub(crate) open: BTreeMap<ObjectId, Open>,
     pub(crate) lengths: BTreeMap<SegmentId, u32>,
+    /// Octets of the summaries beside them.
+    pub(crate) summaries: BTreeMap<SegmentId, u32>,
     pub(crate) active: Option<SegmentId>,
+    /// Of the active segment.
+    draft: Draft,
     pub(crate) next_segment: SegmentId,
     pub(crate) next_object: ObjectId,
     pub(crate) reclaimed: u64,
@@ -88,7 +93,9 @@ impl Store {
             index: Index::default(),
             open: BTreeMap::new(),
             lengths: BTreeMap::new(),
+            summaries: BTreeMap::new(),
             active: None,
+            draft: Draft::default(),
             next_segment: SegmentId(1),
             next_object: ObjectId(1),
             reclaimed: 0,
@@ -249,6 +256,7 @@ impl Store {
     /// could not even be made is taken back, so that numbers have no gap.
     pub fn failed(&mut self, action: &Action) {
         self.active = None;
+        self.draft = Draft::default();
         if let Action::Create(id) = action {
             self.lengths.remove(id);
             if self.next_segment.0 == id.0 + 1 {
@@ -263,6 +271,7 @@ impl Store {
         if let Some(oldest) = self.lengths.keys().next().copied() {
             if self.active == Some(oldest) {
                 self.active = None;
+                self.draft = Draft::default();
             }
             self.reclaim(&mut plan, &[oldest]);
         }
@@ -276,6 +285,7 @@ impl Store {
         let gone: Vec<SegmentId> = self.lengths.range(..=newest).map(|(id, _)| *id).collect();
         if self.active.is_some_and(|active| active <= newest) {
             self.active = None;
+            self.draft = Draft::default();
         }
         self.reclaim(&mut plan, &gone);
         plan
@@ -316,10 +326,20 @@ impl Store {
         self.index.octets()
     }
 
-    /// Octets of all segments on the disk.
+    /// Octets of all segments on the disk, and of their summaries.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.lengths.values().map(|length| u64::from(*length)).sum()
+        self.sizes().values().sum()
+    }
+
+    pub(crate) fn sizes(&self) -> BTreeMap<SegmentId, u64> {
+        let lengths = self.lengths.iter();
+        lengths
+            .map(|(id, length)| {
+                let summary = self.summaries.get(id).copied().unwrap_or(0);
+                (*id, u64::from(*length) + u64::from(summary))
+            })
+            .collect()
     }
 
     /// Whole objects lost to reclaim since the store was opened.
@@ -334,6 +354,25 @@ impl Store {
         self.limits
     }
 
+    /// Ends the active segment, for a store that will be opened again soon.
+    pub fn close(&mut self) -> Plan {
+        let mut plan = Plan::default();
+        self.seal(&mut plan);
+        plan
+    }
+
+    /// The active segment takes nothing more.
+    fn seal(&mut self, plan: &mut Plan) {
+        let draft = std::mem::take(&mut self.draft);
+        let Some(active) = self.active.take() else { return };
+        plan.push(Action::Sync(active));
+        if let Some(length) = self.lengths.get(&active) {
+            let summary = draft.finish(active, *length, self.store);
+            self.summaries.insert(active, u32::try_from(summary.len()).unwrap_or(u32::MAX));
+            plan.push(Action::Summarize(active, summary));
+        }
+    }
+
     fn sync(&self, plan: &mut Plan) {
         if let Some(active) = self.active
             && !plan.0.is_empty()
@@ -346,29 +385,34 @@ impl Store {
     fn write(&mut self, plan: &mut Plan, kind: Kind, object: ObjectId, content: Bytes) -> Extent {
         let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let whole = length.saturating_add(RECORD_OCTETS);
-        let (segment, offset) = self.place(plan, whole);
+        let summary = self.draft.octets_with(kind, length);
+        let (segment, offset) = self.place(plan, whole, summary);
         let crc = crc32fast::hash(&content);
-        let head = record::encode(segment, RecordHead { kind, object, length, crc });
-        let mut parts = vec![head];
+        let head = RecordHead { kind, object, length, crc };
+        let at = offset.saturating_add(RECORD_OCTETS);
+        self.draft.add(head, at, &content);
+        let mut parts = vec![record::encode(segment, head)];
         if !content.is_empty() {
             parts.push(content);
         }
         plan.push(Action::Write { segment, offset, parts });
         self.lengths.insert(segment, offset.saturating_add(whole));
-        Extent { segment, offset: offset.saturating_add(RECORD_OCTETS), length, crc }
+        Extent { segment, offset: at, length, crc }
     }
 
-    /// Where the next `whole` octets go: the active segment, or a new one.
-    fn place(&mut self, plan: &mut Plan, whole: u32) -> (SegmentId, u32) {
+    /// Where the next `whole` octets go: the active segment, or a new one. With its `summary` a
+    /// segment is no larger than the limit.
+    fn place(&mut self, plan: &mut Plan, whole: u32, summary: u32) -> (SegmentId, u32) {
         if let Some(active) = self.active
             && let Some(length) = self.lengths.get(&active).copied()
         {
-            if length.saturating_add(whole) <= self.limits.segment() {
+            let octets = length.saturating_add(whole).saturating_add(summary);
+            if octets <= self.limits.segment() {
                 return (active, length);
             }
-            plan.push(Action::Sync(active));
         }
-        let gone = room_for(self.limits.segment(), &self.limits, &self.lengths);
+        self.seal(plan);
+        let gone = room_for(self.limits.segment(), &self.limits, &self.sizes());
         self.reclaim(plan, &gone);
         let segment = self.next_segment;
         self.next_segment = SegmentId(segment.0 + 1);
@@ -389,6 +433,7 @@ impl Store {
         self.open.retain(|_, open| open.object.first > *newest);
         for segment in gone {
             self.lengths.remove(segment);
+            self.summaries.remove(segment);
             plan.push(Action::Delete(*segment));
         }
     }

@@ -16,10 +16,25 @@ impl SegmentId {
         format!("{self}.seg")
     }
 
+    /// The name of the file with its summary.
+    #[must_use]
+    pub fn summary_name(self) -> String {
+        format!("{self}.sum")
+    }
+
     /// The segment that a file name belongs to, if it is one of ours.
     #[must_use]
     pub fn of_file(name: &str) -> Option<Self> {
-        let digits = name.strip_suffix(".seg")?;
+        Self::of(name.strip_suffix(".seg")?)
+    }
+
+    /// The segment that the file name of a summary belongs to, if it is one of ours.
+    #[must_use]
+    pub fn of_summary(name: &str) -> Option<Self> {
+        Self::of(name.strip_suffix(".sum")?)
+    }
+
+    fn of(digits: &str) -> Option<Self> {
         (digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit()))
             .then(|| digits.parse().ok().map(Self))
             .flatten()
@@ -80,7 +95,7 @@ pub struct Read {
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open an empty file for this segment, emptying one that exists.
+    /// Open an empty file for this segment, emptying one that exists; it has no summary.
     Create(SegmentId),
     /// Write `parts`, one after the other, at `offset`.
     Write {
@@ -93,9 +108,11 @@ pub enum Action {
     },
     /// Everything written to this segment must be on the disk before the next step.
     Sync(SegmentId),
+    /// Keep this summary beside the segment, which takes nothing more. It may be lost.
+    Summarize(SegmentId, Bytes),
     /// Cut the file to this length.
     Cut(SegmentId, u32),
-    /// Remove the file. Readers that have it open may finish.
+    /// Remove the file and its summary. Readers that have it open may finish.
     Delete(SegmentId),
 }
 

@@ -58,15 +58,15 @@ impl Limits {
 pub(crate) fn room_for(
     more: u32,
     limits: &Limits,
-    lengths: &BTreeMap<SegmentId, u32>,
+    sizes: &BTreeMap<SegmentId, u64>,
 ) -> Vec<SegmentId> {
-    let mut used: u64 = lengths.values().map(|length| u64::from(*length)).sum();
+    let mut used: u64 = sizes.values().sum();
     let mut gone = Vec::new();
-    for (segment, length) in lengths {
+    for (segment, octets) in sizes {
         if used + u64::from(more) <= limits.disk {
             break;
         }
-        used -= u64::from(*length);
+        used -= octets;
         gone.push(*segment);
     }
     gone

@@ -47,7 +47,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Head => 1,
             Self::Data => 2,
@@ -59,7 +59,7 @@ impl Kind {
         }
     }
 
-    fn of(code: u8) -> Option<Self> {
+    pub(crate) fn of(code: u8) -> Option<Self> {
         let early = [Self::Head, Self::Data, Self::Commit, Self::Remove, Self::Refresh];
         early.into_iter().chain([Self::Note, Self::Purge]).find(|kind| kind.code() == code)
     }

@@ -69,7 +69,11 @@ fn reads(fixture: &[u8], kind: Kind) -> Vec<(Place, Bytes)> {
     let mut recovery = Recovery::new(Limits::for_disk(8 << 20).unwrap());
     recovery.segment(SegmentId(1), fixture);
     let Recovered { store, purges, plan, lost } = recovery.finish(0);
-    assert!(plan.0.is_empty());
+    let [Action::Summarize(of, summary)] = &plan.0[..] else { panic!("only a summary is missing") };
+    let mut quick = Recovery::new(Limits::for_disk(8 << 20).unwrap());
+    assert!(!quick.summary(*of, fixture.len() as u64 - 1, summary), "of another length");
+    assert!(quick.summary(*of, fixture.len() as u64, summary));
+    assert!(quick.finish(0).store.objects().eq(store.objects()));
     assert_eq!(lost, popnet_store::Lost::default());
     assert_eq!(store.len(), 2, "one replaced, one removed");
     let [first] = *store.find(key_hash(b"http://a.test/1")) else { panic!("the first object") };

@@ -31,20 +31,36 @@ impl Files {
         self.folder.join(segment.file_name())
     }
 
-    /// The segments in the folder, in order.
+    /// The segments in the folder, in order. Summaries of others are removed.
     pub(super) fn list(&self) -> io::Result<Vec<SegmentId>> {
         let mut found = Vec::new();
+        let mut summaries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
             found.extend(name.to_str().and_then(SegmentId::of_file));
+            summaries.extend(name.to_str().and_then(SegmentId::of_summary));
         }
         found.sort_unstable();
+        summaries.retain(|summary| found.binary_search(summary).is_err());
+        for orphan in summaries {
+            remove(&self.summary(orphan))?;
+        }
         Ok(found)
     }
 
     /// A whole file.
     pub(super) fn read(&self, segment: SegmentId) -> io::Result<Vec<u8>> {
         fs::read(self.path(segment))
+    }
+
+    /// The length of a segment's file and its summary, if there is one.
+    pub(super) fn read_summary(&self, segment: SegmentId) -> Option<(u64, Vec<u8>)> {
+        let summary = fs::read(self.summary(segment)).ok()?;
+        Some((fs::metadata(self.path(segment)).ok()?.len(), summary))
+    }
+
+    fn summary(&self, segment: SegmentId) -> PathBuf {
+        self.folder.join(segment.summary_name())
     }
 
     /// What lies at `extent`, checked. Blocks.
@@ -83,6 +99,7 @@ impl Files {
     ) -> io::Result<()> {
         match action {
             Action::Create(segment) => {
+                remove(&self.summary(*segment))?;
                 let file = OpenOptions::new()
                     .write(true)
                     .create(true)
@@ -103,6 +120,13 @@ impl Files {
                 Ok(())
             }
             Action::Sync(segment) => of(writing, *segment)?.sync_data(),
+            Action::Summarize(segment, summary) => {
+                // Without it the segment is read in full: no trouble worth telling.
+                if let Err(error) = fs::write(self.summary(*segment), summary) {
+                    tracing::debug!(%segment, %error, "no summary of a segment");
+                }
+                Ok(())
+            }
             Action::Cut(segment, length) => {
                 let file = OpenOptions::new().write(true).open(self.path(*segment))?;
                 file.set_len(u64::from(*length))?;
@@ -114,10 +138,15 @@ impl Files {
 
     fn delete(&self, segment: SegmentId) -> io::Result<()> {
         self.open().remove(&segment);
-        match fs::remove_file(self.path(segment)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        remove(&self.path(segment))?;
+        remove(&self.summary(segment))
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

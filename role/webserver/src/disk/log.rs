@@ -92,7 +92,8 @@ impl Log {
                 let _ = reply.send(self.purge(&aim, kind));
             }
             Job::Close { reply } => {
-                let _ = reply.send(self.sync().map_err(ShelfError::Broken));
+                let plan = self.shared.state().store.close();
+                let _ = reply.send(self.carry_out(&plan));
             }
         }
     }

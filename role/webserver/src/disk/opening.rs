@@ -17,7 +17,10 @@ pub(super) fn open(folder: &Path, limits: Limits) -> io::Result<(Files, State)> 
     let files = Files::new(folder);
     let mut recovery = Recovery::new(limits);
     for segment in files.list()? {
-        recovery.segment(segment, &files.read(segment)?);
+        let summary = files.read_summary(segment);
+        if !summary.is_some_and(|(length, octets)| recovery.summary(segment, length, &octets)) {
+            recovery.segment(segment, &files.read(segment)?);
+        }
     }
     let mut mark = [0; 8];
     getrandom::fill(&mut mark).map_err(|error| io::Error::other(error.to_string()))?;
