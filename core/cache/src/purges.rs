@@ -303,8 +303,8 @@ mod tests {
                     *hard == wanted && *at > since && aim.hits(&stored)
                 })
             };
-            let expected =
-                if hit(true) { Some(PurgeKind::Hard) } else { hit(false).then_some(PurgeKind::Soft) };
+            let softly = hit(false).then_some(PurgeKind::Soft);
+            let expected = if hit(true) { Some(PurgeKind::Hard) } else { softly };
             // Nothing is asked about from before what was forgotten.
             if since >= oldest {
                 prop_assert_eq!(purges.verdict(&stored, since), expected);

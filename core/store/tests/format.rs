@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 //! Formats stay readable: each fixture was written once and is never deleted.
 
 use bytes::Bytes;

@@ -80,7 +80,7 @@ impl Log {
                 }
             }
             Job::Finish { object, piece, stored, reply } => {
-                let _ = reply.send(self.finish(object, &piece, stored));
+                let _ = reply.send(self.finish(object, &piece, &stored));
             }
             Job::Freshen { id, stored, reply } => {
                 let _ = reply.send(self.freshen(id, &stored));
@@ -133,7 +133,7 @@ impl Log {
         &mut self,
         object: Begun,
         piece: &Bytes,
-        stored: Arc<Stored>,
+        stored: &Stored,
     ) -> Result<ObjectId, ShelfError> {
         let id = match (object, piece.is_empty()) {
             (object @ Begun::No(_), true) => self.begin(object)?,
