@@ -1,7 +1,7 @@
 //! Purges that are remembered instead of carried out: each costs the same however much is stored,
 //! and a stored response is held against them when it is found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use popnet_terms::{CustomerId, SiteName};
@@ -37,8 +37,8 @@ struct Customer<P> {
 struct Site<P> {
     whole: Option<Mark<P>>,
     prefixes: BTreeMap<Arc<str>, Mark<P>>,
-    /// How many of the prefixes have this many octets: no other length is looked for.
-    lengths: BTreeMap<usize, usize>,
+    /// Lengths of the prefixes: no other is looked for.
+    lengths: BTreeSet<usize>,
 }
 
 /// The last purges of one aim.
@@ -74,7 +74,7 @@ impl<P> Default for Customer<P> {
 
 impl<P> Default for Site<P> {
     fn default() -> Self {
-        Self { whole: None, prefixes: BTreeMap::new(), lengths: BTreeMap::new() }
+        Self { whole: None, prefixes: BTreeMap::new(), lengths: BTreeSet::new() }
     }
 }
 
@@ -110,11 +110,8 @@ impl<P: Copy + Ord> Purges<P> {
             What::Prefix { site, path } => {
                 let sites = &mut self.customers.entry(customer()).or_default().sites;
                 let site = sites.entry(site.clone()).or_default();
-                let new = put(&mut site.prefixes, path, mark);
-                if new {
-                    *site.lengths.entry(path.len()).or_default() += 1;
-                }
-                new
+                site.lengths.insert(path.len());
+                put(&mut site.prefixes, path, mark)
             }
         };
         self.last = self.last.max(Some(at));
@@ -149,7 +146,7 @@ impl<P: Copy + Ord> Purges<P> {
         if let Some(site) = customer.sites.get(&stored.site) {
             site.whole.into_iter().for_each(|found| mark.join(found));
             let path = stored.key.path();
-            let prefixes = site.lengths.keys().filter_map(|length| path.get(..*length));
+            let prefixes = site.lengths.iter().filter_map(|length| path.get(..*length));
             let found = prefixes.filter_map(|prefix| site.prefixes.get(prefix));
             found.for_each(|found| mark.join(*found));
         }
@@ -170,10 +167,7 @@ impl<P: Copy + Ord> Purges<P> {
             for site in customer.sites.values_mut() {
                 site.whole = site.whole.filter(current);
                 site.prefixes.retain(|_, mark| current(mark));
-                site.lengths.clear();
-                for path in site.prefixes.keys() {
-                    *site.lengths.entry(path.len()).or_default() += 1;
-                }
+                site.lengths = site.prefixes.keys().map(|path| path.len()).collect();
             }
             customer.sites.retain(|_, site| site.whole.is_some() || !site.prefixes.is_empty());
         }
@@ -194,8 +188,7 @@ impl<P: Copy + Ord> Purges<P> {
         let mut times: Vec<P> = self.all().filter_map(Mark::last).collect();
         let middle = times.len() / 2;
         let (_, median, _) = times.select_nth_unstable(middle);
-        let median = *median;
-        self.add_all(median);
+        self.add_all(*median);
     }
 }
 

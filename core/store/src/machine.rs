@@ -255,8 +255,7 @@ impl Store {
     /// A step of the last plan failed: the segment it went to takes nothing more. A segment that
     /// could not even be made is taken back, so that numbers have no gap.
     pub fn failed(&mut self, action: &Action) {
-        self.active = None;
-        self.draft = Draft::default();
+        self.abandon();
         if let Action::Create(id) = action {
             self.lengths.remove(id);
             if self.next_segment.0 == id.0 + 1 {
@@ -270,8 +269,7 @@ impl Store {
         let mut plan = Plan::default();
         if let Some(oldest) = self.lengths.keys().next().copied() {
             if self.active == Some(oldest) {
-                self.active = None;
-                self.draft = Draft::default();
+                self.abandon();
             }
             self.reclaim(&mut plan, &[oldest]);
         }
@@ -284,8 +282,7 @@ impl Store {
         let mut plan = Plan::default();
         let gone: Vec<SegmentId> = self.lengths.range(..=newest).map(|(id, _)| *id).collect();
         if self.active.is_some_and(|active| active <= newest) {
-            self.active = None;
-            self.draft = Draft::default();
+            self.abandon();
         }
         self.reclaim(&mut plan, &gone);
         plan
@@ -329,7 +326,7 @@ impl Store {
     /// Octets of all segments on the disk, and of their summaries.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.sizes().values().sum()
+        self.lengths.values().chain(self.summaries.values()).map(|octets| u64::from(*octets)).sum()
     }
 
     pub(crate) fn sizes(&self) -> BTreeMap<SegmentId, u64> {
@@ -359,6 +356,12 @@ impl Store {
         let mut plan = Plan::default();
         self.seal(&mut plan);
         plan
+    }
+
+    /// The active segment takes nothing more, and there will be no summary of it.
+    fn abandon(&mut self) {
+        self.active = None;
+        self.draft = Draft::default();
     }
 
     /// The active segment takes nothing more.

@@ -47,6 +47,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Head,
+        Self::Data,
+        Self::Commit,
+        Self::Remove,
+        Self::Refresh,
+        Self::Note,
+        Self::Purge,
+    ];
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Head => 1,
@@ -60,8 +70,7 @@ impl Kind {
     }
 
     pub(crate) fn of(code: u8) -> Option<Self> {
-        let early = [Self::Head, Self::Data, Self::Commit, Self::Remove, Self::Refresh];
-        early.into_iter().chain([Self::Note, Self::Purge]).find(|kind| kind.code() == code)
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// The longest content of such a record.

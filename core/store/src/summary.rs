@@ -34,13 +34,8 @@ pub(crate) struct Draft {
 impl Draft {
     /// Octets of the summary if it ended after another record of `kind` with `length` octets.
     pub(crate) fn octets_with(&self, kind: Kind, length: u32) -> u32 {
-        let kept = match kind {
-            Kind::Head | Kind::Refresh => 16,
-            Kind::Commit | Kind::Purge => length,
-            Kind::Data | Kind::Remove | Kind::Note => 0,
-        };
         let before = u32::try_from(HEAD + self.records.len() + ENTRY + 4).unwrap_or(u32::MAX);
-        before.saturating_add(kept)
+        before.saturating_add(kept(kind, length))
     }
 
     /// Adds a record: its head, where its content lies, and the content.
@@ -74,6 +69,15 @@ impl Draft {
         let crc = crc32fast::hash(&out);
         out.put_u32_le(crc);
         out.freeze()
+    }
+}
+
+/// Octets that are kept of the content of a record of `kind`, which has `length`.
+fn kept(kind: Kind, length: u32) -> u32 {
+    match kind {
+        Kind::Head | Kind::Refresh => 16,
+        Kind::Commit | Kind::Purge => length,
+        Kind::Data | Kind::Remove | Kind::Note => 0,
     }
 }
 
@@ -137,12 +141,7 @@ fn entry<'a>(segment: SegmentId, whole: u32, rest: &mut &'a [u8]) -> Option<Entr
     if offset.checked_add(length).is_none_or(|end| end > whole) {
         return None;
     }
-    let kept = match kind {
-        Kind::Head | Kind::Refresh => 16,
-        Kind::Commit | Kind::Purge => usize::try_from(length).ok()?,
-        Kind::Data | Kind::Remove | Kind::Note => 0,
-    };
-    let (content, after) = rest.split_at_checked(kept)?;
+    let (content, after) = rest.split_at_checked(usize::try_from(kept(kind, length)).ok()?)?;
     *rest = after;
     let at = Extent { segment, offset, length, crc };
     Some(Entry { head: RecordHead { kind, object, length, crc }, at, rest: content })

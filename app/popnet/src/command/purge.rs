@@ -107,10 +107,10 @@ fn report(purged: &Purged, style: Style) -> Done {
         let disk = match purged.purge.order.what {
             PurgeWhat::Url { .. } => "",
             PurgeWhat::Prefix { .. } | PurgeWhat::Tag { .. } | PurgeWhat::Site { .. } => {
-                " in memory, and all of it on disk,"
+                " in memory and whatever lies on disk"
             }
         };
-        println!("  {applied} of {nodes} nodes, {}{disk} {verb}", count(objects));
+        println!("  {applied} of {nodes} nodes, {verb}: {}{disk}", count(objects));
     }
     if applied == nodes { Done::WELL } else { Done::PARTLY }
 }
