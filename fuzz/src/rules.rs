@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use popnet_answer::Catalog;
+use popnet_cache::accepted::Accepted;
+use popnet_cache::coding::{Choice, unmark};
 use popnet_cache::invalidate::invalidated;
 use popnet_cache::key::Key;
 use popnet_cache::purges::Purges;
@@ -14,6 +16,7 @@ use popnet_probe::Prober;
 use popnet_steering::{Board, Rules};
 use popnet_terms::{Seconds, Timestamp};
 use popnet_webserver::disk::{read_meta, read_purge, write_meta, write_purge};
+use popnet_wire::delivery::{Coding, Compression};
 use popnet_wire::sheet::{CacheRules, Masking, SetCookie, SiteSheet};
 
 /// HTTP field values.
@@ -191,9 +194,29 @@ fn again(
             assert!(octets.start <= octets.end && octets.end <= length);
         }
     }
+    codings(stored, method, &request);
     let _ = validate::make_conditional(&mut request, stored);
     let kept = Kept { site, rule };
     let _ = validate::freshened(stored, response, &kept, now, now);
+}
+
+/// Asks for it in a coding.
+fn codings(stored: &Stored, method: &Method, request: &HeaderMap) {
+    let codings = Coding::ALL.to_vec();
+    let rules = Compression { codings, types: None, min: 0, max: u64::MAX };
+    let coding = match Choice::of(method, request, stored, Some(&rules)) {
+        Choice::AsItCame { .. } => return,
+        Choice::Coded(coding) | Choice::Held(coding) => coding,
+    };
+    let lines = request.get_all(http::header::ACCEPT_ENCODING).iter();
+    assert!(Accepted::read(lines.map(|line| line.as_bytes())).takes(coding));
+    let answer = serve::coded(method, request, stored, coding, Some(7));
+    assert!(answer.fields.contains_key(http::header::VARY));
+    let mut forward = request.clone();
+    unmark(&mut forward);
+    let once = forward.clone();
+    unmark(&mut forward);
+    assert_eq!(once.len(), forward.len());
 }
 
 /// The head of a response on the disk tier, served from there.

@@ -188,7 +188,8 @@ pub fn log_batch(octets: &[u8]) {
 /// A role sheet kept on disk.
 pub fn kept_sheet(octets: &[u8]) {
     let _ = popnet_directory::read_sheet(octets);
-    let _ = popnet_directory::read_earlier(octets);
+    let _ = popnet_directory::read_without_codings(octets);
+    let _ = popnet_directory::read_without_delivery(octets);
 }
 
 /// State that roles keep over a restart, in its frame and out of it.

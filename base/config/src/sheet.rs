@@ -12,8 +12,8 @@ use popnet_wire::sheet::{
 };
 
 use crate::network::{
-    CacheSettings, ClientIp, CookieRule, Delivery, FieldChanges, Network, OriginServer, PlainHttp,
-    Rule, RuleAction, Site,
+    CacheSettings, ClientIp, CodingName, Compress, CookieRule, Delivery, FieldChanges, Network,
+    OriginServer, PlainHttp, Rule, RuleAction, Site,
 };
 
 /// Longest lifetime kept when the site does not say: a month, as most networks have it.
@@ -22,6 +22,11 @@ const MAX_TTL: Span = Span::seconds(30 * 86_400);
 const VARY_LIMIT: u32 = 8;
 /// Largest stored response when the site does not say: 2 GiB.
 const MAX_OBJECT: Octets = Octets(2 << 30);
+/// Smallest response that is given codings when the site does not say: what is smaller travels in
+/// one packet either way.
+const COMPRESS_MIN: Octets = Octets(256);
+/// Largest when the site does not say: a quarter of a second of one core in the slowest coding.
+pub(crate) const COMPRESS_MAX: Octets = Octets(8 << 20);
 
 impl Network {
     /// The sheet of `node`, when it is one of ours and caches.
@@ -190,6 +195,36 @@ fn delivery(form: &Delivery) -> sheet::Delivery {
         }),
         request: changes(&form.request_headers),
         response: changes(&form.response_headers),
+        compress: compression(form.compress.clone().unwrap_or_default()),
+    }
+}
+
+fn compression(form: Compress) -> Option<sheet::Compression> {
+    let Compress { codings, types, min, max } = form;
+    let mut codings = match codings {
+        Some(codings) => codings.into_iter().map(coding).collect(),
+        None => sheet::Coding::ALL.to_vec(),
+    };
+    let mut seen = Vec::new();
+    codings.retain(|coding| {
+        let is_new = !seen.contains(coding);
+        seen.push(*coding);
+        is_new
+    });
+    let lower = |word: String| Arc::from(word.to_ascii_lowercase());
+    (!codings.is_empty()).then(|| sheet::Compression {
+        codings,
+        types: types.map(|list| list.into_iter().map(lower).collect()),
+        min: min.unwrap_or(COMPRESS_MIN).0,
+        max: max.unwrap_or(COMPRESS_MAX).0,
+    })
+}
+
+fn coding(name: CodingName) -> sheet::Coding {
+    match name {
+        CodingName::Zstd => sheet::Coding::Zstd,
+        CodingName::Br => sheet::Coding::Br,
+        CodingName::Gzip => sheet::Coding::Gzip,
     }
 }
 
@@ -268,6 +303,23 @@ mod tests {
         assert_eq!((api.https, &api.deny, &api.response), (true, &whole.deny, &whole.response));
         let names: Vec<_> = api.response.iter().map(|change| &*change.name).collect();
         assert_eq!(names, ["server", "x-frame-options"]);
+    }
+
+    #[test]
+    fn codings() {
+        let check = |text: &str, expected: Option<(&[sheet::Coding], Option<usize>, u64, u64)>| {
+            let found = compression(toml_edit::de::from_str(text).unwrap());
+            let found = found.as_ref().map(|found| {
+                (&*found.codings, found.types.as_ref().map(Vec::len), found.min, found.max)
+            });
+            assert_eq!(found, expected, "{text}");
+        };
+        let (zstd, br, gzip) = (sheet::Coding::Zstd, sheet::Coding::Br, sheet::Coding::Gzip);
+        check("", Some((&[zstd, br, gzip], None, 256, 8 << 20)));
+        check("codings = []", None);
+        check("codings = [\"gzip\", \"br\", \"gzip\"]", Some((&[gzip, br], None, 256, 8 << 20)));
+        let text = "types = [\"Text/HTML\"]\nmin = \"1 KiB\"\nmax = \"1 MiB\"";
+        check(text, Some((&[zstd, br, gzip], Some(1), 1 << 10, 1 << 20)));
     }
 
     #[test]

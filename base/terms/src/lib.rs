@@ -24,7 +24,9 @@ pub use id::{
     UnknownTarget,
 };
 pub use prefix::{client_unit, host_prefix};
-pub use reason::{Because, CacheReason, Removed, RttSource, ScopeBecause, TtlBecause};
+pub use reason::{
+    Because, CacheReason, CodingReason, Removed, RttSource, ScopeBecause, TtlBecause,
+};
 pub use role::{Role, UnknownRole};
 pub use time::{Micros, Seconds, Timestamp};
 pub use trip::Trip;

@@ -236,3 +236,43 @@ reasons! {
         CorsPreflight = "CORS_PREFLIGHT",
     }
 }
+
+reasons! {
+    /// Why stored content goes out in the coding in which it does.
+    CodingReason {
+        /// In a coding that was made here.
+        Coded = "CODED",
+        /// The client has it in a coding that is made here, and is told that it is good.
+        Held = "CODING_HELD",
+        /// The site's rules want none.
+        RuleOff = "CODING_RULE_OFF",
+        /// Only whole content of status 200 is coded.
+        Status = "CODING_STATUS",
+        /// It came in a coding.
+        CodedByOrigin = "CODED_BY_ORIGIN",
+        /// Its type is not one of those that the site's rules name.
+        ContentType = "CODING_CONTENT_TYPE",
+        /// A digest or a signature is of the octets as they came.
+        Sealed = "CODING_SEALED",
+        /// The response or the request forbids it.
+        NoTransform = "CODING_NO_TRANSFORM",
+        /// Smaller than is worth it.
+        TooSmall = "CODING_TOO_SMALL",
+        /// Larger than the site's rules allow.
+        TooLarge = "CODING_TOO_LARGE",
+        /// Ranges are of content as it came.
+        Range = "CODING_RANGE",
+        /// The client has it as it came, and is told that it is good.
+        ClientHasIt = "CODING_CLIENT_HAS_IT",
+        /// The client takes none of the site's codings, or likes it better as it came.
+        NotAccepted = "CODING_NOT_ACCEPTED",
+        /// Nobody has asked for it yet, or it is still arriving.
+        NotYet = "CODING_NOT_YET",
+        /// It is being made.
+        InTheMaking = "CODING_IN_THE_MAKING",
+        /// Too many are waiting to be made; it is asked for again.
+        Busy = "CODING_BUSY",
+        /// It was made, and spared too little, or found no room.
+        NoGain = "CODING_NO_GAIN",
+    }
+}

@@ -27,6 +27,47 @@ pub struct Delivery {
     pub request: Vec<FieldChange>,
     /// Changes to responses on their way to clients.
     pub response: Vec<FieldChange>,
+    /// Codings that stored responses are given; none when unset.
+    pub compress: Option<Compression>,
+}
+
+/// Which stored responses are given codings, and which codings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compression {
+    /// The best first; each once.
+    pub codings: Vec<Coding>,
+    /// Content types in lower case: `text/html`, `text/*` or `*+json`. The usual ones when unset.
+    pub types: Option<Vec<Arc<str>>>,
+    /// Fewest octets that are worth it.
+    pub min: u64,
+    /// Most octets.
+    pub max: u64,
+}
+
+/// A content coding that is made here (RFC 9110 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Coding {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Br,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// Every one, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Zstd, Self::Br, Self::Gzip];
+
+    /// Its name in `Content-Encoding` and `Accept-Encoding`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Br => "br",
+            Self::Gzip => "gzip",
+        }
+    }
 }
 
 /// Who may read responses across origins (the Fetch standard, section 3.3).

@@ -8,6 +8,7 @@ pub mod asking;
 pub mod control;
 pub mod counting;
 pub mod delivery;
+pub mod earlier;
 pub mod explaining;
 pub mod frame;
 pub mod inquiring;

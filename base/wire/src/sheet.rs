@@ -124,59 +124,6 @@ pub struct PathRule {
     pub delivery: Option<Arc<Delivery>>,
 }
 
-/// A sheet as it was before sites had a delivery: kept files have it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierSheet {
-    epoch: Epoch,
-    digest: Digest,
-    node: NodeName,
-    domain: Arc<str>,
-    nameservers: Vec<SocketAddr>,
-    sites: Vec<EarlierSite>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct EarlierSite {
-    site: SiteName,
-    customer: CustomerId,
-    cache: CacheRules,
-    paths: Vec<EarlierRule>,
-    origins: Vec<OriginAddress>,
-    client_ip: Masking,
-    certificate: Option<Arc<str>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct EarlierRule {
-    path: Arc<str>,
-    bypass: bool,
-    set_cookie: Option<SetCookie>,
-    default_ttl: Option<Seconds>,
-}
-
-impl From<EarlierSheet> for Sheet {
-    fn from(earlier: EarlierSheet) -> Self {
-        let EarlierSheet { epoch, digest, node, domain, nameservers, sites } = earlier;
-        let sites = sites.into_iter().map(SiteSheet::from).collect();
-        Self { epoch, digest, node, domain, nameservers, sites }
-    }
-}
-
-impl From<EarlierSite> for SiteSheet {
-    fn from(earlier: EarlierSite) -> Self {
-        let EarlierSite { site, customer, cache, paths, origins, client_ip, certificate } = earlier;
-        let rule = |EarlierRule { path, bypass, set_cookie, default_ttl }| PathRule {
-            path,
-            bypass,
-            set_cookie,
-            default_ttl,
-            delivery: None,
-        };
-        let (paths, delivery) = (paths.into_iter().map(rule).collect(), Arc::default());
-        Self { site, customer, cache, paths, origins, client_ip, certificate, delivery }
-    }
-}
-
 /// How a client's address is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Masking {

@@ -55,6 +55,17 @@ impl Queues {
         }
     }
 
+    /// It takes so many octets more.
+    pub fn grow(&mut self, name: u64, octets: u64) {
+        if let Some(known) = self.known.get_mut(&name) {
+            known.octets += octets;
+            self.octets += octets;
+            if known.small {
+                self.small_octets += octets;
+            }
+        }
+    }
+
     /// Forgets an entry that was removed for another reason than room; the queues' own mention of
     /// it is skipped when its turn comes.
     pub fn remove(&mut self, name: u64) {
@@ -171,6 +182,9 @@ mod tests {
         }
         assert_eq!(queues.evict(|_| false), None);
         assert_eq!(queues.evict(|name| name == 7), Some(7));
+        queues.grow(3, 5);
+        queues.grow(7, 5);
+        assert_eq!((queues.octets, queues.small_octets), (95, 95), "7 has gone");
         for name in 0..10 {
             queues.remove(name);
         }

@@ -7,6 +7,7 @@
 //! - [`reuse`]: may this stored response answer this request?
 //! - [`validate`]: conditional requests, and what a 304 changes.
 //! - [`part`]: parts of content (206).
+//! - [`coding`]: which coding of content a request gets, by what [`accepted`] it says.
 //! - [`serve`]: the head that answers: 200, 206, 304 or 416.
 //! - [`invalidate`]: what an unsafe method takes away; [`purge`]: what a person takes away.
 //! - [`eviction`]: what goes when room is needed.
@@ -14,6 +15,8 @@
 //!
 //! Left out on purpose: combining partial content (RFC 9111 3.4); several ranges in one answer.
 
+pub mod accepted;
+pub mod coding;
 pub mod eviction;
 pub mod freshness;
 pub mod invalidate;

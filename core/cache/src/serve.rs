@@ -5,7 +5,9 @@ use std::ops::Range;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use popnet_field::condition::{self, Met};
 use popnet_field::range::{Asked, ContentRange, Part};
+use popnet_wire::delivery::Coding;
 
+use crate::coding;
 use crate::part;
 use crate::stored::Stored;
 use crate::validate::OF_CONTENT;
@@ -36,7 +38,7 @@ pub fn answer(
     if status == StatusCode::OK {
         let received = stored.received.unix_seconds();
         if condition::evaluate(request, whole, received) == Met::NotModified {
-            return not_modified(whole);
+            return not_modified(whole.clone());
         }
         if method == Method::GET
             && let Some(part) = part_of(request, whole, length)
@@ -59,6 +61,28 @@ pub fn answer(
     Answer { status, fields, octets: sends.then_some(0..length.unwrap_or(u64::MAX)) }
 }
 
+/// Answers `request` with `stored`, which is whole, in a `coding`; `length` is that of its content
+/// in it, which is not needed for a client that has it. Ranges of it are not given.
+#[must_use]
+pub fn coded(
+    method: &Method,
+    request: &HeaderMap,
+    stored: &Stored,
+    coding: Coding,
+    length: Option<u64>,
+) -> Answer {
+    let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut fields = stored.fields.0.clone();
+    coding::dress(&mut fields, coding);
+    let received = stored.received.unix_seconds();
+    if condition::evaluate(request, &fields, received) == Met::NotModified {
+        return not_modified(fields);
+    }
+    set_length(&mut fields, status, length);
+    let sends = *method != Method::HEAD;
+    Answer { status, fields, octets: sends.then_some(0..length.unwrap_or(u64::MAX)) }
+}
+
 fn part_of(request: &HeaderMap, stored: &HeaderMap, length: Option<u64>) -> Option<Part> {
     let mut lines = request.get_all(header::RANGE).iter();
     let asked = Asked::read(lines.next()?.to_str().ok()?)?;
@@ -70,8 +94,7 @@ fn part_of(request: &HeaderMap, stored: &HeaderMap, length: Option<u64>) -> Opti
 
 /// A 304 carries what the one who asks puts into its own store (RFC 9111 3.2): any field may have
 /// changed since, so all that do not belong to the content (RFC 9110 15.4.5).
-fn not_modified(whole: &HeaderMap) -> Answer {
-    let mut fields = whole.clone();
+fn not_modified(mut fields: HeaderMap) -> Answer {
     for name in OF_CONTENT {
         fields.remove(name);
     }
@@ -139,6 +162,35 @@ mod tests {
             field("content-range")
         );
         assert_eq!(found, expected, "{method} {request}");
+    }
+
+    #[test]
+    fn heads_of_codings() {
+        let check = |method: &str, request: &str, length: Option<u64>, expected: &str| {
+            let stored = stored("etag: \"a\"\ncontent-type: text/plain\ncontent-length: 10");
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let request = fields(request);
+            let answer = coded(&method, &request, &stored.unwrap(), Coding::Br, length);
+            let field = |name: &str| {
+                answer.fields.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned()
+            };
+            let found = format!(
+                "{} {:?} length {} {} {} {}",
+                answer.status.as_u16(),
+                answer.octets,
+                field("content-length"),
+                field("content-encoding"),
+                field("etag"),
+                field("vary")
+            );
+            assert_eq!(found, expected, "{method} {request:?}");
+        };
+        let whole = "length 4 br \"a~br\" Accept-Encoding";
+        check("GET", "", Some(4), &format!("200 Some(0..4) {whole}"));
+        check("HEAD", "", Some(4), &format!("200 None {whole}"));
+        let same = "304 None length - - \"a~br\" Accept-Encoding";
+        check("GET", "if-none-match: \"a~br\"", None, same);
+        check("HEAD", "if-none-match: \"a~br\"", Some(4), same);
     }
 
     #[test]

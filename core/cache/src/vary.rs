@@ -112,16 +112,27 @@ fn most_wanted<'r>(lines: impl Iterator<Item = &'r [u8]>) -> Option<&'r [u8]> {
         .map(|(range, _)| range)
 }
 
-/// `q=0.5` in thousandths.
-fn weight(text: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    let number = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?;
-    let (whole, rest) = number.split_once('.').unwrap_or((number, ""));
-    let is_short = rest.len() <= 3 && rest.bytes().all(|octet| octet.is_ascii_digit());
-    let thousandths: u16 = format!("{rest:0<3}").parse().ok().filter(|_| is_short)?;
+/// `q=0.5` in thousandths (RFC 9110 12.4.2).
+pub(crate) fn weight(text: &[u8]) -> Option<u16> {
+    let text = text.trim_ascii();
+    let number = text.strip_prefix(b"q=").or_else(|| text.strip_prefix(b"Q="))?;
+    let (whole, rest) = number.split_first()?;
+    let digits = match rest.split_first() {
+        None => &[],
+        Some((b'.', digits)) if digits.len() <= 3 => digits,
+        Some(_) => return None,
+    };
+    let mut thousandths = 0;
+    for place in 0..3 {
+        let digit = digits.get(place).map_or(Some(0), |octet| match octet {
+            b'0'..=b'9' => Some(u16::from(octet - b'0')),
+            _ => None,
+        })?;
+        thousandths = thousandths * 10 + digit;
+    }
     match whole {
-        "0" => Some(thousandths),
-        "1" if thousandths == 0 => Some(1_000),
+        b'0' => Some(thousandths),
+        b'1' if thousandths == 0 => Some(1_000),
         _ => None,
     }
 }

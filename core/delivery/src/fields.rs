@@ -33,8 +33,19 @@ pub fn change_response(
 /// head can be kept ready.
 #[must_use]
 pub fn is_fixed(delivery: &Delivery, tls: bool) -> bool {
-    let Delivery { https, hsts: _, allow, deny, referrers, rate, cors, request, response: _ } =
-        delivery;
+    let Delivery {
+        https,
+        hsts: _,
+        allow,
+        deny,
+        referrers,
+        rate,
+        cors,
+        request,
+        response: _,
+        // Which coding goes out is chosen apart from the delivery; each has a head of its own.
+        compress: _,
+    } = delivery;
     (tls || !https)
         && allow.is_empty()
         && deny.is_empty()

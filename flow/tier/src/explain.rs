@@ -11,6 +11,7 @@ use popnet_terms::CacheReason;
 use popnet_wire::explaining::{ExplainUrl, UrlStory};
 use popnet_wire::sheet::{PathRule, SetCookie, SiteSheet};
 
+use crate::coding::Asked;
 use crate::delivery::delivery_of;
 use crate::shelf::Shelf;
 use crate::tier::{Tier, wish_of};
@@ -50,18 +51,13 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
             return story;
         }
         check(&mut story, "key", key.as_str());
-        self.judge(&mut story, &key, &fields, site, rule).await;
+        let asked = Asked { method: &Method::GET, fields: &fields, path: &url.path, site };
+        self.judge(&mut story, &key, &asked, rule).await;
         story
     }
 
-    async fn judge(
-        &self,
-        story: &mut UrlStory,
-        key: &Key,
-        fields: &HeaderMap,
-        site: &SiteSheet,
-        rule: Rule,
-    ) {
+    async fn judge(&self, story: &mut UrlStory, key: &Key, asked: &Asked<'_>, rule: Rule) {
+        let Asked { fields, site, .. } = *asked;
         let now = self.now();
         let entries = self.shelf.find(key).await;
         story.variants = u32::try_from(entries.len()).unwrap_or(u32::MAX);
@@ -94,6 +90,9 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         };
         story.verdict = verdict.into();
         story.reason = reason;
+        if self.shelf.codes() {
+            check(story, "coding", &self.why_coded(asked, entry));
+        }
         let fresh = format!("age {} s, {} s left", judged.age, judged.ttl);
         check(story, "freshness", &fresh);
     }

@@ -14,6 +14,7 @@
 //! Between tiers, fields named `popnet-*` carry what the outer tier logs: [`inside`].
 
 mod absence;
+mod coding;
 pub mod content;
 pub mod control;
 mod delivery;

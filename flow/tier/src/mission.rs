@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use popnet_cache::coding::unmark;
 use popnet_cache::freshness;
 use popnet_cache::part;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
@@ -203,6 +204,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         let fields = request.headers_mut();
         hop::strip(fields);
         fields.remove(header::EXPECT);
+        if self.shelf.codes() {
+            // The origin judges by its own tags.
+            unmark(fields);
+        }
         if let Some(host) = host {
             fields.insert(header::HOST, host);
         }

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
+use popnet_terms::CodingReason;
+use popnet_wire::delivery::Coding;
 use popnet_wire::purging::PurgeKind;
 
 /// Names one stored response on its shelf while it lies there; never used twice.
@@ -48,6 +50,15 @@ pub struct Usage {
     pub used: u64,
     /// Octets allowed.
     pub capacity: u64,
+}
+
+/// What a shelf has of a stored response in a coding.
+#[derive(Clone, Debug)]
+pub enum Coded<R> {
+    /// All of it: so many octets.
+    Ready(R, u64),
+    /// Nothing, and why: `NotYet` where it may be made.
+    Not(CodingReason),
 }
 
 /// Keeps stored responses.
@@ -90,6 +101,23 @@ pub trait Shelf: Send + Sync + 'static {
     fn evicted(&self, key: &Key) -> bool {
         let _ = key;
         false
+    }
+
+    /// Whether codings of content are made and kept beside it.
+    fn codes(&self) -> bool {
+        false
+    }
+
+    /// The content of `id` in `coding`; never waits.
+    fn coded(&self, id: EntryId, coding: Coding) -> Coded<Self::Reader> {
+        let _ = (id, coding);
+        Coded::Not(CodingReason::RuleOff)
+    }
+
+    /// Has the content of `id` made in `coding`, aside; says why it is not there now.
+    fn code(&self, id: EntryId, coding: Coding) -> CodingReason {
+        let _ = (id, coding);
+        CodingReason::RuleOff
     }
 
     /// How full it is.

@@ -9,7 +9,7 @@ use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, is_cacheable_request, reuse};
 use popnet_cache::status::{Facts, member};
 use popnet_cache::stored::Stored;
-use popnet_cache::{part, serve};
+use popnet_cache::{coding, part, serve};
 use popnet_field::hop;
 use popnet_field::report::Forwarded;
 use popnet_http::body::Body;
@@ -17,12 +17,13 @@ use popnet_http::client::has_content;
 use popnet_http::failure::Failure;
 use popnet_http::interim::Ahead;
 use popnet_terms::{CacheReason, NodeName, Timestamp};
+use popnet_wire::delivery::Coding;
 use popnet_wire::logging::CacheResult;
 use popnet_wire::sheet::SiteSheet;
 use tokio::sync::RwLock;
 
 use crate::absence::Absences;
-use crate::content;
+use crate::coding::Asked;
 use crate::dress::{self, CACHE_STATUS};
 use crate::fill::Fill;
 use crate::flight::{Boarded, Flight, Flights, Landing, Wanted};
@@ -84,6 +85,12 @@ struct Seeker {
 }
 
 impl Seeker {
+    /// As it asks for something stored.
+    fn asked(&self) -> Asked<'_> {
+        let Self { site, wanted, .. } = self;
+        Asked { method: &wanted.method, fields: &wanted.fields, path: wanted.uri.path(), site }
+    }
+
     /// A fetch for everybody, to validate `base` where there is one.
     fn mission(&self, base: Option<Base>) -> Mission {
         let mut wanted = self.wanted.clone();
@@ -136,12 +143,25 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         (self.settings.now)()
     }
 
-    /// What all hits on `stored`, whole, without conditions and with `length` octets of content,
-    /// have in common: everything but `Age` and `Cache-Status`. `None` where more differs.
+    /// What all hits on `stored`, whole, without conditions and with `length` octets of content in
+    /// `coding`, have in common: everything but `Age` and `Cache-Status`. `None` where more
+    /// differs. `varies`: there may be codings of it.
     #[must_use]
-    pub fn common(&self, stored: &Stored, length: u64) -> Option<(StatusCode, HeaderMap)> {
-        let made = serve::answer(&Method::GET, &HeaderMap::new(), stored, Some(length));
+    pub fn common(
+        &self,
+        stored: &Stored,
+        length: u64,
+        (coding, varies): (Option<Coding>, bool),
+    ) -> Option<(StatusCode, HeaderMap)> {
+        let (get, plain) = (Method::GET, HeaderMap::new());
+        let made = match coding {
+            Some(coding) => serve::coded(&get, &plain, stored, coding, Some(length)),
+            None => serve::answer(&get, &plain, stored, Some(length)),
+        };
         let mut fields = made.fields;
+        if varies {
+            coding::vary(&mut fields);
+        }
         let is_dated = fields.contains_key(header::DATE) && !fields.contains_key(&CACHE_STATUS);
         dress::add_via(&mut fields, &self.settings.name);
         (is_dated && made.octets == Some(0..length)).then_some((made.status, fields))
@@ -475,17 +495,8 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         mut outcome: Outcome,
         status: Option<u16>,
     ) -> Option<Answer> {
-        let stored = &entry.stored;
-        let wanted = &seeker.wanted;
-        let made = serve::answer(&wanted.method, &wanted.fields, stored, stored.length);
-        let body = match made.octets.clone() {
-            None => Body::empty(),
-            Some(octets) => {
-                let reader = self.shelf.open(entry.id).await.ok()?;
-                content::of(reader, octets).await.ok()?
-            }
-        };
-        self.note(&mut outcome, seeker, stored);
+        let (made, body) = self.represented(&seeker.asked(), entry).await?;
+        self.note(&mut outcome, seeker, &entry.stored);
         Some(self.finished(made, body, outcome, status))
     }
 
@@ -497,11 +508,10 @@ impl<S: Shelf, U: Upstream> Tier<S, U> {
         status: Option<u16>,
     ) -> Option<Answer> {
         let stored = &fill.stored;
-        let wanted = &seeker.wanted;
-        if !stored.selects(&wanted.fields) {
+        if !stored.selects(&seeker.wanted.fields) {
             return None;
         }
-        let made = serve::answer(&wanted.method, &wanted.fields, stored, stored.length);
+        let made = self.arriving(&seeker.asked(), stored);
         let body = match made.octets.clone() {
             None => Body::empty(),
             Some(octets) => fill.body(octets)?,

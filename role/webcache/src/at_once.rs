@@ -9,9 +9,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use popnet_cache::accepted::Accepted;
+use popnet_cache::coding::fitness;
 use popnet_cache::key::Key;
 use popnet_cache::reuse::{Rule, Verdict, Wish, reuse};
+use popnet_cache::stored::Stored;
 use popnet_cache::vary::Variant;
 use popnet_delivery::fields::change_response;
 use popnet_field::authority::Authority;
@@ -20,12 +23,14 @@ use popnet_http::server::{Client, Head, Output};
 use popnet_runtime::clock;
 use popnet_terms::CacheReason;
 use popnet_tier::Outcome;
+use popnet_tier::shelf::Shelf as _;
+use popnet_wire::delivery::{Compression, Delivery};
 use popnet_wire::logging::CacheResult;
 use popnet_wire::rollout::Epoch;
 
 use crate::delivery;
 use crate::ledger::{Asked, Ledger};
-use crate::memory::AtHand;
+use crate::memory::{AtHand, Wanted};
 use crate::serve::Front;
 
 /// Octets of content that are answered with at once. What is larger is counted as it leaves.
@@ -95,18 +100,16 @@ impl Front {
         let delivery = delivery::fixed(site, path, client.tls)?;
         let scheme = if client.tls { "https" } else { "http" };
         let key = Key::of(scheme, &plain.host, plain.target, &site.cache);
-        let lines =
-            |name: &str| AS_THEY_CAME.contains(&name).then(|| head.all(name).collect::<Vec<_>>());
-        let selects = |variant: &Variant| variant.selects_by(lines);
-        let found = self.tier.shelf().at_hand(&key, CONTENT_MAX, sites.epoch, selects)?;
+        let found = self.at_hand(head, &key, sites.epoch, delivery)?;
         let now = clock::now();
         let judged = reuse(&Wish::default(), &found.stored, site, rule, now);
         if judged.verdict != Verdict::Reuse {
             return None;
         }
-        let common = self.common(&found, sites.epoch, |fields| {
-            change_response(delivery, client.tls, None, fields);
-        })?;
+        if let Some(coding) = found.to_make {
+            self.tier.shelf().code(found.id, coding);
+        }
+        let common = self.common(&found, sites.epoch, (delivery, client.tls))?;
         let id = self.names.next(now);
         let status = self.tier.hit_status(judged.ttl);
         let mut own =
@@ -149,25 +152,50 @@ impl Front {
         Some(())
     }
 
-    /// The octets that all hits on what was found begin with, after `change`, under the rules of
-    /// `epoch`.
+    /// What answers `head`, if it is in memory, in the coding that the client likes most.
+    fn at_hand(
+        &self,
+        head: &Head<'_>,
+        key: &Key,
+        epoch: Epoch,
+        delivery: &Delivery,
+    ) -> Option<AtHand> {
+        let lines =
+            |name: &str| AS_THEY_CAME.contains(&name).then(|| head.all(name).collect::<Vec<_>>());
+        let compress = delivery.compress.as_ref();
+        let best =
+            |rules: &Compression| Accepted::read(head.all("accept-encoding")).best(&rules.codings);
+        let wanted = Wanted {
+            most: CONTENT_MAX,
+            epoch,
+            coding: compress.and_then(best),
+            selects: |variant: &Variant| variant.selects_by(lines),
+            fits: |stored: &Stored| fitness(stored, compress).is_ok(),
+        };
+        self.tier.shelf().at_hand(key, &wanted)
+    }
+
+    /// The octets that all hits on what was found begin with, under the rules of `epoch`, which are
+    /// `delivery`.
     fn common(
         &self,
         found: &AtHand,
         epoch: Epoch,
-        change: impl FnOnce(&mut HeaderMap),
+        (delivery, tls): (&Delivery, bool),
     ) -> Option<Bytes> {
         if let Some(head) = &found.head {
             return Some(head.clone());
         }
         let length = found.content.iter().map(|piece| piece.len() as u64).sum();
-        let (status, mut fields) = self.tier.common(&found.stored, length)?;
+        let varies = fitness(&found.stored, delivery.compress.as_ref()).is_ok();
+        let coding = (found.coding, varies);
+        let (status, mut fields) = self.tier.common(&found.stored, length, coding)?;
         popnet_field::hop::take_internal(&mut fields);
-        change(&mut fields);
+        change_response(delivery, tls, None, &mut fields);
         let mut out = Output::default();
         out.begin(status, &fields);
         let head = out.into_octets();
-        self.tier.shelf().keep_head(found.id, &found.stored, epoch, &head);
+        self.tier.shelf().keep_head(found, (epoch, varies), &head);
         Some(head)
     }
 }

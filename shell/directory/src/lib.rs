@@ -22,4 +22,4 @@ mod testing;
 
 pub use directory::{Directory, Service};
 pub use resolver::ServiceRecord;
-pub use shelf::{read_earlier, read_sheet};
+pub use shelf::{read_sheet, read_without_codings, read_without_delivery};

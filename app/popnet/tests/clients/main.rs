@@ -7,6 +7,7 @@
 mod support;
 
 mod browser;
+mod coded;
 mod edge;
 mod files;
 mod git;

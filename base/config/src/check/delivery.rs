@@ -3,7 +3,7 @@
 
 use super::{At, Checker};
 use crate::names::is_hostname;
-use crate::network::{Cors, Delivery, FieldChanges, PlainHttp};
+use crate::network::{Compress, Cors, Delivery, FieldChanges, PlainHttp};
 use crate::path::TreePath;
 
 /// Fields that belong to the connection, to the framing or to this network (RFC 9110 7.6.1, 8.6).
@@ -65,8 +65,47 @@ pub(super) fn check(
     if let Some(cors) = &delivery.cors {
         leave(checker, cors, &path.key("cors"));
     }
+    if let Some(compress) = &delivery.compress {
+        codings(checker, compress, &path.key("compress"));
+    }
     changes(checker, &delivery.request_headers, &path.key("request_headers"));
     changes(checker, &delivery.response_headers, &path.key("response_headers"));
+}
+
+/// Largest response that may be given codings: it is held in memory once more meanwhile.
+const COMPRESS_MAX: u64 = 64 << 20;
+
+fn codings(checker: &mut Checker<'_>, compress: &Compress, path: &TreePath) {
+    for (at, name) in compress.types.iter().flatten().enumerate() {
+        if !is_types(name) {
+            let message = format!("{name:?} is no content type");
+            let found = checker.error("E0492", message, &path.key("types").index(at), At::Value);
+            found.help = "such as \"text/html\", \"text/*\" or \"*+json\"".into();
+        }
+    }
+    if compress.max.is_some_and(|max| max.0 > COMPRESS_MAX) {
+        let message = "a response of more than 64 MiB is given no codings".to_owned();
+        let found = checker.error("E0493", message, &path.key("max"), At::Value);
+        found.help = "write at most \"64 MiB\"".into();
+    } else if let Some(min) = compress.min
+        && min.0 > compress.max.unwrap_or(crate::sheet::COMPRESS_MAX).0
+    {
+        let message = "nothing is as large as min and as small as max".to_owned();
+        let found = checker.error("E0494", message, &path.key("min"), At::Value);
+        found.help =
+            "write a smaller min or a larger max, which is 8 MiB when unset; to compress nothing, \
+             write codings = []"
+                .into();
+    }
+}
+
+/// `text/html`, `text/*` or `*+json`: tokens around one slash, or the ending of many types.
+fn is_types(name: &str) -> bool {
+    if let Some(suffix) = name.strip_prefix("*+") {
+        return is_token(suffix) && !suffix.contains('*');
+    }
+    let Some((kind, rest)) = name.split_once('/') else { return false };
+    is_token(kind) && !kind.contains('*') && (rest == "*" || is_token(rest) && !rest.contains('*'))
 }
 
 fn leave(checker: &mut Checker<'_>, cors: &Cors, path: &TreePath) {

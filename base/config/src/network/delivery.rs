@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use popnet_terms::{PerTime, Span};
+use popnet_terms::{Octets, PerTime, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,39 @@ pub struct Delivery {
     /// Changes to responses on their way to clients.
     #[serde(skip_serializing_if = "is_default")]
     pub response_headers: FieldChanges,
+    /// Codings that stored responses are given; the usual ones when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress: Option<Compress>,
+}
+
+/// Codings that stored responses are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compress {
+    /// The best first; zstd, br and gzip when unset. Without any, nothing is compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codings: Option<Vec<CodingName>>,
+    /// Content types, such as `text/html`, `text/*` or `*+json`; the usual texts when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub types: Option<Vec<String>>,
+    /// Nothing smaller; 256 B when unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<Octets>,
+    /// Nothing larger; 8 MiB when unset, 64 MiB at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Octets>,
+}
+
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CodingName {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Br,
+    /// RFC 1952.
+    Gzip,
 }
 
 /// What becomes of requests without TLS.
@@ -112,6 +145,7 @@ impl Delivery {
             cors: own(self.cors.as_ref(), site.cors.as_ref()),
             request_headers: fields(&self.request_headers, &site.request_headers),
             response_headers: fields(&self.response_headers, &site.response_headers),
+            compress: own(self.compress.as_ref(), site.compress.as_ref()),
         }
     }
 }

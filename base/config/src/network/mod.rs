@@ -32,7 +32,7 @@ pub use customers::{
     Billing, BillingModel, ClientIp, Customer, CustomerLogs, Inputs, Logs, OriginGroup,
     OriginServer, Retention,
 };
-pub use delivery::{Cors, Delivery, FieldChanges, PlainHttp};
+pub use delivery::{CodingName, Compress, Cors, Delivery, FieldChanges, PlainHttp};
 pub(crate) use dns::SLIP_MAX;
 pub use dns::{Dns, DnsTcp, RateLimit};
 pub use dnssec::{Dnssec, DnssecAlgorithm, DnssecDenial};

@@ -38,6 +38,12 @@ impl Content {
         Arc::new(Self { blocks: RwLock::default(), charge: Mutex::new(charge) })
     }
 
+    /// Content that is all there.
+    pub(crate) fn whole(charge: Charge, octets: Bytes) -> Arc<Self> {
+        let blocks = RwLock::new(vec![(0, octets)]);
+        Arc::new(Self { blocks, charge: Mutex::new(charge) })
+    }
+
     pub(crate) fn add_charge(&self, charge: Charge) {
         self.lock_charge().join(charge);
     }
@@ -60,6 +66,12 @@ impl Content {
         let (start, last) = blocks.last()?;
         let fits = start + last.len() as u64 <= most && blocks.len() <= PIECES_AT_HAND;
         fits.then(|| blocks.iter().map(|(_, piece)| piece.clone()).collect())
+    }
+
+    /// All pieces.
+    pub(crate) fn all(&self) -> Vec<Bytes> {
+        let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().map(|(_, piece)| piece.clone()).collect()
     }
 
     fn read(&self, at: u64, most: usize) -> Bytes {

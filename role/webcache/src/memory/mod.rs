@@ -5,7 +5,11 @@
 //! now is not evicted, because that would free nothing.
 
 mod account;
+mod beside;
+mod coder;
+mod codings;
 mod content;
+mod hand;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +20,18 @@ use popnet_cache::eviction::Queues;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
-use popnet_cache::vary::Variant;
-use popnet_tier::shelf::{Entry, EntryId, Shelf, ShelfError, Usage, Writer};
+use popnet_terms::CodingReason;
+use popnet_tier::shelf::{Coded, Entry, EntryId, Shelf, ShelfError, Usage, Writer};
+use popnet_wire::delivery::Coding;
 use popnet_wire::purging::PurgeKind;
-use popnet_wire::rollout::Epoch;
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use account::{Account, Charge};
+use beside::{Codings, Head};
+use coder::Coder;
 pub use content::MemoryReader;
 use content::{BLOCK_OVERHEAD, Blocks, CONTENT_OVERHEAD, Content, PIECE_OVERHEAD};
+pub(crate) use hand::{AtHand, Wanted};
 
 /// Locks that requests spread over.
 const SHARDS: u64 = 16;
@@ -46,6 +52,7 @@ struct Inner {
     /// Numbers for entries, and where the next search for something to evict begins.
     next: AtomicU64,
     turn: AtomicU64,
+    coder: Coder,
 }
 
 #[derive(Debug, Default)]
@@ -61,8 +68,25 @@ struct Resident {
     content: Arc<Content>,
     /// For what is stored of the head; held while the entry lives.
     _charge: Charge,
-    /// The head as it was written last, without what differs each time, and by whose rules.
-    head: Option<(Epoch, Bytes, Charge)>,
+    /// The head that was written of it as it came.
+    head: Option<Head>,
+    /// Once somebody has asked for one.
+    codings: Option<Box<Codings>>,
+}
+
+impl Resident {
+    fn is_read(&self) -> bool {
+        Arc::strong_count(&self.content) > 1
+            || self.codings.as_ref().is_some_and(|codings| codings.is_read())
+    }
+
+    /// Forgets the heads, which speak of what it was before.
+    fn behead(&mut self) {
+        self.head = None;
+        if let Some(codings) = &mut self.codings {
+            codings.behead();
+        }
+    }
 }
 
 impl Memory {
@@ -77,56 +101,8 @@ impl Memory {
                 shards,
                 next: AtomicU64::new(0),
                 turn: AtomicU64::new(0),
+                coder: Coder::default(),
             }),
-        }
-    }
-}
-
-/// A response of which everything is at hand.
-#[derive(Debug)]
-pub(crate) struct AtHand {
-    pub(crate) id: EntryId,
-    pub(crate) stored: Arc<Stored>,
-    /// The octets of its head that are the same each time, once they are known.
-    pub(crate) head: Option<Bytes>,
-    pub(crate) content: SmallVec<[Bytes; 4]>,
-}
-
-impl Memory {
-    /// The newest response under `key` of which `selects` says that it is the one, when its content
-    /// is `most` octets at most; with its head where that was kept under the rules of `epoch`.
-    pub(crate) fn at_hand(
-        &self,
-        key: &Key,
-        most: u64,
-        epoch: Epoch,
-        selects: impl Fn(&Variant) -> bool,
-    ) -> Option<AtHand> {
-        let mut shard = self.inner.shard(Inner::hash(key));
-        let Shard { keys, entries, queues } = &mut *shard;
-        let entry = |name: &u64| Some((*name, entries.get(name)?));
-        let mut newest_first = keys.get(key)?.iter().rev().filter_map(entry);
-        let (name, resident) =
-            newest_first.find(|(_, resident)| selects(&resident.stored.variant))?;
-        let content = match resident.stored.length {
-            Some(0) => SmallVec::new(),
-            _ => resident.content.pieces(most)?,
-        };
-        queues.touch(name);
-        let head = resident.head.as_ref().filter(|(of, ..)| *of == epoch);
-        let head = head.map(|(_, head, _)| head.clone());
-        Some(AtHand { id: EntryId(name), stored: Arc::clone(&resident.stored), head, content })
-    }
-
-    /// Keeps the `head` of `stored` under the rules of `epoch`, if there is room without anything
-    /// else having to go.
-    pub(crate) fn keep_head(&self, id: EntryId, stored: &Arc<Stored>, epoch: Epoch, head: &Bytes) {
-        let Some(charge) = self.inner.account.charge(head.len() as u64) else { return };
-        let mut shard = self.inner.shard(id.0);
-        if let Some(resident) = shard.entries.get_mut(&id.0)
-            && Arc::ptr_eq(&resident.stored, stored)
-        {
-            resident.head = Some((epoch, head.clone(), charge));
         }
     }
 }
@@ -170,9 +146,7 @@ impl Shard {
     /// Frees one entry that nobody reads.
     fn evict(&mut self) -> bool {
         let entries = &self.entries;
-        let free = |name: u64| {
-            entries.get(&name).is_none_or(|resident| Arc::strong_count(&resident.content) == 1)
-        };
+        let free = |name: u64| entries.get(&name).is_none_or(|resident| !resident.is_read());
         match self.queues.evict(free) {
             Some(name) => {
                 self.forget(name);
@@ -215,7 +189,7 @@ impl Shard {
                 PurgeKind::Soft => {
                     if let Some(resident) = self.entries.get_mut(&name) {
                         Arc::make_mut(&mut resident.stored).purged = true;
-                        resident.head = None;
+                        resident.behead();
                     }
                 }
             }
@@ -268,7 +242,7 @@ impl Shelf for Memory {
         let resident = shard.entries.get_mut(&id.0).ok_or(ShelfError::Gone)?;
         resident.stored = Arc::new(stored);
         resident._charge = charge;
-        resident.head = None;
+        resident.behead();
         Ok(Entry { id, stored: Arc::clone(&resident.stored) })
     }
 
@@ -283,6 +257,18 @@ impl Shelf for Memory {
     fn evicted(&self, key: &Key) -> bool {
         let hash = Inner::hash(key);
         self.inner.shard(hash).queues.is_ghost(hash)
+    }
+
+    fn codes(&self) -> bool {
+        true
+    }
+
+    fn coded(&self, id: EntryId, coding: Coding) -> Coded<MemoryReader> {
+        self.inner.coded(id, coding)
+    }
+
+    fn code(&self, id: EntryId, coding: Coding) -> CodingReason {
+        self.inner.code(id, coding)
     }
 
     fn usage(&self) -> Usage {
@@ -353,6 +339,7 @@ impl Writer for MemoryWriter {
             content: self.content,
             _charge: charge,
             head: None,
+            codings: None,
         };
         shard.entries.insert(number, resident);
         Ok(Entry { id: EntryId(number), stored })
