@@ -25,7 +25,7 @@ const MAX_OBJECT: Octets = Octets(2 << 30);
 /// Smallest response that is given codings when the site does not say: what is smaller travels in
 /// one packet either way.
 const COMPRESS_MIN: Octets = Octets(256);
-/// Largest when the site does not say: a quarter of a second of one core in the slowest coding.
+/// Largest when the site does not say: what is larger is seldom text that somebody waits for.
 pub(crate) const COMPRESS_MAX: Octets = Octets(8 << 20);
 
 impl Network {

@@ -266,12 +266,10 @@ reasons! {
         ClientHasIt = "CODING_CLIENT_HAS_IT",
         /// The client takes none of the site's codings, or likes it better as it came.
         NotAccepted = "CODING_NOT_ACCEPTED",
-        /// Nobody has asked for it yet, or it is still arriving.
+        /// Nobody has asked for it yet, it is still arriving, or too many were waiting to be made.
         NotYet = "CODING_NOT_YET",
         /// It is being made.
         InTheMaking = "CODING_IN_THE_MAKING",
-        /// Too many are waiting to be made; it is asked for again.
-        Busy = "CODING_BUSY",
         /// It was made, and spared too little, or found no room.
         NoGain = "CODING_NO_GAIN",
     }

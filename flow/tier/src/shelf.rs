@@ -114,10 +114,9 @@ pub trait Shelf: Send + Sync + 'static {
         Coded::Not(CodingReason::RuleOff)
     }
 
-    /// Has the content of `id` made in `coding`, aside; says why it is not there now.
-    fn code(&self, id: EntryId, coding: Coding) -> CodingReason {
+    /// Has the content of `id` made in `coding`, aside, if there is room among what waits.
+    fn code(&self, id: EntryId, coding: Coding) {
         let _ = (id, coding);
-        CodingReason::RuleOff
     }
 
     /// How full it is.

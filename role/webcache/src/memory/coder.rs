@@ -13,14 +13,13 @@ use bytes::Bytes;
 use popnet_cache::coding::GAIN_MAX_PERCENT;
 use popnet_wire::delivery::Coding;
 
-/// Jobs that wait: at the usual sizes a second of work. A response whose job finds no place is
-/// asked for again if it matters.
+/// Jobs that wait. A response whose job finds no place is asked for again if it matters.
 const WAITING: usize = 64;
 
 /// One thread in so many cores makes codings: clients come first.
 const CORES_A_THREAD: usize = 4;
 
-/// The levels at which a further one costs more time than it spares octets of usual pages.
+/// Levels in the middle: a coding is made once, but by the cores that serve clients.
 const GZIP_LEVEL: u32 = 6;
 const BR_QUALITY: u32 = 5;
 const ZSTD_LEVEL: i32 = 6;

@@ -35,24 +35,19 @@ impl Inner {
         }
     }
 
-    /// Has `id` made in `coding`, unless it is or was.
-    pub(super) fn code(self: &Arc<Self>, id: EntryId, coding: Coding) -> CodingReason {
+    /// Has `id` made in `coding`, unless it is or was, or too many wait.
+    pub(super) fn code(self: &Arc<Self>, id: EntryId, coding: Coding) {
         let mut shard = self.shard(id.0);
-        let Some(resident) = shard.entries.get_mut(&id.0) else { return CodingReason::NotYet };
+        let Some(resident) = shard.entries.get_mut(&id.0) else { return };
         let slot = resident.codings.get_or_insert_default().of_mut(coding);
-        match slot {
-            Slot::Absent => {}
-            Slot::Making => return CodingReason::InTheMaking,
-            Slot::Vain => return CodingReason::NoGain,
-            Slot::Ready(_) => return CodingReason::Coded,
+        if !matches!(slot, Slot::Absent) {
+            return;
         }
         // The content is taken hold of only when its turn comes: what waits may still be evicted.
         let inner = Arc::downgrade(self);
-        if !self.coder.take(Box::new(move || make(&inner, id, coding))) {
-            return CodingReason::Busy;
+        if self.coder.take(Box::new(move || make(&inner, id, coding))) {
+            *slot = Slot::Making;
         }
-        *slot = Slot::Making;
-        CodingReason::InTheMaking
     }
 
     /// Takes in what was made of `content`.

@@ -20,7 +20,6 @@ use popnet_cache::eviction::Queues;
 use popnet_cache::key::Key;
 use popnet_cache::purge::Aim;
 use popnet_cache::stored::Stored;
-use popnet_terms::CodingReason;
 use popnet_tier::shelf::{Coded, Entry, EntryId, Shelf, ShelfError, Usage, Writer};
 use popnet_wire::delivery::Coding;
 use popnet_wire::purging::PurgeKind;
@@ -267,8 +266,8 @@ impl Shelf for Memory {
         self.inner.coded(id, coding)
     }
 
-    fn code(&self, id: EntryId, coding: Coding) -> CodingReason {
-        self.inner.code(id, coding)
+    fn code(&self, id: EntryId, coding: Coding) {
+        self.inner.code(id, coding);
     }
 
     fn usage(&self) -> Usage {
